@@ -1,0 +1,6 @@
+//! The commands of the `mailroom` program.
+
+/// Reads the arguments, runs the command, and says how it went as an exit code.
+pub fn run() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,1 @@
+//! What the tests share: private servers, a running app, clients.
