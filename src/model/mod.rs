@@ -6,6 +6,7 @@ pub mod email;
 pub mod item;
 pub mod mailbox;
 pub mod people;
+pub mod refusal;
 pub mod timeline;
 
 use serde::{Deserialize, Serialize};

@@ -55,7 +55,11 @@ impl PageRequest {
         let tuple = format!("({})", order.columns.join(", "));
         for (key, beyond) in [(&self.after, true), (&self.before, false)] {
             let Some(key) = key else { continue };
-            let operator = if beyond == order.descending { " < (" } else { " > (" };
+            let operator = if beyond == order.descending {
+                " < ("
+            } else {
+                " > ("
+            };
             query = query
                 .push(" AND ")
                 .push(tuple.clone())

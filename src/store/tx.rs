@@ -134,7 +134,10 @@ impl<'a> Tx<'a> {
         if entries.is_empty() && changes.is_empty() && self.topics.is_empty() {
             return Ok(false);
         }
-        let wanted = entries.len().saturating_add(changes.len()).saturating_add(1);
+        let wanted = entries
+            .len()
+            .saturating_add(changes.len())
+            .saturating_add(1);
         let wanted = i64::try_from(wanted).map_err(|e| StoreError::Database(e.to_string()))?;
         let last: i64 = sql("UPDATE positions SET last = last + ")
             .bind(wanted)
@@ -159,7 +162,12 @@ impl<'a> Tx<'a> {
             position += 1;
             change_rows.push(change_row(position, self.now, change));
         }
-        insert_all(self.conn, ENTRY_COLUMNS, " ON CONFLICT DO NOTHING", entry_rows)?;
+        insert_all(
+            self.conn,
+            ENTRY_COLUMNS,
+            " ON CONFLICT DO NOTHING",
+            entry_rows,
+        )?;
         insert_all(self.conn, CHANGE_COLUMNS, "", change_rows)?;
         self.touch_items(&touched)?;
         self.outbox(last, &touched, !entries.is_empty() || !changes.is_empty())?;
@@ -206,7 +214,8 @@ impl<'a> Tx<'a> {
 
 const ENTRY_COLUMNS: &str = "timeline_entries (position, item_id, kind, at, actor_id, email_id, message_id, activity_id, \
      other_item_id, from_user_id, to_user_id, from_stage_id, to_stage_id, note)";
-const CHANGE_COLUMNS: &str = "timeline_changes (position, kind, at, email_id, item_id, before_json)";
+const CHANGE_COLUMNS: &str =
+    "timeline_changes (position, kind, at, email_id, item_id, before_json)";
 
 fn change_row(position: i64, now: Time, change: &Change) -> Vec<Value> {
     vec![
