@@ -4,14 +4,24 @@
 //! returns `Option` for not-found; async ends at [`Store::read`] and [`Store::write`].
 //! Not for: decisions (they are in `rules`), protocols, GraphQL.
 
+pub mod activities;
 pub mod codec;
 pub mod db;
 pub mod dialect;
+pub mod emails;
+pub mod items;
+pub mod links;
+pub mod mailboxes;
 pub mod page;
+mod read;
+pub mod roles;
 pub mod scope;
 pub mod sealed;
+pub mod settings;
 pub mod sql;
+pub mod timeline;
 mod tx;
+pub mod users;
 
 pub use db::AnyConn;
 pub use tx::{ChangeKind, Tx};
