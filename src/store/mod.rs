@@ -13,6 +13,7 @@ pub mod items;
 pub mod links;
 pub mod mailboxes;
 pub mod page;
+pub mod raw;
 mod read;
 pub mod roles;
 pub mod scope;
