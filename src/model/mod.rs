@@ -6,7 +6,9 @@ pub mod email;
 pub mod item;
 pub mod mailbox;
 pub mod people;
+pub mod refusal;
 pub mod timeline;
+pub mod topic;
 
 use serde::{Deserialize, Serialize};
 
