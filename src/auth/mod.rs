@@ -2,7 +2,7 @@
 //! Not for: what a viewer may do (that is `rules::access`).
 
 pub mod access_token;
-//ACC
+pub mod accounts;
 pub mod keys;
 pub mod passwords;
 

@@ -4,7 +4,7 @@ use super::sql::sql;
 use super::{AnyConn, StoreError, Tx};
 use crate::model::decisions::Who;
 use crate::model::item::Item;
-use crate::model::{EmailId, ItemId, MailboxId, MessageId};
+use crate::model::{EmailId, ItemId, MailboxId, MessageId, Time};
 use std::collections::{BTreeSet, HashMap};
 
 /// Whose each of these canonical addresses is; those that are nobody's of ours are a client's.
@@ -144,17 +144,25 @@ pub fn items_of_message(
         .collect())
 }
 
-/// Counts one more mail of a sender in this hour; how many that makes.
+/// Counts one more mail of a sender in a mailbox, in the hour of its INTERNALDATE; how many came before it in that hour.
 ///
 /// # Errors
 /// What the database says.
-pub fn count_mail(tx: &mut Tx<'_>, key: &str) -> Result<i64, StoreError> {
-    let hour = tx.now.seconds() / 3600;
-    let count: Option<i64> = sql("INSERT INTO sender_counts (address_key, hour, count) VALUES (")
-        .bind(key)
-        .push(", ")
-        .bind(hour)
-        .push(", 1) ON CONFLICT (address_key, hour) DO UPDATE SET count = sender_counts.count + 1 RETURNING count")
-        .one(tx.conn)?;
-    Ok(count.unwrap_or(1))
+pub fn count_mail(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    key: &str,
+    internal_date: Time,
+) -> Result<i64, StoreError> {
+    let hour = internal_date.seconds().div_euclid(3600);
+    let count: Option<i64> =
+        sql("INSERT INTO sender_counts (mailbox_id, address_key, hour, count) VALUES (")
+            .bind(mailbox.0)
+            .push(", ")
+            .bind(key)
+            .push(", ")
+            .bind(hour)
+            .push(", 1) ON CONFLICT (mailbox_id, address_key, hour) DO UPDATE SET count = sender_counts.count + 1 RETURNING count")
+            .one(tx.conn)?;
+    Ok(count.unwrap_or(1) - 1)
 }

@@ -39,7 +39,8 @@ pub struct NewEmail {
     pub preview: String,
     pub received_at: Time,
     pub internal_date: Time,
-    pub is_automatic: bool,
+    /// What makes it automatic, in a word.
+    pub automatic: Option<String>,
     pub problems: String,
     pub participants: Vec<NewParticipant>,
     pub attachments: Vec<NewAttachment>,
@@ -68,14 +69,14 @@ pub fn insert(tx: &mut Tx<'_>, new: NewEmail) -> Result<EmailId, StoreError> {
         new.preview.into(),
         new.received_at.micros().into(),
         new.internal_date.micros().into(),
-        new.is_automatic.into(),
+        new.automatic.into(),
         new.problems.into(),
         1_i64.into(),
     ];
     insert_all(
         tx.conn,
         "emails (id, message_id, mailbox_id, raw_hash, direction, outcome, from_name, from_address, subject, preview, \
-         received_at, internal_date, is_automatic, problems, version)",
+         received_at, internal_date, automatic, problems, version)",
         "",
         vec![row],
     )?;

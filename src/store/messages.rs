@@ -3,7 +3,7 @@
 use super::sql::{insert_all, sql};
 use super::{AnyConn, StoreError, Tx};
 use crate::model::{MessageId, ThreadId, Time};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A message as threading sees it.
 #[derive(Debug, Clone)]
@@ -12,7 +12,9 @@ pub struct MessageHead {
     pub thread_id: ThreadId,
     pub header: Option<String>,
     pub subject_base: String,
-    /// Canonical addresses of everybody in any copy of it.
+    /// Canonical address of its sender.
+    pub sender_key: Option<String>,
+    /// Canonical addresses of everybody in its thread.
     pub participant_keys: Vec<String>,
     /// Whether any copy is saved to the CRM.
     pub is_saved: bool,
@@ -26,8 +28,10 @@ pub struct NewMessage<'a> {
     pub subject: &'a str,
     pub subject_base: &'a str,
     pub received_at: Time,
-    /// Message-IDs it names, nearest first; whether from In-Reply-To.
-    pub references: &'a [(String, bool)],
+    /// Message-IDs that it names in In-Reply-To.
+    pub in_reply_to: &'a [String],
+    /// Message-IDs that it names in References.
+    pub references: &'a [String],
     /// `None`: a thread of its own.
     pub thread_id: Option<ThreadId>,
 }
@@ -70,14 +74,19 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewMessage<'_>) -> Result<(MessageId, Threa
         .bind(new.received_at.micros())
         .push(")")
         .run(tx.conn)?;
+    let named = new
+        .in_reply_to
+        .iter()
+        .map(|named| (named, true))
+        .chain(new.references.iter().map(|named| (named, false)));
     let rows = (0_i64..)
-        .zip(new.references)
+        .zip(named)
         .map(|(position, (referenced, is_reply_to))| {
             vec![
                 id.into(),
                 position.into(),
                 referenced.clone().into(),
-                (*is_reply_to).into(),
+                is_reply_to.into(),
             ]
         })
         .collect();
@@ -135,7 +144,7 @@ pub fn naming(
     let rows: Vec<(i64, bool)> =
         sql("SELECT message_id, is_reply_to FROM message_references WHERE referenced = ")
             .bind(header)
-            .push(" ORDER BY message_id LIMIT ")
+            .push(" ORDER BY message_id, is_reply_to LIMIT ")
             .bind(limit)
             .rows(conn)?;
     let ids: Vec<i64> = rows.iter().map(|(id, _reply)| *id).collect();
@@ -161,26 +170,71 @@ fn heads(conn: &mut AnyConn, ids: &[i64]) -> Result<Vec<MessageHead>, StoreError
     .list(ids.iter().copied())
     .push(") ORDER BY g.received_at, g.id")
     .rows(conn)?;
+    let threads: BTreeSet<i64> = rows.iter().map(|row| row.1).collect();
     let people: Vec<(i64, String)> = sql(
-        "SELECT DISTINCT e.message_id, p.address_key FROM participants p JOIN emails e ON e.id = p.email_id \
-         WHERE p.address_key IS NOT NULL AND e.message_id IN (",
+        "SELECT DISTINCT g.thread_id, p.address_key FROM messages g JOIN emails e ON e.message_id = g.id \
+         JOIN participants p ON p.email_id = e.id WHERE p.address_key IS NOT NULL AND g.thread_id IN (",
     )
-    .list(ids.iter().copied())
+    .list(threads)
     .push(")")
     .rows(conn)?;
+    let senders: Vec<(i64, String)> = sql(
+        "SELECT e.message_id, p.address_key FROM participants p JOIN emails e ON e.id = p.email_id \
+         WHERE p.role = 'FROM' AND p.address_key IS NOT NULL AND e.message_id IN (",
+    )
+    .list(ids.iter().copied())
+    .push(") ORDER BY e.id DESC, p.position DESC")
+    .rows(conn)?;
+    // The first sender of the oldest copy comes last, and stays.
+    let senders: HashMap<i64, String> = senders.into_iter().collect();
     let mut keys: HashMap<i64, Vec<String>> = HashMap::new();
-    for (id, key) in people {
-        keys.entry(id).or_default().push(key);
+    for (thread, key) in people {
+        keys.entry(thread).or_default().push(key);
     }
     let head = |(id, thread, header, subject_base, is_saved): Row| MessageHead {
         id: MessageId(id),
         thread_id: ThreadId(thread),
         header,
         subject_base,
-        participant_keys: keys.remove(&id).unwrap_or_default(),
+        sender_key: senders.get(&id).cloned(),
+        participant_keys: keys.get(&thread).cloned().unwrap_or_default(),
         is_saved,
     };
     Ok(rows.into_iter().map(head).collect())
+}
+
+/// What a message names: In-Reply-To, and References in the header's order.
+///
+/// # Errors
+/// What the database says.
+pub fn references(
+    conn: &mut AnyConn,
+    id: MessageId,
+) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    let rows: Vec<(String, bool)> =
+        sql("SELECT referenced, is_reply_to FROM message_references WHERE message_id = ")
+            .bind(id.0)
+            .push(" ORDER BY position")
+            .rows(conn)?;
+    let (replies, references): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .partition(|(_named, is_reply_to)| *is_reply_to);
+    let names = |rows: Vec<(String, bool)>| rows.into_iter().map(|(named, _reply)| named).collect();
+    Ok((names(replies), names(references)))
+}
+
+/// Canonical addresses of everybody in a thread.
+///
+/// # Errors
+/// What the database says.
+pub fn participants_of_thread(
+    conn: &mut AnyConn,
+    thread: ThreadId,
+) -> Result<Vec<String>, StoreError> {
+    sql("SELECT DISTINCT p.address_key FROM messages g JOIN emails e ON e.message_id = g.id \
+         JOIN participants p ON p.email_id = e.id WHERE p.address_key IS NOT NULL AND g.thread_id = ")
+    .bind(thread.0)
+    .rows(conn)
 }
 
 /// Moves threads, with all their messages, into another one.
