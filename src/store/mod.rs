@@ -14,6 +14,7 @@ pub mod email_writes;
 pub mod emails;
 pub mod item_writes;
 pub mod items;
+pub mod leases;
 pub mod links;
 pub mod mailbox_writes;
 pub mod mailboxes;
