@@ -90,7 +90,10 @@ pub enum MailError {
         backoff_seconds: Option<u64>,
     },
     #[error("the server refused the command {command}")]
-    Refused { step: MailStep, command: &'static str },
+    Refused {
+        step: MailStep,
+        command: &'static str,
+    },
     #[error("the connection was lost")]
     ConnectionLost { step: MailStep },
     #[error("the server did not answer in time")]
@@ -100,7 +103,10 @@ pub enum MailError {
     Protocol { step: MailStep, what: &'static str },
     /// A mail is larger than the caller's limit; the stream is out of step.
     #[error("a mail of {announced_bytes} bytes is above the limit")]
-    TooBig { uid: Option<u32>, announced_bytes: u64 },
+    TooBig {
+        uid: Option<u32>,
+        announced_bytes: u64,
+    },
 }
 
 impl MailError {
@@ -145,15 +151,22 @@ impl MailError {
     pub const fn keeps_session(&self) -> bool {
         matches!(
             self,
-            Self::Refused { step: MailStep::Listing | MailStep::Protocol, .. }
-                | Self::Busy { step: MailStep::Listing | MailStep::Protocol, .. }
+            Self::Refused {
+                step: MailStep::Listing | MailStep::Protocol,
+                ..
+            } | Self::Busy {
+                step: MailStep::Listing | MailStep::Protocol,
+                ..
+            }
         )
     }
 
     /// How long the server asked us to stay away, in seconds.
     pub const fn backoff_hint_seconds(&self) -> Option<u64> {
         match self {
-            Self::Busy { backoff_seconds, .. } => *backoff_seconds,
+            Self::Busy {
+                backoff_seconds, ..
+            } => *backoff_seconds,
             _ => None,
         }
     }
@@ -169,8 +182,12 @@ impl MailError {
     /// What the mailbox's owner can do about it.
     pub const fn advice(&self) -> &'static str {
         match self {
-            Self::InvalidHost => "Check the spelling of the host; give a name like imap.example.org, without a scheme or path.",
-            Self::UnknownHost => "Check the spelling of the host, and that this server's DNS works.",
+            Self::InvalidHost => {
+                "Check the spelling of the host; give a name like imap.example.org, without a scheme or path."
+            }
+            Self::UnknownHost => {
+                "Check the spelling of the host, and that this server's DNS works."
+            }
             Self::HostRefused(HostRefusal::Address) => {
                 "Private and loopback hosts are refused unless the operator lists them in MAILROOM_ALLOW_HOSTS."
             }
@@ -180,34 +197,55 @@ impl MailError {
             Self::HostRefused(HostRefusal::PlainBeyondLoopback) => {
                 "Choose TLS or STARTTLS: unencrypted connections are allowed to this machine only."
             }
-            Self::Unreachable(_) => "Check host, port and firewall; the server may be down for the moment.",
+            Self::Unreachable(_) => {
+                "Check host, port and firewall; the server may be down for the moment."
+            }
             Self::Tls(TlsFault::UnknownIssuer) => {
                 "The server's certificate is not signed by an authority this machine trusts; the operator can add one."
             }
-            Self::Tls(TlsFault::WrongHost) => "Use the host name that the server's certificate is made out to.",
-            Self::Tls(TlsFault::OutOfDate) => "The server's certificate is out of date; its administrator must renew it.",
-            Self::Tls(TlsFault::BadCertificate) => "The server's certificate is faulty; ask its administrator.",
+            Self::Tls(TlsFault::WrongHost) => {
+                "Use the host name that the server's certificate is made out to."
+            }
+            Self::Tls(TlsFault::OutOfDate) => {
+                "The server's certificate is out of date; its administrator must renew it."
+            }
+            Self::Tls(TlsFault::BadCertificate) => {
+                "The server's certificate is faulty; ask its administrator."
+            }
             Self::Tls(TlsFault::Handshake) => {
                 "Check that port and security belong together: 993 is TLS, 143 is STARTTLS."
             }
-            Self::Tls(TlsFault::StarttlsRefused) => "The server offers no STARTTLS on this port; use TLS on port 993.",
+            Self::Tls(TlsFault::StarttlsRefused) => {
+                "The server offers no STARTTLS on this port; use TLS on port 993."
+            }
             Self::Tls(TlsFault::StarttlsInjection) => {
                 "Something between here and the server interferes with STARTTLS; use TLS on port 993."
             }
             Self::LoginRefused => {
                 "Check login and password. With two-factor login, make an app password or connect with OAuth2."
             }
-            Self::LoginUnsupported => "The server wants another kind of secret: try an access token instead of a password, or the reverse.",
-            Self::Busy { .. } => "Nothing to do: it is tried again by itself. Other mail programs on this account use up its connections.",
-            Self::Refused { step: MailStep::Listing, .. } => "Check that the account may use IMAP and that the folder still exists.",
-            Self::Refused { .. } => "The server refused what it should allow; if it stays so, ask its administrator.",
+            Self::LoginUnsupported => {
+                "The server wants another kind of secret: try an access token instead of a password, or the reverse."
+            }
+            Self::Busy { .. } => {
+                "Nothing to do: it is tried again by itself. Other mail programs on this account use up its connections."
+            }
+            Self::Refused {
+                step: MailStep::Listing,
+                ..
+            } => "Check that the account may use IMAP and that the folder still exists.",
+            Self::Refused { .. } => {
+                "The server refused what it should allow; if it stays so, ask its administrator."
+            }
             Self::ConnectionLost { .. } | Self::TimedOut { .. } => {
                 "Nothing to do: it is tried again by itself. If it stays so, check the network and the server."
             }
             Self::Protocol { .. } => {
                 "Check that this is an IMAP server. It is tried again by itself; a single mail that causes it is set aside."
             }
-            Self::TooBig { .. } => "This mail is above the size limit; it is set aside and the rest goes on.",
+            Self::TooBig { .. } => {
+                "This mail is above the size limit; it is set aside and the rest goes on."
+            }
         }
     }
 
@@ -215,7 +253,10 @@ impl MailError {
     pub(super) fn from_io(error: &io::Error, step: MailStep) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut { step },
-            io::ErrorKind::InvalidData => Self::Protocol { step, what: "malformed line" },
+            io::ErrorKind::InvalidData => Self::Protocol {
+                step,
+                what: "malformed line",
+            },
             _ => Self::ConnectionLost { step },
         }
     }

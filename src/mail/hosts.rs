@@ -95,12 +95,20 @@ impl HostPolicy {
     /// Reads the operator's list: hosts, `host:port`, addresses and networks, by commas. Empty: public hosts only.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut entries = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let entry = parse_entry(part)
-                .ok_or_else(|| format!("\"{part}\" is not a host, host:port, address or network"))?;
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let entry = parse_entry(part).ok_or_else(|| {
+                format!("\"{part}\" is not a host, host:port, address or network")
+            })?;
             entries.push(entry);
         }
-        Ok(Self { entries, loopback: LoopbackUse::ListedOnly })
+        Ok(Self {
+            entries,
+            loopback: LoopbackUse::ListedOnly,
+        })
     }
 
     /// The same list with another rule for loopback.
@@ -128,7 +136,11 @@ impl HostPolicy {
         }
         let mut allowed = Vec::new();
         let mut refusal = HostRefusal::Address;
-        for ip in found.into_iter().map(|ip| ip.to_canonical()).take(ADDRESSES_MAX) {
+        for ip in found
+            .into_iter()
+            .map(|ip| ip.to_canonical())
+            .take(ADDRESSES_MAX)
+        {
             match self.judge(&host, ip, server) {
                 Ok(()) => allowed.push(SocketAddr::new(ip, server.port)),
                 Err(reason) => refusal = reason,
@@ -147,7 +159,11 @@ impl HostPolicy {
         if ip.is_loopback() && self.loopback == LoopbackUse::Allowed {
             return Ok(());
         }
-        if self.entries.iter().any(|entry| entry.covers(host, ip, server.port)) {
+        if self
+            .entries
+            .iter()
+            .any(|entry| entry.covers(host, ip, server.port))
+        {
             return Ok(());
         }
         if !is_public(ip) {
@@ -164,9 +180,12 @@ impl Entry {
     fn covers(&self, host: &Host, ip: IpAddr, port: u16) -> bool {
         match self {
             Self::Name(name, only) => {
-                matches!(host, Host::Name(asked) if asked == name) && only.is_none_or(|only| only == port)
+                matches!(host, Host::Name(asked) if asked == name)
+                    && only.is_none_or(|only| only == port)
             }
-            Self::Network(network, only) => network.contains(&ip) && only.is_none_or(|only| only == port),
+            Self::Network(network, only) => {
+                network.contains(&ip) && only.is_none_or(|only| only == port)
+            }
         }
     }
 }
@@ -180,7 +199,10 @@ fn parse_entry(part: &str) -> Option<Entry> {
         return Host::parse(part).map(|host| entry_of(host, None));
     }
     let (host, port) = match part.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() => (host, Some(port.parse::<u16>().ok().filter(|port| *port > 0)?)),
+        Some((host, port)) if !host.is_empty() => (
+            host,
+            Some(port.parse::<u16>().ok().filter(|port| *port > 0)?),
+        ),
         Some(_) => return None,
         None => (part, None),
     };
@@ -198,12 +220,18 @@ fn entry_of(host: Host, port: Option<u16>) -> Entry {
 }
 
 /// The system's resolver knows no time limit, so it runs on a thread that may outlive our patience.
-fn resolve_in_time(name: String, resolve: Resolve, timeout: Duration) -> Result<Vec<IpAddr>, MailError> {
+fn resolve_in_time(
+    name: String,
+    resolve: Resolve,
+    timeout: Duration,
+) -> Result<Vec<IpAddr>, MailError> {
     let (sender, receiver) = mpsc::channel();
-    let started = std::thread::Builder::new().name("mail-resolve".to_owned()).spawn(move || {
-        // Nobody listens any more once the time is over.
-        let _ = sender.send(resolve(&name));
-    });
+    let started = std::thread::Builder::new()
+        .name("mail-resolve".to_owned())
+        .spawn(move || {
+            // Nobody listens any more once the time is over.
+            let _ = sender.send(resolve(&name));
+        });
     if started.is_err() {
         return Err(MailError::UnknownHost);
     }
@@ -223,7 +251,9 @@ pub fn connect_vetted(addresses: &[SocketAddr], timeout: Duration) -> Result<Tcp
             break;
         }
         // The first of several must not use up the time of the others.
-        let untried = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(1).max(1);
+        let untried = u32::try_from(addresses.len().saturating_sub(tried))
+            .unwrap_or(1)
+            .max(1);
         let share = (left / untried).max(Duration::from_millis(1));
         match TcpStream::connect_timeout(address, share) {
             Ok(stream) => return Ok(stream),
@@ -270,7 +300,8 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     // Only 2000::/3 is given out; in it some prefixes lead elsewhere or nowhere.
     let is_global = first & 0xe000 == 0x2000;
     let is_special_2001 = first == 0x2001 && second < 0x200;
-    let is_documentation = (first == 0x2001 && second == 0xdb8) || (first == 0x3fff && second < 0x1000);
+    let is_documentation =
+        (first == 0x2001 && second == 0xdb8) || (first == 0x3fff && second < 0x1000);
     let is_6to4 = first == 0x2002;
     is_global && !is_special_2001 && !is_documentation && !is_6to4
 }

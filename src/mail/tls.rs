@@ -48,7 +48,9 @@ impl TlsTrust {
             .map_err(TlsTrustError::Setup)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self {
+            config: Arc::new(config),
+        })
     }
 
     /// Encrypts an open connection; the server must prove that it is `host`.
@@ -58,20 +60,26 @@ impl TlsTrust {
         mut socket: TcpStream,
     ) -> Result<StreamOwned<ClientConnection, TcpStream>, MailError> {
         let name = match host {
-            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| MailError::InvalidHost)?,
+            Host::Name(name) => {
+                ServerName::try_from(name.clone()).map_err(|_| MailError::InvalidHost)?
+            }
             Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
         };
         let mut connection = ClientConnection::new(Arc::clone(&self.config), name)
             .map_err(|_| MailError::Tls(TlsFault::Handshake))?;
         while connection.is_handshaking() {
-            connection.complete_io(&mut socket).map_err(|error| handshake_error(&error))?;
+            connection
+                .complete_io(&mut socket)
+                .map_err(|error| handshake_error(&error))?;
         }
         Ok(StreamOwned::new(connection, socket))
     }
 }
 
 fn handshake_error(error: &io::Error) -> MailError {
-    let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let fault = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     MailError::Tls(match fault {
         Some(rustls::Error::InvalidCertificate(reason)) => certificate_fault(reason),
         _ => TlsFault::Handshake,
@@ -81,7 +89,9 @@ fn handshake_error(error: &io::Error) -> MailError {
 fn certificate_fault(reason: &CertificateError) -> TlsFault {
     match reason {
         CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongHost,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFault::WrongHost
+        }
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet

@@ -52,8 +52,13 @@ pub fn connect(target: &Target) -> Result<ImapSession, MailError> {
     connect_resolving(target, resolve_by_system)
 }
 
-pub(super) fn connect_resolving(target: &Target, resolve: Resolve) -> Result<ImapSession, MailError> {
-    let addresses = target.hosts.vet(&target.server, resolve, target.connect_timeout)?;
+pub(super) fn connect_resolving(
+    target: &Target,
+    resolve: Resolve,
+) -> Result<ImapSession, MailError> {
+    let addresses = target
+        .hosts
+        .vet(&target.server, resolve, target.connect_timeout)?;
     let host = Host::parse(&target.server.host).ok_or(MailError::InvalidHost)?;
     let socket = connect_vetted(&addresses, target.connect_timeout)?;
     prepare(&socket, target.read_timeout)?;
@@ -69,10 +74,19 @@ pub(super) fn connect_resolving(target: &Target, resolve: Resolve) -> Result<Ima
             Link::Tls(Box::new(target.trust.encrypt(&host, socket)?))
         }
     };
-    let socket = link.socket().try_clone().map_err(|error| MailError::Unreachable(error.kind()))?;
+    let socket = link
+        .socket()
+        .try_clone()
+        .map_err(|error| MailError::Unreachable(error.kind()))?;
     let handle = WireHandle::new(Wire::new(link));
     let (session, capabilities) = log_in(&handle, target, &host)?;
-    Ok(ImapSession::new(session, handle, socket, capabilities, target.read_timeout))
+    Ok(ImapSession::new(
+        session,
+        handle,
+        socket,
+        capabilities,
+        target.read_timeout,
+    ))
 }
 
 fn prepare(socket: &TcpStream, timeout: Duration) -> Result<(), MailError> {
@@ -94,22 +108,30 @@ fn prepare(socket: &TcpStream, timeout: Duration) -> Result<(), MailError> {
 fn greet(mut wire: Wire) -> Result<Wire, MailError> {
     let step = MailStep::Connect;
     let mut line = Vec::new();
-    wire.read_line(&mut line).map_err(|error| MailError::from_io(&error, step))?;
-    let rest = line.strip_prefix(b"* ").ok_or(MailError::Protocol { step, what: "no IMAP greeting" })?;
+    wire.read_line(&mut line)
+        .map_err(|error| MailError::from_io(&error, step))?;
+    let rest = line.strip_prefix(b"* ").ok_or(MailError::Protocol {
+        step,
+        what: "no IMAP greeting",
+    })?;
     if response::is_bye(rest) {
         return Err(response::busy(rest, step).unwrap_or(MailError::ConnectionLost { step }));
     }
     match response::status(rest) {
         Some(response::Status::Ok) => Ok(wire),
         // PREAUTH too: a session that someone else has logged in is none that we want.
-        _ => Err(MailError::Protocol { step, what: "no IMAP greeting" }),
+        _ => Err(MailError::Protocol {
+            step,
+            what: "no IMAP greeting",
+        }),
     }
 }
 
 /// STARTTLS. Nothing may follow the answer in clear: it would be taken for the server's encrypted words.
 fn ask_for_tls(mut wire: Wire) -> Result<TcpStream, MailError> {
     let lost = |error: &std::io::Error| MailError::from_io(error, MailStep::Tls);
-    wire.send(b"s1 STARTTLS\r\n").map_err(|error| lost(&error))?;
+    wire.send(b"s1 STARTTLS\r\n")
+        .map_err(|error| lost(&error))?;
     // A few capability lines may come first; a server that only talks is not waited for.
     for _ in 0..16 {
         let mut line = Vec::new();
@@ -138,7 +160,9 @@ fn log_in(wire: &WireHandle, target: &Target, host: &Host) -> Result<LoggedIn, M
     let mut client = imap::Client::new(wire.clone());
     client.greeting_read = true;
     wire.lock().expect(Answer::Capability);
-    let offered = client.capabilities().map_err(|error| fault(&error, wire, step, "CAPABILITY"))?;
+    let offered = client
+        .capabilities()
+        .map_err(|error| fault(&error, wire, step, "CAPABILITY"))?;
     wire.lock().expect(Answer::Login);
     let login = target.login.as_str();
     let outcome = match &target.secret {
@@ -160,7 +184,10 @@ fn log_in(wire: &WireHandle, target: &Target, host: &Host) -> Result<LoggedIn, M
             if offered.has_str("AUTH=XOAUTH2") {
                 client.authenticate("XOAUTH2", &Sasl::xoauth2(login, token))
             } else if offered.has_str("AUTH=OAUTHBEARER") {
-                client.authenticate("OAUTHBEARER", &Sasl::oauthbearer(login, token, host, target.server.port))
+                client.authenticate(
+                    "OAUTHBEARER",
+                    &Sasl::oauthbearer(login, token, host, target.server.port),
+                )
             } else {
                 return Err(MailError::LoginUnsupported);
             }
@@ -173,24 +200,39 @@ fn log_in(wire: &WireHandle, target: &Target, host: &Host) -> Result<LoggedIn, M
         other => fault(&other, wire, step, "LOGIN"),
     })?;
     wire.lock().expect(Answer::Capability);
-    let capabilities = session.capabilities().map_err(|error| fault(&error, wire, step, "CAPABILITY"))?;
+    let capabilities = session
+        .capabilities()
+        .map_err(|error| fault(&error, wire, step, "CAPABILITY"))?;
     Ok((session, capabilities))
 }
 
 /// What an error of the crate means for us. Its text is dropped: it is the server's.
-pub(super) fn fault(error: &imap::Error, wire: &WireHandle, step: MailStep, command: &'static str) -> MailError {
+pub(super) fn fault(
+    error: &imap::Error,
+    wire: &WireHandle,
+    step: MailStep,
+    command: &'static str,
+) -> MailError {
     match error {
-        imap::Error::No(_) | imap::Error::Bad(_) => {
-            wire.lock().busy(step).unwrap_or(MailError::Refused { step, command })
-        }
-        imap::Error::Io(cause) if cause.kind() == std::io::ErrorKind::ConnectionAborted => {
-            wire.lock().busy(step).unwrap_or(MailError::ConnectionLost { step })
-        }
+        imap::Error::No(_) | imap::Error::Bad(_) => wire
+            .lock()
+            .busy(step)
+            .unwrap_or(MailError::Refused { step, command }),
+        imap::Error::Io(cause) if cause.kind() == std::io::ErrorKind::ConnectionAborted => wire
+            .lock()
+            .busy(step)
+            .unwrap_or(MailError::ConnectionLost { step }),
         imap::Error::Io(cause) => MailError::from_io(cause, step),
         imap::Error::ConnectionLost => MailError::ConnectionLost { step },
         imap::Error::Validate(_) => MailError::Refused { step, command },
-        imap::Error::TagMismatch(_) => MailError::Protocol { step, what: "answer to another command" },
-        _ => MailError::Protocol { step, what: "unexpected answer" },
+        imap::Error::TagMismatch(_) => MailError::Protocol {
+            step,
+            what: "answer to another command",
+        },
+        _ => MailError::Protocol {
+            step,
+            what: "unexpected answer",
+        },
     }
 }
 
@@ -204,7 +246,11 @@ struct Sasl {
 
 impl Sasl {
     fn new(answer: String, acknowledgement: &'static str) -> Self {
-        Self { answer: answer.into_bytes(), acknowledgement, was_asked: Cell::new(false) }
+        Self {
+            answer: answer.into_bytes(),
+            acknowledgement,
+            was_asked: Cell::new(false),
+        }
     }
 
     fn xoauth2(login: &str, token: &str) -> Self {
@@ -214,7 +260,8 @@ impl Sasl {
     fn oauthbearer(login: &str, token: &str, host: &Host, port: u16) -> Self {
         let login = login.replace('=', "=3D").replace(',', "=2C");
         let host = host.to_text();
-        let answer = format!("n,a={login},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01");
+        let answer =
+            format!("n,a={login},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01");
         Self::new(answer, "\x01")
     }
 }
@@ -223,11 +270,17 @@ impl imap::Authenticator for Sasl {
     type Response = Vec<u8>;
 
     fn process(&self, _challenge: &[u8]) -> Vec<u8> {
-        if self.was_asked.replace(true) { self.acknowledgement.as_bytes().to_vec() } else { self.answer.clone() }
+        if self.was_asked.replace(true) {
+            self.acknowledgement.as_bytes().to_vec()
+        } else {
+            self.answer.clone()
+        }
     }
 }
 
 /// Whether the extended LIST with special use is to be had.
 pub(super) fn lists_special_use(capabilities: &Capabilities) -> bool {
-    folders::EXTENDED_LIST.iter().all(|name| capabilities.has_str(name))
+    folders::EXTENDED_LIST
+        .iter()
+        .all(|name| capabilities.has_str(name))
 }

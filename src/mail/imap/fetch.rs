@@ -51,7 +51,11 @@ pub struct FetchLimits {
 impl Default for FetchLimits {
     /// 50 MB is the largest mail that most servers accept; two batches under way hide a round trip.
     fn default() -> Self {
-        Self { mail_bytes_max: 50 << 20, batch_bytes_max: 64 << 20, depth: 2 }
+        Self {
+            mail_bytes_max: 50 << 20,
+            batch_bytes_max: 64 << 20,
+            depth: 2,
+        }
     }
 }
 
@@ -82,7 +86,11 @@ impl ImapSession {
     }
 
     /// The mails of the open folder with UIDs from `from_uid` to `to_uid`, by rising UID.
-    pub fn list_between(&mut self, from_uid: u32, to_uid: u32) -> Result<Vec<ListedMail>, MailError> {
+    pub fn list_between(
+        &mut self,
+        from_uid: u32,
+        to_uid: u32,
+    ) -> Result<Vec<ListedMail>, MailError> {
         let from_uid = from_uid.max(1);
         if to_uid < from_uid {
             return Ok(Vec::new());
@@ -90,10 +98,17 @@ impl ImapSession {
         self.list_uids(&format!("{from_uid}:{to_uid}"), from_uid, to_uid)
     }
 
-    fn list_uids(&mut self, set: &str, from_uid: u32, to_uid: u32) -> Result<Vec<ListedMail>, MailError> {
+    fn list_uids(
+        &mut self,
+        set: &str,
+        from_uid: u32,
+        to_uid: u32,
+    ) -> Result<Vec<ListedMail>, MailError> {
         // What changes from here on is news that this listing may lack.
         self.wire().lock().forget_news();
-        let tag = self.send(&format!("UID FETCH {set} (UID RFC822.SIZE FLAGS INTERNALDATE)"))?;
+        let tag = self.send(&format!(
+            "UID FETCH {set} (UID RFC822.SIZE FLAGS INTERNALDATE)"
+        ))?;
         let limits = AnswerLimits {
             literal_bytes_max: LISTING_LITERAL_BYTES_MAX,
             bodies_bytes_max: LISTING_LITERAL_BYTES_MAX,
@@ -154,7 +169,11 @@ impl ImapSession {
     }
 
     /// Fetches one batch of UIDs whole.
-    pub fn fetch(&mut self, uids: Vec<u32>, limits: FetchLimits) -> Result<FetchedBatch, MailError> {
+    pub fn fetch(
+        &mut self,
+        uids: Vec<u32>,
+        limits: FetchLimits,
+    ) -> Result<FetchedBatch, MailError> {
         let sent = self.ask_for(uids)?;
         let (batch, error) = self.read_batch(sent, limits)?;
         match error {
@@ -165,10 +184,20 @@ impl ImapSession {
 
     /// A slice of one mail's bytes, for mails too large to hold. Shorter than asked for: the mail ends there.
     /// `None`: the server has no (such) mail.
-    pub fn fetch_slice(&mut self, uid: u32, offset: u64, length: u32) -> Result<Option<Bytes>, MailError> {
-        let tag = self.send(&format!("UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{length}>)"))?;
+    pub fn fetch_slice(
+        &mut self,
+        uid: u32,
+        offset: u64,
+        length: u32,
+    ) -> Result<Option<Bytes>, MailError> {
+        let tag = self.send(&format!(
+            "UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{length}>)"
+        ))?;
         let literal_bytes_max = u64::from(length);
-        let limits = AnswerLimits { literal_bytes_max, bodies_bytes_max: literal_bytes_max.saturating_mul(2) };
+        let limits = AnswerLimits {
+            literal_bytes_max,
+            bodies_bytes_max: literal_bytes_max.saturating_mul(2),
+        };
         let mut slice = None;
         let ended = self.read_answer(&tag, limits, &mut |row| {
             if let (Some(found), Body::Here(bytes)) = (row.uid, row.body)
@@ -190,17 +219,26 @@ impl ImapSession {
         uids.dedup();
         let mut tags = Vec::new();
         for set in uid_sets(&uids) {
-            tags.push(self.send(&format!("UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])"))?);
+            tags.push(self.send(&format!(
+                "UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])"
+            ))?);
         }
         Ok(Sent { asked: uids, tags })
     }
 
-    fn read_batch(&mut self, sent: Sent, limits: FetchLimits) -> Result<(FetchedBatch, Option<MailError>), MailError> {
+    fn read_batch(
+        &mut self,
+        sent: Sent,
+        limits: FetchLimits,
+    ) -> Result<(FetchedBatch, Option<MailError>), MailError> {
         let mut rows = Rows::default();
         let mut refusal = None;
         let mut bodies_bytes_max = limits.batch_bytes_max;
         for tag in &sent.tags {
-            let answer = AnswerLimits { literal_bytes_max: limits.mail_bytes_max, bodies_bytes_max };
+            let answer = AnswerLimits {
+                literal_bytes_max: limits.mail_bytes_max,
+                bodies_bytes_max,
+            };
             let ended = self.read_answer(tag, answer, &mut |row| {
                 rows.take(row, &sent.asked);
                 Ok(())
@@ -210,7 +248,11 @@ impl ImapSession {
                 refusal = Some(error);
             }
         }
-        let batch = FetchedBatch { asked: sent.asked, mails: rows.into_mails(), is_refused: refusal.is_some() };
+        let batch = FetchedBatch {
+            asked: sent.asked,
+            mails: rows.into_mails(),
+            is_refused: refusal.is_some(),
+        };
         Ok((batch, refusal))
     }
 }
@@ -236,7 +278,9 @@ impl Rows {
             && !*has_body
         {
             *has_body = true;
-            self.bytes = self.bytes.saturating_add(u64::try_from(raw.len()).unwrap_or(u64::MAX));
+            self.bytes = self
+                .bytes
+                .saturating_add(u64::try_from(raw.len()).unwrap_or(u64::MAX));
             self.bodies.push((uid, raw));
         }
     }
@@ -247,7 +291,12 @@ impl Rows {
         bodies
             .map(|(uid, raw)| {
                 let (is_seen, internal_date, _) = facts.get(&uid).copied().unwrap_or_default();
-                Fetched { uid, internal_date, is_seen: is_seen.unwrap_or(false), raw }
+                Fetched {
+                    uid,
+                    internal_date,
+                    is_seen: is_seen.unwrap_or(false),
+                    raw,
+                }
             })
             .collect()
     }
@@ -286,7 +335,11 @@ fn uid_sets(uids: &[u32]) -> Vec<String> {
     }
     let mut sets: Vec<String> = Vec::new();
     for (first, last) in ranges {
-        let range = if first == last { first.to_string() } else { format!("{first}:{last}") };
+        let range = if first == last {
+            first.to_string()
+        } else {
+            format!("{first}:{last}")
+        };
         match sets.last_mut() {
             Some(set) if set.len() + 1 + range.len() <= UID_SET_BYTES_MAX => {
                 set.push(',');
@@ -316,6 +369,9 @@ mod tests {
         let odd: Vec<u32> = (0..1000).map(|n| 4_000_000_000 + 2 * n).collect();
         let sets = uid_sets(&odd);
         assert!(sets.iter().all(|set| set.len() <= UID_SET_BYTES_MAX));
-        assert_eq!(sets.iter().map(|set| set.split(',').count()).sum::<usize>(), 1000);
+        assert_eq!(
+            sets.iter().map(|set| set.split(',').count()).sum::<usize>(),
+            1000
+        );
     }
 }

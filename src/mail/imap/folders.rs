@@ -3,8 +3,8 @@
 
 use crate::model::mailbox::FolderRole;
 use base64::Engine;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use imap::types::Name;
 
 /// What it takes to ask a LIST for special use.
@@ -54,8 +54,18 @@ pub(super) fn seen(name: &Name<'_>) -> Seen {
     }
     let raw_path = name.name().to_owned();
     let path = decode_modified_utf7(&raw_path);
-    let delimiter = name.delimiter().map(|delimiter| delimiter.trim_start_matches('\\').to_owned());
-    Seen { folder: ListedFolder { path, raw_path, role, is_selectable }, delimiter }
+    let delimiter = name
+        .delimiter()
+        .map(|delimiter| delimiter.trim_start_matches('\\').to_owned());
+    Seen {
+        folder: ListedFolder {
+            path,
+            raw_path,
+            role,
+            is_selectable,
+        },
+        delimiter,
+    }
 }
 
 /// Gives out roles: special use first, then well-known names; each role to one folder. INBOX is always Inbox.
@@ -68,7 +78,11 @@ pub(super) fn with_roles(mut all: Vec<Seen>) -> Vec<ListedFolder> {
             seen.folder.role = None;
         }
         if let Some(role) = seen.folder.role {
-            if taken.contains(&role) { seen.folder.role = None } else { taken.push(role) }
+            if taken.contains(&role) {
+                seen.folder.role = None
+            } else {
+                taken.push(role)
+            }
         }
     }
     // The folder nearest to the root has the better claim to a name.
@@ -90,13 +104,19 @@ pub(super) fn with_roles(mut all: Vec<Seen>) -> Vec<ListedFolder> {
 impl Seen {
     fn depth(&self) -> usize {
         let delimiter = self.delimiter.as_deref().unwrap_or_default();
-        if delimiter.is_empty() { 0 } else { self.folder.path.matches(delimiter).count() }
+        if delimiter.is_empty() {
+            0
+        } else {
+            self.folder.path.matches(delimiter).count()
+        }
     }
 
     fn last_name(&self) -> &str {
         let path = self.folder.path.as_str();
         match self.delimiter.as_deref() {
-            Some(delimiter) if !delimiter.is_empty() => path.rsplit(delimiter).next().unwrap_or(path),
+            Some(delimiter) if !delimiter.is_empty() => {
+                path.rsplit(delimiter).next().unwrap_or(path)
+            }
             _ => path,
         }
     }
@@ -104,53 +124,269 @@ impl Seen {
 
 /// Names that mail programs and providers give, in lower case.
 const NAMES: [(FolderRole, &[&str]); 5] = [
-    (FolderRole::Sent, &[
-        "sent", "sent items", "sent messages", "sent mail", "sent-mail", "outbox sent", "gesendet", "gesendete elemente",
-        "gesendete objekte", "gesendete nachrichten", "postausgang gesendet", "envoyés", "éléments envoyés", "messages envoyés",
-        "courrier envoyé", "enviados", "elementos enviados", "mensajes enviados", "correo enviado", "itens enviados",
-        "mensagens enviadas", "enviadas", "inviata", "inviati", "posta inviata", "elementi inviati", "verzonden",
-        "verzonden items", "verzonden berichten", "отправленные", "надіслані", "wysłane", "elementy wysłane", "odeslané",
-        "odeslaná pošta", "odoslané", "elküldött elemek", "elküldött", "trimise", "elemente trimise", "skickat",
-        "skickade objekt", "skickade", "sendt", "sendt post", "sendte elementer", "sendte", "lähetetyt",
-        "gönderilmiş öğeler", "gönderilenler", "gönderilmiş", "απεσταλμένα", "送信済み", "送信済みアイテム",
-        "送信済みメール", "已发送", "已发送邮件", "已傳送郵件", "寄件備份", "寄件备份", "보낸편지함", "보낸 편지함", "보낸메일함",
-    ]),
-    (FolderRole::Drafts, &[
-        "drafts", "draft", "entwürfe", "entwurf", "brouillons", "brouillon", "borradores", "borrador", "rascunhos",
-        "rascunho", "bozze", "concepten", "черновики", "чернетки", "kopie robocze", "szkice", "robocze", "koncepty",
-        "rozepsané", "rozpracované", "piszkozatok", "ciorne", "utkast", "kladder", "kladde", "luonnokset", "taslaklar",
-        "πρόχειρα", "下書き", "草稿", "草稿箱", "草稿匣", "임시보관함", "임시 보관함",
-    ]),
-    (FolderRole::Trash, &[
-        "trash", "deleted", "deleted items", "deleted messages", "bin", "rubbish", "papierkorb", "gelöscht",
-        "gelöschte elemente", "gelöschte objekte", "corbeille", "éléments supprimés", "messages supprimés", "papelera",
-        "elementos eliminados", "eliminados", "lixeira", "lixo", "itens excluídos", "itens eliminados", "cestino",
-        "posta eliminata", "elementi eliminati", "prullenbak", "verwijderde items", "prullenmand", "корзина", "удаленные",
-        "удалённые", "удаленные элементы", "кошик", "видалені", "kosz", "elementy usunięte", "koš", "odstraněná pošta",
-        "kôš", "kuka", "törölt elemek", "coș de gunoi", "elemente șterse", "papperskorgen", "borttagna objekt",
-        "papirkurv", "slettede elementer", "slettet post", "roskakori", "poistetut", "çöp kutusu", "silinmiş öğeler",
-        "κάδος απορριμμάτων", "διαγραμμένα", "ごみ箱", "ゴミ箱", "削除済みアイテム", "垃圾箱", "已删除", "已删除邮件", "刪除的郵件",
-        "휴지통", "지운편지함",
-    ]),
-    (FolderRole::Junk, &[
-        "junk", "junk e-mail", "junk email", "junk mail", "spam", "spamverdacht", "unerwünscht", "bulk", "bulk mail",
-        "quarantine", "junk-e-mail", "unerwünschte werbung", "courrier indésirable", "indésirables", "pourriel",
-        "pourriels", "correo no deseado", "correo basura", "no deseado", "lixo eletrônico", "lixo electrónico",
-        "posta indesiderata", "indesiderata", "ongewenste e-mail", "ongewenst", "спам", "нежелательная почта",
-        "wiadomości-śmieci", "niechciane", "nevyžádaná pošta", "nevyžiadaná pošta", "levélszemét", "mesaje nesolicitate",
-        "skräppost", "søppelpost", "uønsket e-post", "uønsket mail", "roskaposti", "gereksiz e-posta", "istenmeyen",
-        "ανεπιθύμητα", "迷惑メール", "垃圾邮件", "垃圾郵件", "스팸메일함", "스팸함", "정크 메일",
-    ]),
-    (FolderRole::Archive, &[
-        "archive", "archives", "archived", "archiv", "archivo", "archivos", "arquivo", "arquivo morto", "archivio",
-        "archief", "архив", "архів", "archiwum", "archív", "archívum", "arhivă", "arkiv", "arkisto", "arşiv", "αρχείο",
-        "アーカイブ", "归档", "存档", "封存", "보관함",
-    ]),
+    (
+        FolderRole::Sent,
+        &[
+            "sent",
+            "sent items",
+            "sent messages",
+            "sent mail",
+            "sent-mail",
+            "outbox sent",
+            "gesendet",
+            "gesendete elemente",
+            "gesendete objekte",
+            "gesendete nachrichten",
+            "postausgang gesendet",
+            "envoyés",
+            "éléments envoyés",
+            "messages envoyés",
+            "courrier envoyé",
+            "enviados",
+            "elementos enviados",
+            "mensajes enviados",
+            "correo enviado",
+            "itens enviados",
+            "mensagens enviadas",
+            "enviadas",
+            "inviata",
+            "inviati",
+            "posta inviata",
+            "elementi inviati",
+            "verzonden",
+            "verzonden items",
+            "verzonden berichten",
+            "отправленные",
+            "надіслані",
+            "wysłane",
+            "elementy wysłane",
+            "odeslané",
+            "odeslaná pošta",
+            "odoslané",
+            "elküldött elemek",
+            "elküldött",
+            "trimise",
+            "elemente trimise",
+            "skickat",
+            "skickade objekt",
+            "skickade",
+            "sendt",
+            "sendt post",
+            "sendte elementer",
+            "sendte",
+            "lähetetyt",
+            "gönderilmiş öğeler",
+            "gönderilenler",
+            "gönderilmiş",
+            "απεσταλμένα",
+            "送信済み",
+            "送信済みアイテム",
+            "送信済みメール",
+            "已发送",
+            "已发送邮件",
+            "已傳送郵件",
+            "寄件備份",
+            "寄件备份",
+            "보낸편지함",
+            "보낸 편지함",
+            "보낸메일함",
+        ],
+    ),
+    (
+        FolderRole::Drafts,
+        &[
+            "drafts",
+            "draft",
+            "entwürfe",
+            "entwurf",
+            "brouillons",
+            "brouillon",
+            "borradores",
+            "borrador",
+            "rascunhos",
+            "rascunho",
+            "bozze",
+            "concepten",
+            "черновики",
+            "чернетки",
+            "kopie robocze",
+            "szkice",
+            "robocze",
+            "koncepty",
+            "rozepsané",
+            "rozpracované",
+            "piszkozatok",
+            "ciorne",
+            "utkast",
+            "kladder",
+            "kladde",
+            "luonnokset",
+            "taslaklar",
+            "πρόχειρα",
+            "下書き",
+            "草稿",
+            "草稿箱",
+            "草稿匣",
+            "임시보관함",
+            "임시 보관함",
+        ],
+    ),
+    (
+        FolderRole::Trash,
+        &[
+            "trash",
+            "deleted",
+            "deleted items",
+            "deleted messages",
+            "bin",
+            "rubbish",
+            "papierkorb",
+            "gelöscht",
+            "gelöschte elemente",
+            "gelöschte objekte",
+            "corbeille",
+            "éléments supprimés",
+            "messages supprimés",
+            "papelera",
+            "elementos eliminados",
+            "eliminados",
+            "lixeira",
+            "lixo",
+            "itens excluídos",
+            "itens eliminados",
+            "cestino",
+            "posta eliminata",
+            "elementi eliminati",
+            "prullenbak",
+            "verwijderde items",
+            "prullenmand",
+            "корзина",
+            "удаленные",
+            "удалённые",
+            "удаленные элементы",
+            "кошик",
+            "видалені",
+            "kosz",
+            "elementy usunięte",
+            "koš",
+            "odstraněná pošta",
+            "kôš",
+            "kuka",
+            "törölt elemek",
+            "coș de gunoi",
+            "elemente șterse",
+            "papperskorgen",
+            "borttagna objekt",
+            "papirkurv",
+            "slettede elementer",
+            "slettet post",
+            "roskakori",
+            "poistetut",
+            "çöp kutusu",
+            "silinmiş öğeler",
+            "κάδος απορριμμάτων",
+            "διαγραμμένα",
+            "ごみ箱",
+            "ゴミ箱",
+            "削除済みアイテム",
+            "垃圾箱",
+            "已删除",
+            "已删除邮件",
+            "刪除的郵件",
+            "휴지통",
+            "지운편지함",
+        ],
+    ),
+    (
+        FolderRole::Junk,
+        &[
+            "junk",
+            "junk e-mail",
+            "junk email",
+            "junk mail",
+            "spam",
+            "spamverdacht",
+            "unerwünscht",
+            "bulk",
+            "bulk mail",
+            "quarantine",
+            "junk-e-mail",
+            "unerwünschte werbung",
+            "courrier indésirable",
+            "indésirables",
+            "pourriel",
+            "pourriels",
+            "correo no deseado",
+            "correo basura",
+            "no deseado",
+            "lixo eletrônico",
+            "lixo electrónico",
+            "posta indesiderata",
+            "indesiderata",
+            "ongewenste e-mail",
+            "ongewenst",
+            "спам",
+            "нежелательная почта",
+            "wiadomości-śmieci",
+            "niechciane",
+            "nevyžádaná pošta",
+            "nevyžiadaná pošta",
+            "levélszemét",
+            "mesaje nesolicitate",
+            "skräppost",
+            "søppelpost",
+            "uønsket e-post",
+            "uønsket mail",
+            "roskaposti",
+            "gereksiz e-posta",
+            "istenmeyen",
+            "ανεπιθύμητα",
+            "迷惑メール",
+            "垃圾邮件",
+            "垃圾郵件",
+            "스팸메일함",
+            "스팸함",
+            "정크 메일",
+        ],
+    ),
+    (
+        FolderRole::Archive,
+        &[
+            "archive",
+            "archives",
+            "archived",
+            "archiv",
+            "archivo",
+            "archivos",
+            "arquivo",
+            "arquivo morto",
+            "archivio",
+            "archief",
+            "архив",
+            "архів",
+            "archiwum",
+            "archív",
+            "archívum",
+            "arhivă",
+            "arkiv",
+            "arkisto",
+            "arşiv",
+            "αρχείο",
+            "アーカイブ",
+            "归档",
+            "存档",
+            "封存",
+            "보관함",
+        ],
+    ),
 ];
 
 fn role_by_name(name: &str) -> Option<FolderRole> {
     let name = name.trim().to_lowercase();
-    NAMES.iter().find(|(_, names)| names.contains(&name.as_str())).map(|(role, _)| *role)
+    NAMES
+        .iter()
+        .find(|(_, names)| names.contains(&name.as_str()))
+        .map(|(role, _)| *role)
 }
 
 /// Modified UTF-7 uses a comma for the slash and no padding.
@@ -185,14 +421,26 @@ fn decode_modified_utf7(raw: &str) -> String {
         rest = behind;
     }
     decoded.push_str(rest);
-    decoded.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    decoded
+        .chars()
+        .map(|letter| {
+            if letter.is_control() {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
+        .collect()
 }
 
 fn decode_run(code: &str) -> Option<String> {
     let bytes = modified_base64().decode(code).ok()?;
     let units: Vec<u16> = bytes
         .chunks_exact(2)
-        .map(|pair| pair.iter().fold(0_u16, |unit, &byte| (unit << 8) | u16::from(byte)))
+        .map(|pair| {
+            pair.iter()
+                .fold(0_u16, |unit, &byte| (unit << 8) | u16::from(byte))
+        })
         .collect();
     (!units.is_empty()).then(|| String::from_utf16(&units).ok())?
 }
@@ -221,29 +469,51 @@ mod tests {
     }
 
     fn listed(path: &str, role: Option<FolderRole>) -> Seen {
-        let folder =
-            ListedFolder { path: path.to_owned(), raw_path: path.to_owned(), role, is_selectable: true };
-        Seen { folder, delimiter: Some("/".to_owned()) }
+        let folder = ListedFolder {
+            path: path.to_owned(),
+            raw_path: path.to_owned(),
+            role,
+            is_selectable: true,
+        };
+        Seen {
+            folder,
+            delimiter: Some("/".to_owned()),
+        }
     }
 
     fn roles(seen: Vec<Seen>) -> Vec<Option<FolderRole>> {
-        with_roles(seen).into_iter().map(|folder| folder.role).collect()
+        with_roles(seen)
+            .into_iter()
+            .map(|folder| folder.role)
+            .collect()
     }
 
     #[test]
     fn r2_special_use_wins_over_names_and_each_role_is_given_once() {
         use FolderRole::{Drafts, Inbox, Junk, Sent, Trash};
         assert_eq!(
-            roles(vec![listed("inbox", None), listed("Sent", None), listed("Verschickt", Some(Sent)), listed("Spam", None)]),
+            roles(vec![
+                listed("inbox", None),
+                listed("Sent", None),
+                listed("Verschickt", Some(Sent)),
+                listed("Spam", None)
+            ]),
             [Some(Inbox), None, Some(Sent), Some(Junk)],
             "a folder called Sent is not Sent where another one has the special use"
         );
         assert_eq!(
-            roles(vec![listed("Kunden/Papierkorb", None), listed("Papierkorb", None), listed("Entwürfe", None)]),
+            roles(vec![
+                listed("Kunden/Papierkorb", None),
+                listed("Papierkorb", None),
+                listed("Entwürfe", None)
+            ]),
             [None, Some(Trash), Some(Drafts)],
             "the folder nearest to the root has the better claim"
         );
         assert_eq!(roles(vec![listed("[Gmail]/Корзина", None)]), [Some(Trash)]);
-        assert_eq!(roles(vec![listed("A", Some(Junk)), listed("B", Some(Junk))]), [Some(Junk), None]);
+        assert_eq!(
+            roles(vec![listed("A", Some(Junk)), listed("B", Some(Junk))]),
+            [Some(Junk), None]
+        );
     }
 }

@@ -24,7 +24,11 @@ pub enum IdleEnd {
 impl ImapSession {
     /// Waits until the open folder changes, the time is over, or `stop` says so (looked at twice a second).
     /// News that came since the last listing ends it at once.
-    pub fn idle(&mut self, timeout: Duration, stop: &dyn Fn() -> bool) -> Result<IdleEnd, MailError> {
+    pub fn idle(
+        &mut self,
+        timeout: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<IdleEnd, MailError> {
         if self.has_news() {
             return Ok(IdleEnd::Changed);
         }
@@ -42,10 +46,18 @@ impl ImapSession {
     }
 
     fn set_timeout(&self, timeout: Duration) -> Result<(), MailError> {
-        self.wire().lock().set_read_timeout(timeout).map_err(|error| MailError::from_io(&error, MailStep::Protocol))
+        self.wire()
+            .lock()
+            .set_read_timeout(timeout)
+            .map_err(|error| MailError::from_io(&error, MailStep::Protocol))
     }
 
-    fn wait_for_news(&self, tag: &str, timeout: Duration, stop: &dyn Fn() -> bool) -> Result<IdleEnd, MailError> {
+    fn wait_for_news(
+        &self,
+        tag: &str,
+        timeout: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<IdleEnd, MailError> {
         let step = MailStep::Protocol;
         let begun = Instant::now();
         let mut is_idling = false;
@@ -75,14 +87,21 @@ impl ImapSession {
             } else if let Some((found, rest)) = response::split_tagged(&line) {
                 return refused(found, tag, rest);
             } else {
-                return Err(MailError::Protocol { step, what: "malformed line" });
+                return Err(MailError::Protocol {
+                    step,
+                    what: "malformed line",
+                });
             }
             if is_idling && self.has_news() {
                 return Ok(IdleEnd::Changed);
             }
             // A server that never falls silent must not keep us from looking up.
             if is_idling && (stop() || begun.elapsed() >= timeout) {
-                return Ok(if stop() { IdleEnd::Stopped } else { IdleEnd::TimedOut });
+                return Ok(if stop() {
+                    IdleEnd::Stopped
+                } else {
+                    IdleEnd::TimedOut
+                });
             }
         }
     }
@@ -101,11 +120,13 @@ impl ImapSession {
     fn end_idle(&mut self, tag: &str) -> Result<(), MailError> {
         let step = MailStep::Protocol;
         let mut wire = self.wire().lock();
-        wire.send(b"DONE\r\n").map_err(|error| MailError::from_io(&error, step))?;
+        wire.send(b"DONE\r\n")
+            .map_err(|error| MailError::from_io(&error, step))?;
         let begun = Instant::now();
         loop {
             let mut line = Vec::new();
-            wire.read_line(&mut line).map_err(|error| MailError::from_io(&error, step))?;
+            wire.read_line(&mut line)
+                .map_err(|error| MailError::from_io(&error, step))?;
             if let Some(rest) = line.strip_prefix(b"* ") {
                 if response::is_bye(rest) {
                     return Err(MailError::ConnectionLost { step });
@@ -128,13 +149,17 @@ impl ImapSession {
 fn refused(found: &[u8], tag: &str, rest: &[u8]) -> Result<IdleEnd, MailError> {
     match (ended(found, tag, rest, "IDLE")?, response::status(rest)) {
         (Ended::Refused(error @ MailError::Busy { .. }), _) => Err(error),
-        (_, Some(Status::Ok)) => {
-            Err(MailError::Protocol { step: MailStep::Protocol, what: "IDLE ended by the server" })
-        }
+        (_, Some(Status::Ok)) => Err(MailError::Protocol {
+            step: MailStep::Protocol,
+            what: "IDLE ended by the server",
+        }),
         _ => Ok(IdleEnd::Unsupported),
     }
 }
 
 fn is_tick(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }

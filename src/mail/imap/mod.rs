@@ -17,7 +17,6 @@ mod response;
 mod session;
 mod wire;
 
-
 pub use connect::{Secret, Target, connect};
 pub use fetch::{FetchLimits, Fetched, FetchedBatch, ListedMail};
 pub use folders::ListedFolder;

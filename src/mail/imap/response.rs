@@ -26,7 +26,12 @@ fn announced_literal(line: &[u8]) -> Option<u64> {
         return None;
     }
     // What does not fit 64 bits is above any limit.
-    Some(std::str::from_utf8(digits).ok()?.parse().unwrap_or(u64::MAX))
+    Some(
+        std::str::from_utf8(digits)
+            .ok()?
+            .parse()
+            .unwrap_or(u64::MAX),
+    )
 }
 
 /// The size of the literal that follows what has come of a response. The free text of status lines, tagged
@@ -36,7 +41,11 @@ pub(super) fn next_literal(response: &[u8]) -> Option<u64> {
     let is_status = [b"OK".as_slice(), b"NO", b"BAD", b"BYE", b"PREAUTH"]
         .iter()
         .any(|word| first_word(rest).eq_ignore_ascii_case(word));
-    if is_status { None } else { announced_literal(rest) }
+    if is_status {
+        None
+    } else {
+        announced_literal(rest)
+    }
 }
 
 /// Tag and rest of a tagged line.
@@ -62,7 +71,9 @@ pub(super) fn status(rest: &[u8]) -> Option<Status> {
 }
 
 fn first_word(text: &[u8]) -> &[u8] {
-    text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default()
+    text.split(|byte| byte.is_ascii_whitespace())
+        .next()
+        .unwrap_or_default()
 }
 
 /// Whether an untagged line (after `* `) says that the server hangs up.
@@ -72,14 +83,18 @@ pub(super) fn is_bye(rest: &[u8]) -> bool {
 
 /// Whether an untagged line (after `* `) says that the folder has changed.
 pub(super) fn is_news(rest: &[u8]) -> bool {
-    let mut words = rest.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let mut words = rest
+        .split(|byte| byte.is_ascii_whitespace())
+        .filter(|word| !word.is_empty());
     let first = words.next().unwrap_or_default();
     if first.eq_ignore_ascii_case(b"VANISHED") {
         return true;
     }
     let second = words.next().unwrap_or_default();
     first.iter().all(u8::is_ascii_digit)
-        && [b"EXISTS".as_slice(), b"EXPUNGE", b"FETCH"].iter().any(|word| second.eq_ignore_ascii_case(word))
+        && [b"EXISTS".as_slice(), b"EXPUNGE", b"FETCH"]
+            .iter()
+            .any(|word| second.eq_ignore_ascii_case(word))
 }
 
 /// Whether an untagged line (after `* `) is a FETCH.
@@ -87,30 +102,69 @@ pub(super) fn is_fetch(rest: &[u8]) -> bool {
     let mut words = rest.split(|&byte| byte == b' ');
     let number = words.next().unwrap_or_default();
     let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
-    is_number && words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"FETCH"))
+    is_number
+        && words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"FETCH"))
 }
 
 /// Reads a refusal for signs that the server is only busy. Its words go no further than this.
 pub(super) fn busy(text: &[u8], step: MailStep) -> Option<MailError> {
     let text = String::from_utf8_lossy(text).to_ascii_lowercase();
     let backoff_seconds = backoff_seconds(&text);
-    let code = text.split_once('[').and_then(|(_, rest)| rest.split([']', ' ']).next()).unwrap_or_default();
-    if ["authenticationfailed", "authorizationfailed", "expired", "privacyrequired", "contactadmin"].contains(&code) {
+    let code = text
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split([']', ' ']).next())
+        .unwrap_or_default();
+    if [
+        "authenticationfailed",
+        "authorizationfailed",
+        "expired",
+        "privacyrequired",
+        "contactadmin",
+    ]
+    .contains(&code)
+    {
         return None;
     }
-    let is_busy_code = ["unavailable", "inuse", "limit", "throttled", "serverbug", "overquota"].contains(&code);
+    let is_busy_code = [
+        "unavailable",
+        "inuse",
+        "limit",
+        "throttled",
+        "serverbug",
+        "overquota",
+    ]
+    .contains(&code);
     let signs = [
-        "too many", "try again", "try later", "temporar", "unavailable", "throttl", "maximum number of connections",
-        "server busy", "rate limit", "overload", "backoff",
+        "too many",
+        "try again",
+        "try later",
+        "temporar",
+        "unavailable",
+        "throttl",
+        "maximum number of connections",
+        "server busy",
+        "rate limit",
+        "overload",
+        "backoff",
     ];
-    let is_busy = backoff_seconds.is_some() || is_busy_code || signs.iter().any(|sign| text.contains(sign));
-    is_busy.then_some(MailError::Busy { step, backoff_seconds })
+    let is_busy =
+        backoff_seconds.is_some() || is_busy_code || signs.iter().any(|sign| text.contains(sign));
+    is_busy.then_some(MailError::Busy {
+        step,
+        backoff_seconds,
+    })
 }
 
 /// "Suggested Backoff Time: 300000 milliseconds", in lower case.
 fn backoff_seconds(text: &str) -> Option<u64> {
     let (_, rest) = text.split_once("suggested backoff time:")?;
-    let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    let digits: String = rest
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
     let milliseconds: u64 = digits.parse().ok()?;
     // A day is the longest a server may keep us away.
     Some(milliseconds.div_ceil(1000).min(86_400))
@@ -145,8 +199,13 @@ pub(super) fn fetch_row(text: &[u8], literals: Vec<Bytes>) -> Option<FetchRow> {
         return None;
     }
     scanner.open()?;
-    let mut row =
-        FetchRow { uid: None, size_bytes: None, is_seen: None, internal_date: None, body: Body::Absent };
+    let mut row = FetchRow {
+        uid: None,
+        size_bytes: None,
+        is_seen: None,
+        internal_date: None,
+        body: Body::Absent,
+    };
     while !scanner.close() {
         let name = scanner.atom()?.to_ascii_uppercase();
         match name.as_slice() {
@@ -154,7 +213,11 @@ pub(super) fn fetch_row(text: &[u8], literals: Vec<Bytes>) -> Option<FetchRow> {
             b"RFC822.SIZE" => row.size_bytes = number(scanner.atom()?),
             b"FLAGS" => {
                 let flags = scanner.list()?;
-                row.is_seen = Some(flags.iter().any(|flag| flag.eq_ignore_ascii_case(b"\\Seen")));
+                row.is_seen = Some(
+                    flags
+                        .iter()
+                        .any(|flag| flag.eq_ignore_ascii_case(b"\\Seen")),
+                );
             }
             b"INTERNALDATE" => row.internal_date = internal_date(&scanner.string()?),
             b"BODY[]" | b"RFC822" => row.body = scanner.body()?,
@@ -193,12 +256,18 @@ pub(super) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// Over text whose literals stand in it.
     pub(super) fn over_raw(text: &'a [u8]) -> Self {
-        Self { rest: text, cut: None }
+        Self {
+            rest: text,
+            cut: None,
+        }
     }
 
     /// Over text whose literals were cut out.
     pub(super) fn over_cut(text: &'a [u8], literals: Vec<Bytes>) -> Self {
-        Self { rest: text, cut: Some(literals.into()) }
+        Self {
+            rest: text,
+            cut: Some(literals.into()),
+        }
     }
 
     fn skip_space(&mut self) {
@@ -252,7 +321,11 @@ impl<'a> Scanner<'a> {
             b'{' | b'~' => self.literal().map(|bytes| bytes.to_vec()),
             _ => {
                 let word = self.atom()?;
-                Some(if word.eq_ignore_ascii_case(b"NIL") { Vec::new() } else { word.to_vec() })
+                Some(if word.eq_ignore_ascii_case(b"NIL") {
+                    Vec::new()
+                } else {
+                    word.to_vec()
+                })
             }
         }
     }
@@ -262,7 +335,10 @@ impl<'a> Scanner<'a> {
         match self.rest.first()? {
             b'"' => self.quoted().map(|text| Body::Here(text.into())),
             b'{' | b'~' => self.literal().map(Body::Here),
-            _ => self.atom()?.eq_ignore_ascii_case(b"NIL").then_some(Body::Nil),
+            _ => self
+                .atom()?
+                .eq_ignore_ascii_case(b"NIL")
+                .then_some(Body::Nil),
         }
     }
 
@@ -297,7 +373,11 @@ impl<'a> Scanner<'a> {
         if let Some(cut) = &mut self.cut {
             return cut.pop_front();
         }
-        self.rest = self.rest.strip_prefix(b"\r").unwrap_or(self.rest).strip_prefix(b"\n")?;
+        self.rest = self
+            .rest
+            .strip_prefix(b"\r")
+            .unwrap_or(self.rest)
+            .strip_prefix(b"\n")?;
         self.advance(count).map(Bytes::copy_from_slice)
     }
 
@@ -321,7 +401,11 @@ impl<'a> Scanner<'a> {
     /// Passes over one value of any kind.
     pub(super) fn skip(&mut self) -> Option<()> {
         self.skip_space();
-        if self.rest.starts_with(b"(") { self.list().map(drop) } else { self.string().map(drop) }
+        if self.rest.starts_with(b"(") {
+            self.list().map(drop)
+        } else {
+            self.string().map(drop)
+        }
     }
 }
 
@@ -330,7 +414,13 @@ mod tests {
     use super::*;
 
     fn row(uid: Option<u32>, body: Body) -> FetchRow {
-        FetchRow { uid, size_bytes: None, is_seen: None, internal_date: None, body }
+        FetchRow {
+            uid,
+            size_bytes: None,
+            is_seen: None,
+            internal_date: None,
+            body,
+        }
     }
 
     fn here(text: &str) -> Body {
@@ -388,24 +478,52 @@ mod tests {
             (b"{x}\r\n", None),
         ];
         for (line, expected) in rows {
-            assert_eq!(announced_literal(line), expected, "{}", String::from_utf8_lossy(line));
+            assert_eq!(
+                announced_literal(line),
+                expected,
+                "{}",
+                String::from_utf8_lossy(line)
+            );
         }
     }
 
     #[test]
     fn a_busy_server_is_told_from_a_refused_login() {
         let rows: [(&str, &str, Option<Option<u64>>); 8] = [
-            ("throttled with a time", "NO [THROTTLED] Too many. Suggested Backoff Time: 300000 milliseconds", Some(Some(300))),
-            ("too many connections", "NO [ALERT] Too many simultaneous connections. (Failure)", Some(None)),
+            (
+                "throttled with a time",
+                "NO [THROTTLED] Too many. Suggested Backoff Time: 300000 milliseconds",
+                Some(Some(300)),
+            ),
+            (
+                "too many connections",
+                "NO [ALERT] Too many simultaneous connections. (Failure)",
+                Some(None),
+            ),
             ("unavailable", "NO [UNAVAILABLE] Internal error", Some(None)),
             ("in use", "NO [INUSE] locked", Some(None)),
-            ("wrong password", "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", None),
-            ("wrong password, and words of another kind", "NO [AUTHENTICATIONFAILED] too many failures", None),
+            (
+                "wrong password",
+                "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+                None,
+            ),
+            (
+                "wrong password, and words of another kind",
+                "NO [AUTHENTICATIONFAILED] too many failures",
+                None,
+            ),
             ("no code", "NO LOGIN failed.", None),
-            ("a time beyond reason", "BYE suggested backoff time: 999999999999 ms", Some(Some(86_400))),
+            (
+                "a time beyond reason",
+                "BYE suggested backoff time: 999999999999 ms",
+                Some(Some(86_400)),
+            ),
         ];
         for (what, text, expected) in rows {
-            let expected = expected.map(|backoff_seconds| MailError::Busy { step: MailStep::Login, backoff_seconds });
+            let expected = expected.map(|backoff_seconds| MailError::Busy {
+                step: MailStep::Login,
+                backoff_seconds,
+            });
             assert_eq!(busy(text.as_bytes(), MailStep::Login), expected, "{what}");
         }
     }

@@ -76,7 +76,15 @@ impl ImapSession {
         capabilities: Capabilities,
         read_timeout: Duration,
     ) -> Self {
-        Self { session, wire, socket: Arc::new(socket), capabilities, read_timeout, last_tag: 0, exists: 0 }
+        Self {
+            session,
+            wire,
+            socket: Arc::new(socket),
+            capabilities,
+            read_timeout,
+            last_tag: 0,
+            exists: 0,
+        }
     }
 
     /// Lets another thread end this session's waiting.
@@ -103,7 +111,9 @@ impl ImapSession {
             Some(names) => names,
             None => self.list("\"*\"")?,
         };
-        Ok(folders::with_roles(names.iter().map(folders::seen).collect()))
+        Ok(folders::with_roles(
+            names.iter().map(folders::seen).collect(),
+        ))
     }
 
     fn list(&mut self, pattern: &str) -> Result<imap::types::Names, MailError> {
@@ -134,7 +144,10 @@ impl ImapSession {
 
     /// Whether the open folder still holds this UID.
     pub fn search_uid(&mut self, uid: u32) -> Result<bool, MailError> {
-        Ok(self.search(&format!("UID {uid}"))?.binary_search(&uid).is_ok())
+        Ok(self
+            .search(&format!("UID {uid}"))?
+            .binary_search(&uid)
+            .is_ok())
     }
 
     /// All UIDs of the open folder, rising.
@@ -156,7 +169,9 @@ impl ImapSession {
     /// Asks for nothing, so that the server can tell its news.
     pub fn noop(&mut self) -> Result<(), MailError> {
         self.wire.lock().expect(Answer::Nothing);
-        self.session.noop().map_err(|error| fault(&error, &self.wire, MailStep::Protocol, "NOOP"))
+        self.session
+            .noop()
+            .map_err(|error| fault(&error, &self.wire, MailStep::Protocol, "NOOP"))
     }
 
     /// Whether the server has said, since the folder was last opened or listed, that it has changed.
@@ -215,24 +230,37 @@ impl ImapSession {
         let mut lines_bytes = 0_u64;
         loop {
             let mut text = Vec::new();
-            wire.read_line(&mut text).map_err(|error| MailError::from_io(&error, step))?;
+            wire.read_line(&mut text)
+                .map_err(|error| MailError::from_io(&error, step))?;
             if let Some((found, rest)) = response::split_tagged(&text) {
                 return ended(found, tag, rest, "FETCH");
             }
             if text.starts_with(b"+") {
                 continue;
             }
-            let limits = AnswerLimits { bodies_bytes_max: bodies_bytes_left, ..limits };
+            let limits = AnswerLimits {
+                bodies_bytes_max: bodies_bytes_left,
+                ..limits
+            };
             let literals = read_literals(&mut wire, &mut text, limits)?;
             let literal_bytes: usize = literals.iter().map(Bytes::len).sum();
-            bodies_bytes_left = bodies_bytes_left.saturating_sub(u64::try_from(literal_bytes).unwrap_or(u64::MAX));
+            bodies_bytes_left =
+                bodies_bytes_left.saturating_sub(u64::try_from(literal_bytes).unwrap_or(u64::MAX));
             lines_bytes = lines_bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
             if lines_bytes > LINES_BYTES_MAX {
-                return Err(MailError::Protocol { step, what: "endless answer" });
+                return Err(MailError::Protocol {
+                    step,
+                    what: "endless answer",
+                });
             }
-            let rest = text.strip_prefix(b"* ").ok_or(MailError::Protocol { step, what: "malformed line" })?;
+            let rest = text.strip_prefix(b"* ").ok_or(MailError::Protocol {
+                step,
+                what: "malformed line",
+            })?;
             if response::is_bye(rest) {
-                return Err(response::busy(rest, step).unwrap_or(MailError::ConnectionLost { step }));
+                return Err(
+                    response::busy(rest, step).unwrap_or(MailError::ConnectionLost { step })
+                );
             }
             if response::is_fetch(rest) {
                 // A row that can't be read leaves its UID unanswered, which the caller notices.
@@ -247,38 +275,61 @@ impl ImapSession {
 }
 
 /// Judges a tagged line against the tag that is waited for.
-pub(super) fn ended(found: &[u8], tag: &str, rest: &[u8], command: &'static str) -> Result<Ended, MailError> {
+pub(super) fn ended(
+    found: &[u8],
+    tag: &str,
+    rest: &[u8],
+    command: &'static str,
+) -> Result<Ended, MailError> {
     let step = MailStep::Protocol;
     if found != tag.as_bytes() {
-        return Err(MailError::Protocol { step, what: "answer to another command" });
+        return Err(MailError::Protocol {
+            step,
+            what: "answer to another command",
+        });
     }
     match response::status(rest) {
         Some(Status::Ok) => Ok(Ended::Ok),
-        Some(Status::No | Status::Bad) => {
-            Ok(Ended::Refused(response::busy(rest, step).unwrap_or(MailError::Refused { step, command })))
-        }
-        None => Err(MailError::Protocol { step, what: "malformed line" }),
+        Some(Status::No | Status::Bad) => Ok(Ended::Refused(
+            response::busy(rest, step).unwrap_or(MailError::Refused { step, command }),
+        )),
+        None => Err(MailError::Protocol {
+            step,
+            what: "malformed line",
+        }),
     }
 }
 
 /// Reads the literals that a response announces, and the lines between; each `{n}` stays in the text.
-fn read_literals(wire: &mut Wire, text: &mut Vec<u8>, limits: AnswerLimits) -> Result<Vec<Bytes>, MailError> {
+fn read_literals(
+    wire: &mut Wire,
+    text: &mut Vec<u8>,
+    limits: AnswerLimits,
+) -> Result<Vec<Bytes>, MailError> {
     let step = MailStep::Protocol;
     let mut literals = Vec::new();
     let mut bytes_left = limits.bodies_bytes_max;
     while let Some(announced) = response::next_literal(text) {
         if announced > limits.literal_bytes_max || announced > bytes_left {
-            return Err(MailError::TooBig { uid: response::uid_so_far(text), announced_bytes: announced });
+            return Err(MailError::TooBig {
+                uid: response::uid_so_far(text),
+                announced_bytes: announced,
+            });
         }
         if literals.len() >= LITERALS_MAX {
-            return Err(MailError::Protocol { step, what: "too many literals" });
+            return Err(MailError::Protocol {
+                step,
+                what: "too many literals",
+            });
         }
         bytes_left -= announced;
         text.truncate(text.trim_ascii_end().len());
         let mut literal = Vec::new();
-        wire.read_bytes(announced, &mut literal).map_err(|error| MailError::from_io(&error, step))?;
+        wire.read_bytes(announced, &mut literal)
+            .map_err(|error| MailError::from_io(&error, step))?;
         literals.push(Bytes::from(literal));
-        wire.read_line(text).map_err(|error| MailError::from_io(&error, step))?;
+        wire.read_line(text)
+            .map_err(|error| MailError::from_io(&error, step))?;
     }
     Ok(literals)
 }

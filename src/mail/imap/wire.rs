@@ -88,7 +88,9 @@ pub(super) enum Answer {
 impl Answer {
     const fn bytes_max(self) -> usize {
         match self {
-            Self::Login | Self::Capability | Self::Examine | Self::Nothing => SHORT_ANSWER_BYTES_MAX,
+            Self::Login | Self::Capability | Self::Examine | Self::Nothing => {
+                SHORT_ANSWER_BYTES_MAX
+            }
             Self::Listing => LISTING_BYTES_MAX,
             Self::Search => SEARCH_BYTES_MAX,
         }
@@ -172,7 +174,8 @@ impl Wire {
                 self.end -= self.start;
                 self.start = 0;
             } else {
-                self.received.resize(self.received.len().saturating_mul(2), 0);
+                self.received
+                    .resize(self.received.len().saturating_mul(2), 0);
             }
         }
         let room = self.received.get_mut(self.end..).unwrap_or_default();
@@ -222,7 +225,9 @@ impl Wire {
     /// Appends `count` bytes to `into`; memory grows with what arrives, not with what was announced.
     pub(super) fn read_bytes(&mut self, count: u64, into: &mut Vec<u8>) -> io::Result<()> {
         let unread = self.unread();
-        let here = usize::try_from(count).unwrap_or(usize::MAX).min(unread.len());
+        let here = usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(unread.len());
         into.extend_from_slice(unread.get(..here).unwrap_or_default());
         self.start += here;
         let rest = count.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
@@ -256,7 +261,10 @@ impl Wire {
             }
         }
         let rest = self.handed.get(self.handed_at..).unwrap_or_default();
-        let line = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+        let line = rest
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .map_or(rest.len(), |at| at + 1);
         let count = line.min(into.len());
         for (to, from) in into.iter_mut().zip(rest.iter().take(count)) {
             *to = *from;
@@ -351,10 +359,16 @@ fn plain_capability(rest: &[u8]) -> Option<Vec<u8>> {
     }
     let is_plain = |word: &&str| {
         let after = word.strip_prefix("AUTH=").unwrap_or(word);
-        !after.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte))
+        !after.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte))
     };
     let mut line = b"* CAPABILITY IMAP4rev1".to_vec();
-    for word in words.map(str::to_ascii_uppercase).filter(|word| is_plain(&word.as_str())) {
+    for word in words
+        .map(str::to_ascii_uppercase)
+        .filter(|word| is_plain(&word.as_str()))
+    {
         line.push(b' ');
         line.extend_from_slice(word.as_bytes());
     }
@@ -368,11 +382,16 @@ fn plain_listing(rest: &[u8]) -> Option<Vec<u8>> {
     if !scanner.atom()?.eq_ignore_ascii_case(b"LIST") {
         return None;
     }
-    let attributes: Vec<Vec<u8>> =
-        scanner.list()?.into_iter().filter(|word| word.starts_with(b"\\") && word.is_ascii()).collect();
+    let attributes: Vec<Vec<u8>> = scanner
+        .list()?
+        .into_iter()
+        .filter(|word| word.starts_with(b"\\") && word.is_ascii())
+        .collect();
     let delimiter = scanner.string()?;
     let name = scanner.string()?;
-    std::str::from_utf8(&name).ok().filter(|name| !name.is_empty() && !name.contains(['\r', '\n', '\0']))?;
+    std::str::from_utf8(&name)
+        .ok()
+        .filter(|name| !name.is_empty() && !name.contains(['\r', '\n', '\0']))?;
     let delimiter: &[u8] = match delimiter.as_slice() {
         [b'"'] => b"\"\\\"\"",
         [b'\\'] => b"\"\\\\\"",
@@ -467,27 +486,108 @@ mod tests {
     #[test]
     fn the_crate_sees_only_the_plainest_form_of_what_it_asked_for() {
         let rows: [(&str, Answer, &[u8], Option<&str>); 17] = [
-            ("capabilities in any case and spacing", Answer::Capability, b"CAPABILITY  imap4rev1 idle auth=plain \r\n",
-             Some("* CAPABILITY IMAP4rev1 IMAP4REV1 IDLE AUTH=PLAIN\r\n")),
-            ("an empty mechanism is left out", Answer::Capability, b"CAPABILITY AUTH= IDLE\r\n", Some("* CAPABILITY IMAP4rev1 IDLE\r\n")),
-            ("a folder with a quoted name", Answer::Listing, b"LIST (\\Sent) \"/\" \"a \\\"b\\\"\"\r\n",
-             Some("* LIST (\\Sent) \"/\" {5}\r\na \"b\"\r\n")),
-            ("a folder with a literal name", Answer::Listing, b"LIST () \"/\" {3}\r\na b\r\n", Some("* LIST () \"/\" {3}\r\na b\r\n")),
-            ("a folder without hierarchy", Answer::Listing, b"LIST (\\Noselect) NIL x\r\n", Some("* LIST (\\Noselect) NIL {1}\r\nx\r\n")),
-            ("extended data at the end is dropped", Answer::Listing, b"LIST () \"/\" x (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n",
-             Some("* LIST () \"/\" {1}\r\nx\r\n")),
-            ("a name that is not UTF-8 can't be asked for", Answer::Listing, b"LIST () \"/\" \"\xfc\"\r\n", None),
-            ("exists", Answer::Examine, b"5 EXISTS\r\n", Some("* 5 EXISTS\r\n")),
-            ("UIDVALIDITY", Answer::Examine, b"OK [UIDVALIDITY 7] fine\r\n", Some("* OK [UIDVALIDITY 7] ok\r\n")),
-            ("a UIDNEXT beyond 32 bits", Answer::Examine, b"OK [UIDNEXT 99999999999] fine\r\n", None),
-            ("HIGHESTMODSEQ of 64 bits", Answer::Examine, b"OK [HIGHESTMODSEQ 18446744073709551615] x\r\n",
-             Some("* OK [HIGHESTMODSEQ 18446744073709551615] ok\r\n")),
-            ("an untagged NO, at which the crate would panic", Answer::Examine, b"NO [ALERT] quota\r\n", None),
-            ("flags with bytes above ASCII", Answer::Examine, b"FLAGS (\xff)\r\n", None),
-            ("a search with a space at its end", Answer::Search, b"SEARCH 1 2 \r\n", Some("* SEARCH 1 2\r\n")),
-            ("a search with a modseq", Answer::Search, b"SEARCH 1 2 (MODSEQ 5)\r\n", Some("* SEARCH 1 2\r\n")),
-            ("a FETCH nobody asked for", Answer::Search, b"1 FETCH (BODYSTRUCTURE ((((\r\n", None),
-            ("an ESEARCH, which would put the crate out of step", Answer::Search, b"ESEARCH (TAG \"A\") UID ALL 1\r\n", None),
+            (
+                "capabilities in any case and spacing",
+                Answer::Capability,
+                b"CAPABILITY  imap4rev1 idle auth=plain \r\n",
+                Some("* CAPABILITY IMAP4rev1 IMAP4REV1 IDLE AUTH=PLAIN\r\n"),
+            ),
+            (
+                "an empty mechanism is left out",
+                Answer::Capability,
+                b"CAPABILITY AUTH= IDLE\r\n",
+                Some("* CAPABILITY IMAP4rev1 IDLE\r\n"),
+            ),
+            (
+                "a folder with a quoted name",
+                Answer::Listing,
+                b"LIST (\\Sent) \"/\" \"a \\\"b\\\"\"\r\n",
+                Some("* LIST (\\Sent) \"/\" {5}\r\na \"b\"\r\n"),
+            ),
+            (
+                "a folder with a literal name",
+                Answer::Listing,
+                b"LIST () \"/\" {3}\r\na b\r\n",
+                Some("* LIST () \"/\" {3}\r\na b\r\n"),
+            ),
+            (
+                "a folder without hierarchy",
+                Answer::Listing,
+                b"LIST (\\Noselect) NIL x\r\n",
+                Some("* LIST (\\Noselect) NIL {1}\r\nx\r\n"),
+            ),
+            (
+                "extended data at the end is dropped",
+                Answer::Listing,
+                b"LIST () \"/\" x (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n",
+                Some("* LIST () \"/\" {1}\r\nx\r\n"),
+            ),
+            (
+                "a name that is not UTF-8 can't be asked for",
+                Answer::Listing,
+                b"LIST () \"/\" \"\xfc\"\r\n",
+                None,
+            ),
+            (
+                "exists",
+                Answer::Examine,
+                b"5 EXISTS\r\n",
+                Some("* 5 EXISTS\r\n"),
+            ),
+            (
+                "UIDVALIDITY",
+                Answer::Examine,
+                b"OK [UIDVALIDITY 7] fine\r\n",
+                Some("* OK [UIDVALIDITY 7] ok\r\n"),
+            ),
+            (
+                "a UIDNEXT beyond 32 bits",
+                Answer::Examine,
+                b"OK [UIDNEXT 99999999999] fine\r\n",
+                None,
+            ),
+            (
+                "HIGHESTMODSEQ of 64 bits",
+                Answer::Examine,
+                b"OK [HIGHESTMODSEQ 18446744073709551615] x\r\n",
+                Some("* OK [HIGHESTMODSEQ 18446744073709551615] ok\r\n"),
+            ),
+            (
+                "an untagged NO, at which the crate would panic",
+                Answer::Examine,
+                b"NO [ALERT] quota\r\n",
+                None,
+            ),
+            (
+                "flags with bytes above ASCII",
+                Answer::Examine,
+                b"FLAGS (\xff)\r\n",
+                None,
+            ),
+            (
+                "a search with a space at its end",
+                Answer::Search,
+                b"SEARCH 1 2 \r\n",
+                Some("* SEARCH 1 2\r\n"),
+            ),
+            (
+                "a search with a modseq",
+                Answer::Search,
+                b"SEARCH 1 2 (MODSEQ 5)\r\n",
+                Some("* SEARCH 1 2\r\n"),
+            ),
+            (
+                "a FETCH nobody asked for",
+                Answer::Search,
+                b"1 FETCH (BODYSTRUCTURE ((((\r\n",
+                None,
+            ),
+            (
+                "an ESEARCH, which would put the crate out of step",
+                Answer::Search,
+                b"ESEARCH (TAG \"A\") UID ALL 1\r\n",
+                None,
+            ),
         ];
         for (what, answer, line, expected) in rows {
             assert_eq!(plain(answer, line).as_deref(), expected, "{what}");
