@@ -5,6 +5,8 @@ pub mod address;
 pub mod error;
 pub mod hosts;
 pub mod imap;
+pub mod lmtp;
+pub mod mbox;
 pub mod parse;
 pub mod tls;
 
