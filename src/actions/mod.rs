@@ -2,6 +2,7 @@
 //! Not for: reading (resolvers ask `store` under a scope) or effects outside (they come from what was committed).
 
 pub mod ingest;
+pub mod read_mail;
 mod saving;
 mod time_zone;
 
@@ -15,6 +16,7 @@ use thiserror::Error;
 pub struct Actions {
     pub store: Store,
     pub sealer: Sealer,
+    pub mail: connect_mailbox::MailAccess,
 }
 
 /// Why an action did nothing.

@@ -84,3 +84,14 @@ pub fn emails_of_item(
         .rows(conn)?;
     Ok(ids.into_iter().map(EmailId).collect())
 }
+
+/// Whether a line of a history took the primary link away.
+///
+/// # Errors
+/// What the database says.
+pub fn was_primary(conn: &mut AnyConn, id: LinkChangeId) -> Result<bool, StoreError> {
+    let was: Option<bool> = sql("SELECT was_primary FROM link_changes WHERE id = ")
+        .bind(id.0)
+        .one(conn)?;
+    Ok(was.unwrap_or(false))
+}

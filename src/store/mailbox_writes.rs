@@ -1,10 +1,12 @@
 //! What changes about mailboxes while mail comes in. Reading is in `mailboxes`.
 
-use super::sql::{Value, sql};
+use super::sql::{Value, insert_all, sql};
 use super::{AnyConn, StoreError, Tx, dialect};
-use crate::model::mailbox::{FolderRole, MailboxWarning, SyncError, SyncStage};
+use crate::model::mailbox::{
+    FolderRole, MailServer, MailboxSettings, MailboxWarning, SecretKind, SyncError, SyncStage,
+};
 use crate::model::topic::Topic;
-use crate::model::{FolderId, MailboxId};
+use crate::model::{FolderId, MailboxId, Time, UserId};
 
 /// The queue's pointer, locked until the transaction ends, so that turns are exact under any number of workers (R14).
 ///
@@ -219,4 +221,155 @@ pub fn sealed_secret(
             .bind(id.0)
             .one(conn)?;
     Ok(row.and_then(|(kind, sealed)| kind.zip(sealed)))
+}
+
+/// A mailbox to connect, with the settings that are in force from the start.
+#[derive(Debug, Clone)]
+pub struct NewMailbox {
+    pub address: String,
+    pub address_key: String,
+    pub connector_id: UserId,
+    pub imap: MailServer,
+    pub smtp: Option<MailServer>,
+    pub login: String,
+    pub history_since: Option<Time>,
+    pub settings: MailboxSettings,
+}
+
+/// Keeps a mailbox, without its secret: that is sealed for the row's id.
+///
+/// # Errors
+/// `Conflict` where the address is connected already.
+pub fn insert(tx: &mut Tx<'_>, new: &NewMailbox) -> Result<MailboxId, StoreError> {
+    let id = tx.id()?;
+    let settings = &new.settings;
+    let smtp = new.smtp.as_ref();
+    let row: Vec<Value> = vec![
+        id.into(),
+        new.address.clone().into(),
+        new.address_key.clone().into(),
+        new.connector_id.0.into(),
+        new.imap.host.clone().into(),
+        i64::from(new.imap.port).into(),
+        new.imap.security.as_text().into(),
+        smtp.map(|server| server.host.clone()).into(),
+        smtp.map(|server| i64::from(server.port)).into(),
+        smtp.map(|server| server.security.as_text().to_owned())
+            .into(),
+        new.login.clone().into(),
+        new.history_since.map(Time::micros).into(),
+        tx.now.micros().into(),
+        settings.crm_integration.into(),
+        settings.incoming_creates.as_text().into(),
+        settings.outgoing_creates.as_text().into(),
+        settings.existing_client_routing.as_text().into(),
+        settings.replies_follow_thread.into(),
+        settings.source.clone().into(),
+        settings.vcard_contacts.into(),
+        settings.save_since.map(Time::micros).into(),
+        0_i64.into(),
+        settings.version.into(),
+        tx.now.micros().into(),
+        1_i64.into(),
+    ];
+    insert_all(
+        tx.conn,
+        "mailboxes (id, address, address_key, connector_id, imap_host, imap_port, imap_security, smtp_host, smtp_port, \
+         smtp_security, login, history_since, connected_at, crm_integration, incoming_creates, outgoing_creates, \
+         existing_client_routing, replies_follow_thread, source, vcard_contacts, save_since, queue_pointer, \
+         settings_version, created_at, version)",
+        "",
+        vec![row],
+    )?;
+    let queue = (0_i64..)
+        .zip(&settings.queue)
+        .map(|(position, user)| vec![id.into(), position.into(), user.0.into()])
+        .collect();
+    insert_all(
+        tx.conn,
+        "mailbox_queue (mailbox_id, position, user_id)",
+        "",
+        queue,
+    )?;
+    let always = settings
+        .always_new_lead_for
+        .iter()
+        .map(|pattern| vec![id.into(), pattern.clone().into()])
+        .collect();
+    insert_all(
+        tx.conn,
+        "mailbox_always_new_lead (mailbox_id, pattern)",
+        "",
+        always,
+    )?;
+    Ok(MailboxId(id))
+}
+
+/// Keeps a mailbox's sealed secret.
+///
+/// # Errors
+/// What the database says.
+pub fn update_secret(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    kind: SecretKind,
+    sealed: &str,
+) -> Result<(), StoreError> {
+    sql("UPDATE mailboxes SET secret_kind = ")
+        .bind(kind.as_text())
+        .push(", secret_sealed = ")
+        .bind(sealed)
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// What a folder is for, and whether it is synced, as somebody set it.
+///
+/// # Errors
+/// What the database says.
+pub fn update_folder(
+    tx: &mut Tx<'_>,
+    id: FolderId,
+    role: Option<FolderRole>,
+    is_synced: bool,
+) -> Result<(), StoreError> {
+    sql("UPDATE folders SET role = ")
+        .bind(role.map(|role| role.as_text().to_owned()))
+        .push(", is_synced = ")
+        .bind(is_synced)
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The folder that spam goes to; `None`: nowhere.
+///
+/// # Errors
+/// What the database says.
+pub fn update_spam_folder(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    folder: Option<FolderId>,
+) -> Result<(), StoreError> {
+    sql("UPDATE mailboxes SET spam_folder_id = ")
+        .bind(folder.map(|id| id.0))
+        .push(", version = version + 1 WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Whether a mailbox with this canonical address is connected.
+///
+/// # Errors
+/// What the database says.
+pub fn is_connected(tx: &mut Tx<'_>, address_key: &str) -> Result<bool, StoreError> {
+    let id: Option<i64> =
+        sql("SELECT id FROM mailboxes WHERE disconnected_at IS NULL AND address_key = ")
+            .bind(address_key)
+            .one(tx.conn)?;
+    Ok(id.is_some())
 }
