@@ -1,1 +1,3 @@
 //! The room `auth`.
+
+pub mod passwords;

@@ -2,3 +2,4 @@
 //! No I/O, no async, no clock, no randomness, no `Result`.
 
 pub mod access;
+pub mod grants;

@@ -5,6 +5,7 @@
 //! Not for: decisions (they are in `rules`), protocols, GraphQL.
 
 pub mod activities;
+pub mod audit;
 pub mod codec;
 pub mod db;
 pub mod dialect;
@@ -23,6 +24,7 @@ pub mod sql;
 pub mod timeline;
 mod tx;
 pub mod users;
+pub mod write;
 
 pub use db::AnyConn;
 pub use tx::{ChangeKind, Tx};
