@@ -2,7 +2,6 @@
 
 use super::{ItemId, StageId, Time, UserId};
 use crate::text_enum;
-use serde::{Deserialize, Serialize};
 
 text_enum! {
     /// The three kinds of item.
@@ -54,8 +53,8 @@ pub struct Item {
     pub is_extra_lead: bool,
 }
 
-/// The facts about an item that rights depend on. As JSON they stand in a change of an item, as they were before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The facts about an item that rights depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ItemFacts {
     pub id: ItemId,
     pub kind: ItemKind,
