@@ -1,6 +1,22 @@
 //! One file per thing that changes the CRM, whoever asks for it: load facts, ask the rules, write once.
 //! Not for: reading (resolvers ask `store` under a scope) or effects outside (they come from what was committed).
 
+pub mod acting;
+pub mod activities;
+pub mod audit;
+pub mod change;
+pub mod convert_lead;
+pub mod crm_settings;
+pub mod fields;
+pub mod idempotency;
+pub mod items;
+pub mod mailbox_folders;
+pub mod mailbox_settings;
+pub mod notes;
+pub mod people;
+pub mod roles;
+pub mod share_mailbox;
+
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::store::sealed::Sealer;
 use crate::store::{Store, StoreError};

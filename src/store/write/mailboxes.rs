@@ -4,7 +4,7 @@ use super::update;
 use crate::model::mailbox::{FolderRole, MailboxSettings, MailboxWarning, SecretKind, SyncStage};
 use crate::model::{DepartmentId, FolderId, MailboxId, UserId};
 use crate::store::dialect::for_update;
-use crate::store::sql::{Sql, insert_all, sql};
+use crate::store::sql::{insert_all, sql};
 use crate::store::{StoreError, Tx};
 
 /// Locks a mailbox until the end of the transaction; the queue is locked with it.
@@ -129,8 +129,15 @@ pub fn set_warning(
     Ok(())
 }
 
-fn raise_version(id: MailboxId) -> Sql {
-    sql("UPDATE mailboxes SET version = version + 1 WHERE id = ").bind(id.0)
+/// Raises a mailbox's version: something about it, but for its settings, has changed.
+///
+/// # Errors
+/// What the database says.
+pub fn raise_version(tx: &mut Tx<'_>, id: MailboxId) -> Result<(), StoreError> {
+    sql("UPDATE mailboxes SET version = version + 1 WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
 }
 
 /// Says where spam goes (`None`: nowhere).
@@ -148,7 +155,6 @@ pub fn set_spam_folder(
         vec![("spam_folder_id", folder.map(|id| id.0).into())],
     )
     .run(tx.conn)?;
-    raise_version(id).run(tx.conn)?;
     Ok(())
 }
 
@@ -207,8 +213,7 @@ pub fn set_holders(
         "",
         departments.collect(),
     )?;
-    raise_version(id).run(tx.conn)?;
-    Ok(())
+    raise_version(tx, id)
 }
 
 /// Hands a mailbox to another connector.
@@ -217,8 +222,7 @@ pub fn set_holders(
 /// What the database says.
 pub fn set_connector(tx: &mut Tx<'_>, id: MailboxId, to: UserId) -> Result<(), StoreError> {
     update("mailboxes", id.0, vec![("connector_id", to.0.into())]).run(tx.conn)?;
-    raise_version(id).run(tx.conn)?;
-    Ok(())
+    raise_version(tx, id)
 }
 
 /// Whether another connected mailbox has this one's address.
@@ -258,8 +262,7 @@ pub fn save_secret(
         ],
     )
     .run(tx.conn)?;
-    raise_version(id).run(tx.conn)?;
-    Ok(())
+    raise_version(tx, id)
 }
 
 /// Forgets a mailbox's secret; what it saved stays.
@@ -277,7 +280,7 @@ pub fn disconnect(tx: &mut Tx<'_>, id: MailboxId) -> Result<(), StoreError> {
         ],
     )
     .run(tx.conn)?;
-    raise_version(id).run(tx.conn)?;
+    raise_version(tx, id)?;
     set_sync_stage(tx, id, SyncStage::Stopped)
 }
 
