@@ -52,10 +52,7 @@ pub fn forbidden(field: &str) -> Refusal {
 /// # Errors
 /// `FORBIDDEN`.
 pub fn require_administrator(viewer: &Viewer) -> ActionResult<()> {
-    require(
-        viewer.is_administrator,
-        "Only administrators may do this.",
-    )
+    require(viewer.is_administrator, "Only administrators may do this.")
 }
 
 /// Refuses whoever may not change the CRM's settings.
@@ -88,15 +85,13 @@ pub fn item(
     action: PermissionAction,
     field: &str,
 ) -> ActionResult<(Item, ItemFacts)> {
-    store::write::items::lock(tx, &[id])?;
+    store::item_writes::lock(tx, &[id])?;
     let item = store::items::get(tx.conn, id)?;
     let facts = store::items::facts(tx.conn, &[id])?.into_iter().next();
     let found = item
         .zip(facts)
         .filter(|(item, _)| kind.is_none_or(|kind| kind == item.kind))
-        .filter(|(_, facts)| {
-            access::decide(viewer, PermissionAction::Read, facts).is_granted()
-        })
+        .filter(|(_, facts)| access::decide(viewer, PermissionAction::Read, facts).is_granted())
         .ok_or_else(|| Refusal::not_found(field))?;
     if access::decide(viewer, action, &found.1).is_granted() {
         Ok(found)
@@ -118,7 +113,7 @@ pub fn mailbox(
     id: MailboxId,
     may: MayMailbox,
 ) -> ActionResult<Mailbox> {
-    store::write::mailboxes::lock(tx, id)?;
+    store::mailbox_writes::lock(tx, id)?;
     let mailbox = store::mailboxes::listed(tx.conn, &access::mailboxes(viewer), &[id])?
         .into_iter()
         .next()
@@ -135,18 +130,18 @@ pub fn mailbox(
 /// # Errors
 /// `NOT_FOUND` for an unknown one, `BAD_INPUT` for one that is deactivated.
 pub fn active_users(tx: &mut Tx<'_>, ids: &[UserId], field: &str) -> ActionResult<Vec<User>> {
-    let mut found = store::users::get_many(tx.conn, ids)?;
+    let found = store::users::get_many(tx.conn, ids)?;
     let mut users = Vec::with_capacity(ids.len());
     for id in ids {
-        let index = found.iter().position(|user| user.id == *id);
-        let user = index
-            .map(|index| found.swap_remove(index))
+        let user = found
+            .iter()
+            .find(|user| user.id == *id)
             .ok_or_else(|| Refusal::not_found(field))?;
         if !user.is_active {
             let message = format!("{} is deactivated.", user.name);
             return Err(Refusal::at(ErrorCode::BadInput, field, message).into());
         }
-        users.push(user);
+        users.push(user.clone());
     }
     Ok(users)
 }
@@ -165,11 +160,7 @@ pub fn active_user(tx: &mut Tx<'_>, id: UserId, field: &str) -> ActionResult<Use
 ///
 /// # Errors
 /// `NOT_FOUND`.
-pub fn departments_exist(
-    tx: &mut Tx<'_>,
-    ids: &[DepartmentId],
-    field: &str,
-) -> ActionResult<()> {
+pub fn departments_exist(tx: &mut Tx<'_>, ids: &[DepartmentId], field: &str) -> ActionResult<()> {
     if ids.is_empty() {
         return Ok(());
     }

@@ -41,7 +41,7 @@ pub async fn complete(
                 version: activity.version + 1,
                 ..activity
             };
-            store::write::activities::update_activity(tx, &completed)?;
+            store::activity_writes::update_activity(tx, &completed)?;
             for (item, email_id) in items {
                 let told = Told::ActivityCompleted {
                     activity_id: id,
@@ -71,7 +71,7 @@ pub async fn reopen(
                 return Ok(id);
             }
             let responsible =
-                store::write::activities::responsible_of_message(tx, activity.message_id)?;
+                store::activity_writes::responsible_of_message(tx, activity.message_id)?;
             let reopened = Activity {
                 state: ActivityState::Scheduled,
                 responsible_id: responsible.unwrap_or(activity.responsible_id),
@@ -80,7 +80,7 @@ pub async fn reopen(
                 version: activity.version + 1,
                 ..activity
             };
-            store::write::activities::update_activity(tx, &reopened)?;
+            store::activity_writes::update_activity(tx, &reopened)?;
             for (item, email_id) in items {
                 let told = Told::ActivityReopened {
                     activity_id: id,
@@ -107,10 +107,7 @@ pub async fn postpone(
         .write_as(viewer, now, move |tx, viewer| {
             let (activity, _items) = visible(tx, viewer, id)?;
             if activity.state == ActivityState::Completed {
-                return Err(bad_input(
-                    "activityId",
-                    "It is completed; reopen it first.",
-                ));
+                return Err(bad_input("activityId", "It is completed; reopen it first."));
             }
             let deadline = fields::future("deadline", deadline, tx.now)?;
             let postponed = Activity {
@@ -118,7 +115,7 @@ pub async fn postpone(
                 version: activity.version + 1,
                 ..activity
             };
-            store::write::activities::update_activity(tx, &postponed)?;
+            store::activity_writes::update_activity(tx, &postponed)?;
             Ok(id)
         })
         .await
@@ -134,7 +131,7 @@ fn visible(
     id: ActivityId,
 ) -> ActionResult<(Activity, BTreeMap<ItemId, EmailId>)> {
     let not_found = || Refusal::not_found("activityId");
-    store::write::activities::lock(tx, id)?;
+    store::activity_writes::lock(tx, id)?;
     let activity = store::activities::get(tx.conn, id)?.ok_or_else(not_found)?;
     let emails: Vec<EmailId> = store::activities::emails_of(tx.conn, &[id])?
         .into_iter()
@@ -152,9 +149,9 @@ fn visible(
             .collect();
         if access::sees_in_crm(viewer, &linked) {
             is_visible = true;
-            is_changeable |= linked.iter().any(|item| {
-                access::decide(viewer, PermissionAction::Update, item).is_granted()
-            });
+            is_changeable |= linked
+                .iter()
+                .any(|item| access::decide(viewer, PermissionAction::Update, item).is_granted());
         }
     }
     if !is_visible {

@@ -6,8 +6,9 @@
 //! Not for: moving single emails.
 
 use super::acting::{self, active_user, facts_json};
-use super::fields::{self, ADDRESSES_MAX, Money, NAME_CHARS_MAX, TITLE_CHARS_MAX};
-use super::items::{blank, first_or_named_stage, insert, require_create, tell};
+use super::fields::{self, ADDRESSES_MAX, Money, NAME_CHARS_MAX, TITLE_CHARS_MAX, check_all};
+use super::ingest::CLIENT_LOCKS;
+use super::items::{beginning, first_or_named_stage, insert, require_create, tell};
 use super::{ActionError, ActionResult, Actions, check_version, idempotency};
 use crate::model::item::{Item, ItemFacts, ItemKind, LeadConversion, StageKind};
 use crate::model::people::{PermissionAction, RestrictedField, Viewer};
@@ -15,8 +16,9 @@ use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::timeline::Told;
 use crate::model::{EmailId, ItemId, Time, UserId};
 use crate::rules::access;
-use crate::store::write::items::AddressRow;
-use crate::store::write::links::LinkOfItem;
+use crate::store::dialect::lock_keys;
+use crate::store::item_writes::{self, AddressRow, NewItem};
+use crate::store::link_writes::{self, LinkOfItem};
 use crate::store::{self, StoreError, Tx};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -97,10 +99,9 @@ pub async fn convert(
     let hash = idempotency::input_hash(&input)?;
     actions
         .write_as(viewer, now, move |tx, viewer| {
-            let ids =
-                idempotency::once(tx, viewer, "convertLead", key.as_deref(), &hash, |tx| {
-                    convert_now(tx, viewer, input)
-                })?;
+            let ids = idempotency::once(tx, viewer, "convertLead", key.as_deref(), &hash, |tx| {
+                convert_now(tx, viewer, input)
+            })?;
             let id = |place| -> ActionResult<Option<ItemId>> {
                 let id = idempotency::nth(&ids, place)?;
                 Ok((id != NONE).then_some(ItemId(id)))
@@ -118,8 +119,9 @@ fn convert_now(tx: &mut Tx<'_>, viewer: &Viewer, input: ConvertLead) -> ActionRe
     let mut ids = vec![input.lead_id];
     ids.extend(input.deal.as_ref().and_then(Becomes::existing));
     ids.extend(input.contact.as_ref().and_then(Becomes::existing));
+    lock_addresses(tx, input.lead_id)?;
     // All at once, in the order of their ids.
-    store::write::items::lock(tx, &ids)?;
+    item_writes::lock(tx, &ids)?;
     let wanted = (input.lead_id, Some(ItemKind::Lead));
     let update = PermissionAction::Update;
     let (lead, facts) = acting::item(tx, viewer, wanted, update, "leadId")?;
@@ -139,31 +141,39 @@ fn convert_now(tx: &mut Tx<'_>, viewer: &Viewer, input: ConvertLead) -> ActionRe
         ),
         asked => asked,
     };
-    let addresses = store::write::items::address_rows(tx, lead.id)?;
+    let addresses = item_writes::address_rows(tx, lead.id)?;
     let contact_id = match to_contact {
         None => None,
-        Some(Becomes::New(new)) => Some(make_contact(tx, viewer, &lead, &addresses, new)?),
-        Some(Becomes::Existing(id)) => Some(use_contact(tx, viewer, id, &addresses)?),
+        Some(Becomes::New(new)) => Some(
+            make_contact(tx, viewer, &lead, &addresses, new).map_err(at(&["contact", "create"]))?,
+        ),
+        Some(Becomes::Existing(id)) => {
+            Some(use_contact(tx, viewer, id, &addresses).map_err(at(&["contact"]))?)
+        }
     };
     let deal = match to_deal {
         None => None,
-        Some(Becomes::New(new)) => Some(make_deal(tx, viewer, &lead, new)?),
-        Some(Becomes::Existing(id)) => Some(use_deal(tx, viewer, id, lead.id)?),
+        Some(Becomes::New(new)) => {
+            Some(make_deal(tx, viewer, &lead, new).map_err(at(&["deal", "create"]))?)
+        }
+        Some(Becomes::Existing(id)) => {
+            Some(use_deal(tx, viewer, id, lead.id).map_err(at(&["deal"]))?)
+        }
     };
-    if let (Some(deal), Some(contact)) = (&deal, contact_id) {
-        add_contact(tx, deal.id, contact)?;
+    if let (Some((deal, _)), Some(contact)) = (deal, contact_id) {
+        add_contact(tx, deal, contact)?;
     }
     close(tx, &lead, &facts)?;
     let conversion = LeadConversion {
         lead_id: lead.id,
         at: tx.now,
         by: Some(viewer.user_id),
-        deal_id: deal.as_ref().map(|deal| deal.id),
+        deal_id: deal.map(|(id, _responsible)| id),
         contact_id,
     };
-    store::write::items::insert_conversion(tx, &conversion)?;
+    item_writes::insert_conversion(tx, &conversion)?;
     tell(tx, viewer, lead.id, Told::LeadConverted);
-    if let Some(deal) = &deal {
+    if let Some(deal) = deal {
         link_emails(tx, viewer, lead.id, deal)?;
     }
     let number = |id: Option<ItemId>| id.map_or(NONE, |id| id.0);
@@ -172,6 +182,15 @@ fn convert_now(tx: &mut Tx<'_>, viewer: &Viewer, input: ConvertLead) -> ActionRe
         number(conversion.deal_id),
         number(contact_id),
     ])
+}
+
+/// Locks the lead's addresses first, as ingest does: mail that comes while the lead is converted is judged before or after it.
+fn lock_addresses(tx: &mut Tx<'_>, lead: ItemId) -> Result<(), StoreError> {
+    let keys: Vec<String> = item_writes::address_rows(tx, lead)?
+        .into_iter()
+        .map(|row| row.address_key)
+        .collect();
+    lock_keys(tx, CLIENT_LOCKS, &keys)
 }
 
 /// The same error, about this part of the input.
@@ -185,26 +204,23 @@ fn at(part: &'static [&'static str]) -> impl Fn(ActionError) -> ActionError {
     }
 }
 
-/// The facts of an item to make in a lead's stead.
-fn facts_beside(
+/// An item to make in a lead's stead: as open as the lead, with the lead's responsible where no other is named.
+fn beside(
     tx: &mut Tx<'_>,
+    viewer: &Viewer,
     lead: &Item,
     kind: ItemKind,
     responsible_id: Option<UserId>,
-) -> ActionResult<ItemFacts> {
-    let responsible = active_user(
-        tx,
-        responsible_id.unwrap_or(lead.responsible_id),
-        "responsibleId",
-    )?;
-    Ok(ItemFacts {
-        id: ItemId(tx.id()?),
-        kind,
-        stage_id: None,
-        responsible_id: responsible.id,
-        responsible_department_id: responsible.department_id,
+) -> ActionResult<NewItem> {
+    let responsible_id = responsible_id.unwrap_or(lead.responsible_id);
+    let responsible = active_user(tx, responsible_id, "responsibleId")?;
+    let stage = first_or_named_stage(tx, kind, None)?;
+    let new = NewItem {
         open_to_everyone: lead.open_to_everyone,
-    })
+        ..beginning(kind, &responsible, stage.as_ref())
+    };
+    require_create(viewer, &new, &responsible)?;
+    Ok(new)
 }
 
 fn make_contact(
@@ -212,26 +228,23 @@ fn make_contact(
     viewer: &Viewer,
     lead: &Item,
     addresses: &[AddressRow],
-    new: NewContact,
+    asked: NewContact,
 ) -> ActionResult<ItemId> {
-    let part = at(&["contact", "create"]);
-    let facts =
-        facts_beside(tx, lead, ItemKind::Contact, new.responsible_id).map_err(&part)?;
-    require_create(viewer, &facts, &["responsibleId"]).map_err(&part)?;
-    let given = fields::optional_line("name", new.name.as_deref(), NAME_CHARS_MAX)
-        .map_err(|refusal| part(refusal.into()))?;
+    let new = beside(tx, viewer, lead, ItemKind::Contact, asked.responsible_id)?;
+    let given = fields::optional_line("name", asked.name.as_deref(), NAME_CHARS_MAX)?;
     let name = given
         .or_else(|| lead.name.clone())
         .or_else(|| addresses.first().map(|row| row.address.clone()))
         .unwrap_or_else(|| lead.title.chars().take(NAME_CHARS_MAX).collect());
-    let contact = Item {
-        name: Some(name.clone()),
+    let contact = NewItem {
+        title: name.clone(),
+        name: Some(name),
         source: lead.source.clone(),
-        ..blank(&facts, None, name, tx.now)
+        ..new
     };
-    insert(tx, viewer, &contact)?;
-    store::write::items::save_addresses(tx, contact.id, addresses)?;
-    Ok(contact.id)
+    let id = insert(tx, viewer, contact)?;
+    item_writes::replace_address_rows(tx, id, addresses)?;
+    Ok(id)
 }
 
 /// An existing contact gets those of the lead's addresses that it doesn't have, as far as there is room.
@@ -243,9 +256,8 @@ fn use_contact(
 ) -> ActionResult<ItemId> {
     let wanted = (id, Some(ItemKind::Contact));
     let update = PermissionAction::Update;
-    let (mut contact, _facts) =
-        acting::item(tx, viewer, wanted, update, "existingId").map_err(at(&["contact"]))?;
-    let mut rows = store::write::items::address_rows(tx, id)?;
+    let (mut contact, _facts) = acting::item(tx, viewer, wanted, update, "existingId")?;
+    let mut rows = item_writes::address_rows(tx, id)?;
     let had = rows.len();
     for row in addresses {
         let known = rows.iter().any(|old| old.address_key == row.address_key);
@@ -254,9 +266,9 @@ fn use_contact(
         }
     }
     if rows.len() > had {
-        store::write::items::save_addresses(tx, id, &rows)?;
+        item_writes::replace_address_rows(tx, id, &rows)?;
         contact.version += 1;
-        store::write::items::update_item(tx, &contact)?;
+        item_writes::update(tx, &contact)?;
     }
     Ok(id)
 }
@@ -265,38 +277,30 @@ fn make_deal(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
     lead: &Item,
-    new: NewDeal,
-) -> ActionResult<Item> {
-    let part = at(&["deal", "create"]);
-    let stage = first_or_named_stage(tx, ItemKind::Deal, None)?;
-    let facts = ItemFacts {
-        stage_id: stage.as_ref().map(|stage| stage.id),
-        ..facts_beside(tx, lead, ItemKind::Deal, new.responsible_id).map_err(&part)?
-    };
-    require_create(viewer, &facts, &["responsibleId"]).map_err(&part)?;
+    asked: NewDeal,
+) -> ActionResult<(ItemId, UserId)> {
+    let new = beside(tx, viewer, lead, ItemKind::Deal, asked.responsible_id)?;
     let hides_amount = access::hidden_fields(viewer).contains(&RestrictedField::DealAmount);
-    if new.amount.is_some() && hides_amount {
+    if asked.amount.is_some() && hides_amount {
         let message = "This field is hidden from you.";
-        return Err(part(
-            Refusal::at(ErrorCode::Forbidden, "amount", message).into(),
-        ));
+        return Err(Refusal::at(ErrorCode::Forbidden, "amount", message).into());
     }
-    let refused = |refusal: Refusal| part(refusal.into());
-    let title = fields::optional_line("title", new.title.as_deref(), TITLE_CHARS_MAX)
-        .map_err(refused)?
-        .unwrap_or_else(|| lead.title.clone());
-    let amount = new
-        .amount
-        .map(|money| fields::money("amount", &money))
-        .transpose()
-        .map_err(|refusal| part(refusal.into()))?;
-    let deal = Item {
+    check_all! {
+        title = fields::optional_line("title", asked.title.as_deref(), TITLE_CHARS_MAX),
+        amount = asked
+            .amount
+            .as_ref()
+            .map(|money| fields::money("amount", money))
+            .transpose(),
+    }
+    let responsible_id = new.responsible_id;
+    let deal = NewItem {
+        title: title.unwrap_or_else(|| lead.title.clone()),
         amount,
         origin_lead_id: Some(lead.id),
-        ..blank(&facts, stage.as_ref(), title, tx.now)
+        ..new
     };
-    insert(tx, viewer, &deal)?;
-    Ok(deal)
+    Ok((insert(tx, viewer, deal)?, responsible_id))
 }
 
 /// An existing deal remembers the first lead that was converted into it.
@@ -305,15 +309,14 @@ fn use_deal(
     viewer: &Viewer,
     id: ItemId,
     lead: ItemId,
-) -> ActionResult<Item> {
+) -> ActionResult<(ItemId, UserId)> {
     let wanted = (id, Some(ItemKind::Deal));
     let update = PermissionAction::Update;
-    let (mut deal, _facts) =
-        acting::item(tx, viewer, wanted, update, "existingId").map_err(at(&["deal"]))?;
+    let (mut deal, _facts) = acting::item(tx, viewer, wanted, update, "existingId")?;
     deal.origin_lead_id = deal.origin_lead_id.or(Some(lead));
     deal.version += 1;
-    store::write::items::update_item(tx, &deal)?;
-    Ok(deal)
+    item_writes::update(tx, &deal)?;
+    Ok((deal.id, deal.responsible_id))
 }
 
 fn add_contact(tx: &mut Tx<'_>, deal: ItemId, contact: ItemId) -> Result<(), StoreError> {
@@ -324,7 +327,7 @@ fn add_contact(tx: &mut Tx<'_>, deal: ItemId, contact: ItemId) -> Result<(), Sto
         return Ok(());
     }
     contacts.push(contact);
-    store::write::items::save_deal_contacts(tx, deal, &contacts)
+    item_writes::replace_deal_contacts(tx, deal, &contacts)
 }
 
 /// The lead gets the stage Converted, which closes it.
@@ -344,21 +347,26 @@ fn close(tx: &mut Tx<'_>, lead: &Item, facts: &ItemFacts) -> ActionResult<()> {
         version: lead.version + 1,
         ..lead.clone()
     };
-    store::write::items::update_item(tx, &closed)?;
+    item_writes::update(tx, &closed)?;
     tx.item_changed(lead.id, facts_json(facts)?);
     Ok(())
 }
 
 /// Links the lead's emails to the deal as well, makes it their primary item where the lead was, and gives it their open activities.
-fn link_emails(tx: &mut Tx<'_>, viewer: &Viewer, lead: ItemId, deal: &Item) -> ActionResult<()> {
-    if store::write::links::count_of_item(tx, lead, EMAILS_MAX)? > EMAILS_MAX {
+fn link_emails(
+    tx: &mut Tx<'_>,
+    viewer: &Viewer,
+    lead: ItemId,
+    (deal, responsible): (ItemId, UserId),
+) -> ActionResult<()> {
+    if link_writes::count_of_item(tx, lead, EMAILS_MAX)? > EMAILS_MAX {
         return Err(acting::bad_input(
             "deal",
             format!("This lead has more than {EMAILS_MAX} emails, too many to move at once."),
         ));
     }
-    let links = store::write::links::lock_of_item(tx, lead)?;
-    let there: HashSet<EmailId> = store::write::links::lock_of_item(tx, deal.id)?
+    let links = link_writes::lock_of_item(tx, lead)?;
+    let there: HashSet<EmailId> = link_writes::lock_of_item(tx, deal)?
         .iter()
         .map(|link| link.email_id)
         .collect();
@@ -367,10 +375,10 @@ fn link_emails(tx: &mut Tx<'_>, viewer: &Viewer, lead: ItemId, deal: &Item) -> A
         .filter(|link| !there.contains(&link.email_id))
         .collect();
     let mut before = items_of_emails(tx, &new)?;
-    store::write::links::insert_links(tx, deal.id, &new, viewer.user_id)?;
-    store::write::links::insert_additions(tx, deal.id, &new, viewer.user_id)?;
-    store::write::links::move_primary(tx, lead, deal.id)?;
-    store::write::activities::reassign_open_of_item(tx, deal.id, deal.responsible_id)?;
+    link_writes::insert_links(tx, deal, &new, viewer.user_id)?;
+    link_writes::insert_additions(tx, deal, &new, viewer.user_id)?;
+    link_writes::move_primary(tx, lead, deal)?;
+    store::activity_writes::reassign_open_of_item(tx, deal, responsible)?;
     for link in &new {
         let email_id = link.email_id;
         let items = before.remove(&email_id).unwrap_or_default();
@@ -379,7 +387,7 @@ fn link_emails(tx: &mut Tx<'_>, viewer: &Viewer, lead: ItemId, deal: &Item) -> A
             email_id,
             from: Some(lead),
         };
-        tell(tx, viewer, deal.id, told);
+        tell(tx, viewer, deal, told);
     }
     Ok(())
 }

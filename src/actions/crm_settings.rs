@@ -69,7 +69,7 @@ fn change(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateCrmSettings) -> ActionR
         sender_limit_per_hour,
         version: before.version + 1,
     };
-    store::write::settings::save_crm_settings(tx, &after)?;
+    store::settings_writes::save_crm_settings(tx, &after)?;
     // How many exclusions there are, not which: they are clients' addresses.
     let told = |settings: &CrmSettings| {
         json!({

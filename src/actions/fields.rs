@@ -3,9 +3,10 @@
 //! Not for: rights, or whether what is named exists.
 
 use super::change::Change;
+use crate::mail::address::{AddressKey, AddressPattern};
 use crate::model::Time;
 use crate::model::refusal::{ErrorCode, Refusal};
-use crate::store::write::items::AddressRow;
+use crate::store::item_writes::AddressRow;
 use serde::Serialize;
 
 /// The name of a person, department, role or mailbox source: longer ones are no names, and lists show them whole.
@@ -32,8 +33,6 @@ pub const ROLES_MAX: usize = 50;
 const AMOUNT_DIGITS_MAX: usize = 18;
 /// Digits behind it: no currency divides its unit further than that.
 const AMOUNT_DECIMALS_MAX: usize = 4;
-/// RFC 5321: a path has at most 256 characters, its angle brackets included.
-const ADDRESS_CHARS_MAX: usize = 254;
 
 /// An amount of money as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,8 +94,9 @@ pub fn optional_change(
     chars_max: usize,
 ) -> Result<Change<String>, Refusal> {
     Ok(match change {
-        Change::Set(text) => optional_line(field, Some(&text), chars_max)?
-            .map_or(Change::Clear, Change::Set),
+        Change::Set(text) => {
+            optional_line(field, Some(&text), chars_max)?.map_or(Change::Clear, Change::Set)
+        }
         other => other,
     })
 }
@@ -129,6 +129,17 @@ pub fn lines(field: &str, text: &str, chars_max: usize) -> Result<String, Refusa
     Ok(text.to_owned())
 }
 
+/// At most so many.
+///
+/// # Errors
+/// `BAD_INPUT` where there are more.
+pub fn at_most<T>(field: &str, values: &[T], max: usize) -> Result<(), Refusal> {
+    if values.len() > max {
+        return Err(bad(field, format!("{field} has at most {max} entries.")));
+    }
+    Ok(())
+}
+
 /// At most so many, each once; the first of equal ones counts.
 ///
 /// # Errors
@@ -138,9 +149,7 @@ pub fn distinct<T: PartialEq + Clone>(
     values: &[T],
     max: usize,
 ) -> Result<Vec<T>, Refusal> {
-    if values.len() > max {
-        return Err(bad(field, format!("{field} has at most {max} entries.")));
-    }
+    at_most(field, values, max)?;
     let mut found: Vec<T> = Vec::with_capacity(values.len());
     for value in values {
         if !found.contains(value) {
@@ -155,13 +164,14 @@ pub fn distinct<T: PartialEq + Clone>(
 /// # Errors
 /// `BAD_INPUT`.
 pub fn address(field: &str, text: &str) -> Result<(String, String), Refusal> {
+    let key = AddressKey::parse(text)
+        .ok_or_else(|| bad(field, format!("{field}: this is not a mail address.")))?;
     let text = text.trim();
-    let not_one = || bad(field, format!("{field}: this is not a mail address."));
-    if text.chars().count() > ADDRESS_CHARS_MAX {
-        return Err(not_one());
-    }
-    let key = canonical_address(text).ok_or_else(not_one)?;
-    Ok((text.to_owned(), key))
+    let shown = text
+        .strip_prefix('<')
+        .and_then(|text| text.strip_suffix('>'))
+        .unwrap_or(text);
+    Ok((shown.trim().to_owned(), key.into_string()))
 }
 
 /// The addresses of a lead or contact, in order, each once.
@@ -169,12 +179,7 @@ pub fn address(field: &str, text: &str) -> Result<(String, String), Refusal> {
 /// # Errors
 /// `BAD_INPUT`.
 pub fn addresses(field: &str, texts: &[String]) -> Result<Vec<AddressRow>, Refusal> {
-    if texts.len() > ADDRESSES_MAX {
-        return Err(bad(
-            field,
-            format!("{field} has at most {ADDRESSES_MAX} entries."),
-        ));
-    }
+    at_most(field, texts, ADDRESSES_MAX)?;
     let mut found: Vec<AddressRow> = Vec::with_capacity(texts.len());
     for text in texts {
         let (address, address_key) = address(field, text)?;
@@ -211,12 +216,7 @@ pub fn phones(field: &str, texts: &[String]) -> Result<Vec<String>, Refusal> {
 /// # Errors
 /// `BAD_INPUT`.
 pub fn patterns(field: &str, texts: &[String]) -> Result<Vec<String>, Refusal> {
-    if texts.len() > PATTERNS_MAX {
-        return Err(bad(
-            field,
-            format!("{field} has at most {PATTERNS_MAX} entries."),
-        ));
-    }
+    at_most(field, texts, PATTERNS_MAX)?;
     let mut found = texts
         .iter()
         .map(|text| pattern(field, text))
@@ -226,24 +226,22 @@ pub fn patterns(field: &str, texts: &[String]) -> Result<Vec<String>, Refusal> {
     Ok(found)
 }
 
-/// `someone@example.com`, or a domain as `example.com`, `@example.com` or `*@example.com`.
+/// `someone@example.com`, a domain as `example.com`, `@example.com` or `*@example.com`, or its sub-domains: `*.example.com`.
 fn pattern(field: &str, text: &str) -> Result<String, Refusal> {
     let text = text.trim();
-    let domain = text
-        .strip_prefix("*@")
-        .or_else(|| text.strip_prefix('@'))
-        .unwrap_or(text);
-    let canonical = if domain.contains('@') {
-        canonical_address(domain)
-    } else {
-        canonical_domain(domain)
-    };
-    canonical.ok_or_else(|| {
-        bad(
+    match AddressPattern::parse(
+        text.strip_prefix('*')
+            .filter(|rest| rest.starts_with('@'))
+            .unwrap_or(text),
+    ) {
+        Some(AddressPattern::Address(key)) => Ok(key.into_string()),
+        Some(AddressPattern::Domain(domain)) => Ok(domain),
+        Some(AddressPattern::Subdomains(parent)) => Ok(format!("*.{parent}")),
+        None => Err(bad(
             field,
-            format!("{field}: each entry is a mail address or a domain."),
-        )
-    })
+            format!("{field}: each entry is a mail address, a domain, or *. and a domain."),
+        )),
+    }
 }
 
 /// Money: a decimal that is not negative, and three capital letters (ISO 4217).
@@ -339,25 +337,6 @@ pub fn future(field: &str, at: Time, now: Time) -> Result<Time, Refusal> {
         Ok(at)
     } else {
         Err(bad(field, format!("{field} lies in the past.")))
-    }
-}
-
-/// The canonical form of a mail address: what mail is found by.
-fn canonical_address(text: &str) -> Option<String> {
-    let (local, domain) = text.rsplit_once('@')?;
-    let fits = !local.is_empty()
-        && !local
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || "<>,;:()[]\"".contains(c));
-    let domain = canonical_domain(domain)?;
-    fits.then(|| format!("{}@{domain}", local.to_lowercase()))
-}
-
-/// The ASCII form of a domain.
-fn canonical_domain(text: &str) -> Option<String> {
-    match url::Host::parse(text).ok()? {
-        url::Host::Domain(domain) if domain.contains('.') => Some(domain),
-        _ => None,
     }
 }
 

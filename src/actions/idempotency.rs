@@ -6,7 +6,7 @@ use super::ActionResult;
 use crate::model::people::Viewer;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::store::dialect::lock_keys;
-use crate::store::write::idempotency::{Done, find, forget_older, insert_done};
+use crate::store::idempotency_keys::{Done, find, forget_older, insert_done};
 use crate::store::{StoreError, Tx};
 use serde::Serialize;
 

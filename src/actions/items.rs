@@ -16,7 +16,7 @@ use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::timeline::{NewTimelineEntry, Told};
 use crate::model::{ItemId, StageId, Time, UserId};
 use crate::rules::access;
-use crate::store::write::items::AddressRow;
+use crate::store::item_writes::{self, AddressRow, NewItem};
 use crate::store::{self, StoreError, Tx};
 use serde::Serialize;
 
@@ -93,15 +93,11 @@ fn add(tx: &mut Tx<'_>, viewer: &Viewer, input: &CreateItem) -> ActionResult<Ite
     let responsible_id = input.responsible_id.unwrap_or(viewer.user_id);
     let responsible = active_user(tx, responsible_id, "responsibleId")?;
     let stage = first_or_named_stage(tx, kind, input.stage_id)?;
-    let facts = ItemFacts {
-        id: ItemId(tx.id()?),
-        kind,
-        stage_id: stage.as_ref().map(|stage| stage.id),
-        responsible_id,
-        responsible_department_id: responsible.department_id,
+    let new = NewItem {
         open_to_everyone: input.open_to_everyone,
+        ..beginning(kind, &responsible, stage.as_ref())
     };
-    require_create(viewer, &facts, &["responsibleId"])?;
+    require_create(viewer, &new, &responsible)?;
     refuse_hidden(viewer, kind, |field| match field {
         Restricted::Addresses => !input.addresses.is_empty(),
         Restricted::Phones => !input.phones.is_empty(),
@@ -131,47 +127,35 @@ fn add(tx: &mut Tx<'_>, viewer: &Viewer, input: &CreateItem) -> ActionResult<Ite
         contacts = fields::distinct("contactIds", &input.contact_ids, DEAL_CONTACTS_MAX),
     }
     require_readable_contacts(tx, viewer, &contacts)?;
-    let item = Item {
+    let new = NewItem {
+        title,
         name,
         source,
         company,
         amount,
-        ..blank(&facts, stage.as_ref(), title, tx.now)
+        ..new
     };
-    insert(tx, viewer, &item)?;
-    store::write::items::save_addresses(tx, item.id, &addresses)?;
-    store::write::items::save_phones(tx, item.id, &phones)?;
-    store::write::items::save_deal_contacts(tx, item.id, &contacts)?;
-    Ok(item.id)
+    let id = insert(tx, viewer, new)?;
+    item_writes::replace_address_rows(tx, id, &addresses)?;
+    item_writes::replace_phones(tx, id, &phones)?;
+    item_writes::replace_deal_contacts(tx, id, &contacts)?;
+    Ok(id)
 }
 
-/// An item with nothing but its facts and title.
-pub(super) fn blank(facts: &ItemFacts, stage: Option<&Stage>, title: String, now: Time) -> Item {
-    Item {
-        id: facts.id,
-        kind: facts.kind,
-        title,
-        responsible_id: facts.responsible_id,
-        open_to_everyone: facts.open_to_everyone,
-        stage_id: facts.stage_id,
+/// A new item with nothing but its kind, responsible and stage.
+pub(super) fn beginning(kind: ItemKind, responsible: &User, stage: Option<&Stage>) -> NewItem {
+    NewItem {
+        stage_id: stage.map(|stage| stage.id),
         is_open: stage.is_none_or(|stage| stage.kind == StageKind::Open),
-        created_at: now,
-        last_activity_at: now,
-        version: 1,
-        name: None,
-        source: None,
-        company: None,
-        amount: None,
-        origin_lead_id: None,
-        is_extra_lead: false,
+        ..NewItem::new(kind, "", responsible.id)
     }
 }
 
 /// Writes a new item and its first timeline entry.
-pub(super) fn insert(tx: &mut Tx<'_>, viewer: &Viewer, item: &Item) -> Result<(), StoreError> {
-    store::write::items::insert_item(tx, item)?;
-    tell(tx, viewer, item.id, Told::ItemCreated);
-    Ok(())
+pub(super) fn insert(tx: &mut Tx<'_>, viewer: &Viewer, new: NewItem) -> Result<ItemId, StoreError> {
+    let id = item_writes::insert(tx, new)?;
+    tell(tx, viewer, id, Told::ItemCreated);
+    Ok(id)
 }
 
 /// Adds an entry whose actor is the viewer.
@@ -188,39 +172,33 @@ pub(super) fn tell(tx: &mut Tx<'_>, viewer: &Viewer, item_id: ItemId, told: Told
 /// the refusal names that field.
 pub(super) fn require_create(
     viewer: &Viewer,
-    facts: &ItemFacts,
-    responsible_field: &[&str],
-) -> ActionResult<()> {
-    let may = |facts: &ItemFacts| {
-        access::decide(viewer, PermissionAction::Create, facts).is_granted()
+    new: &NewItem,
+    responsible: &User,
+) -> Result<(), Refusal> {
+    let may = |responsible_id, responsible_department_id| {
+        let facts = ItemFacts {
+            // It has none yet, and no right depends on it.
+            id: ItemId(0),
+            kind: new.kind,
+            stage_id: new.stage_id,
+            responsible_id,
+            responsible_department_id,
+            open_to_everyone: new.open_to_everyone,
+        };
+        access::decide(viewer, PermissionAction::Create, &facts).is_granted()
     };
-    if may(facts) {
+    if may(responsible.id, responsible.department_id) {
         return Ok(());
     }
-    let ones_own = ItemFacts {
-        responsible_id: viewer.user_id,
-        responsible_department_id: viewer.department_id,
-        ..*facts
-    };
-    let what = facts.kind.as_text().to_lowercase();
-    let refusal = if may(&ones_own) {
-        Refusal {
-            field: responsible_field
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect(),
-            ..Refusal::new(
-                ErrorCode::Forbidden,
-                format!("You may not make a {what} for this user."),
-            )
-        }
+    let what = new.kind.as_text().to_lowercase();
+    let forbidden = ErrorCode::Forbidden;
+    if may(viewer.user_id, viewer.department_id) {
+        let message = format!("You may not make a {what} for {}.", responsible.name);
+        Err(Refusal::at(forbidden, "responsibleId", message))
     } else {
-        Refusal::new(
-            ErrorCode::Forbidden,
-            format!("You may not make a {what} here."),
-        )
-    };
-    Err(refusal.into())
+        let message = format!("You may not make a {what} here.");
+        Err(Refusal::new(forbidden, message))
+    }
 }
 
 /// What changes about an item; lists replace. What its kind doesn't have is left at `Keep`.
@@ -317,7 +295,7 @@ fn change(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateItem) -> ActionResult<I
         after.responsible_id = user.id;
     }
     after.version = before.version + 1;
-    store::write::items::update_item(tx, &after)?;
+    item_writes::update(tx, &after)?;
     save_lists(tx, viewer, after.id, addresses, phones, contacts)?;
     tell_changes(tx, viewer, (&before, &facts), &after)?;
     Ok(after.id)
@@ -437,7 +415,7 @@ fn save_lists(
     contacts: Change<Vec<ItemId>>,
 ) -> ActionResult<()> {
     if addresses.is_asked() {
-        let before = store::write::items::address_rows(tx, id)?;
+        let before = item_writes::address_rows(tx, id)?;
         let mut rows = addresses.applied_list(Vec::new());
         for row in &mut rows {
             // An address that bounced is no better for being written again.
@@ -445,14 +423,14 @@ fn save_lists(
                 .iter()
                 .any(|old| old.address_key == row.address_key && old.is_undeliverable);
         }
-        store::write::items::save_addresses(tx, id, &rows)?;
+        item_writes::replace_address_rows(tx, id, &rows)?;
     }
     if phones.is_asked() {
-        store::write::items::save_phones(tx, id, &phones.applied_list(Vec::new()))?;
+        item_writes::replace_phones(tx, id, &phones.applied_list(Vec::new()))?;
     }
     if contacts.is_asked() {
         let rows = replaced_contacts(tx, viewer, id, contacts.applied_list(Vec::new()))?;
-        store::write::items::save_deal_contacts(tx, id, &rows)?;
+        item_writes::replace_deal_contacts(tx, id, &rows)?;
     }
     Ok(())
 }
@@ -477,11 +455,7 @@ fn replaced_contacts(
 }
 
 /// Refuses contacts that are absent, hidden or no contacts.
-fn require_readable_contacts(
-    tx: &mut Tx<'_>,
-    viewer: &Viewer,
-    ids: &[ItemId],
-) -> ActionResult<()> {
+fn require_readable_contacts(tx: &mut Tx<'_>, viewer: &Viewer, ids: &[ItemId]) -> ActionResult<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -512,7 +486,7 @@ fn tell_changes(
     tx.item_changed(after.id, facts_json(facts)?);
     if before.responsible_id != after.responsible_id {
         let (from, to) = (before.responsible_id, after.responsible_id);
-        store::write::activities::reassign_open_of_item(tx, after.id, to)?;
+        store::activity_writes::reassign_open_of_item(tx, after.id, to)?;
         tell(tx, viewer, after.id, Told::ResponsibleChanged { from, to });
     }
     if let (Some(from), Some(to)) = (before.stage_id, after.stage_id)

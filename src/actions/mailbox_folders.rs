@@ -125,18 +125,22 @@ fn write(
 ) -> Result<(), StoreError> {
     for (old, new) in before.iter().zip(after) {
         if (old.role, old.is_synced) != (new.role, new.is_synced) {
-            store::write::mailboxes::save_folder(tx, new.id, new.role, new.is_synced)?;
+            store::mailbox_writes::update_folder(tx, new.id, new.role, new.is_synced)?;
         }
     }
     if spam != spam_before {
-        store::write::mailboxes::set_spam_folder(tx, id, spam)?;
+        store::mailbox_writes::update_spam_folder(tx, id, spam)?;
     }
-    store::write::mailboxes::raise_version(tx, id)?;
+    store::mailbox_writes::raise_version(tx, id)?;
     let spam_is_inbox = after
         .iter()
         .any(|folder| folder.role == Some(FolderRole::Inbox) && Some(folder.id) == spam);
     let warning = MailboxWarning::SpamFolderIsInbox;
-    store::write::mailboxes::set_warning(tx, id, warning, spam_is_inbox)?;
+    if spam_is_inbox {
+        store::mailbox_writes::put_warning(tx, id, warning)?;
+    } else {
+        store::mailbox_writes::delete_warning(tx, id, warning)?;
+    }
     tx.wake(Topic::Mailbox(id));
     tx.wake(Topic::Sync(id));
     Ok(())

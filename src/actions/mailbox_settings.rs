@@ -6,9 +6,7 @@ use super::acting::{self, active_users, bad_input};
 use super::change::Change;
 use super::fields::{self, HOLDERS_MAX, NAME_CHARS_MAX, check_all};
 use super::{ActionError, ActionResult, Actions, audit, check_version};
-use crate::model::mailbox::{
-    CreatedItem, ExistingClientRouting, MailboxSettings, MailboxWarning,
-};
+use crate::model::mailbox::{CreatedItem, ExistingClientRouting, MailboxSettings, MailboxWarning};
 use crate::model::people::Viewer;
 use crate::model::refusal::Refusal;
 use crate::model::topic::Topic;
@@ -109,7 +107,8 @@ pub fn changed(
         Change::Keep => old.queue,
         Change::Clear => return Err(empty_queue()),
         Change::Set(ids) => {
-            let ids = fields::distinct("queueUserIds", &ids, HOLDERS_MAX)?;
+            // A user may stand there twice, who has two turns a round then.
+            fields::at_most("queueUserIds", &ids, HOLDERS_MAX)?;
             if ids.is_empty() {
                 return Err(empty_queue());
             }
@@ -146,14 +145,14 @@ fn write(
     before: &MailboxSettings,
     after: &MailboxSettings,
 ) -> Result<(), StoreError> {
-    store::write::mailboxes::save_settings(tx, id, after)?;
+    store::mailbox_writes::update_settings(tx, id, after)?;
     if before.queue != after.queue {
-        let pointer = store::write::mailboxes::queue_pointer(tx, id)?;
+        let pointer = store::mailbox_writes::lock_queue_pointer(tx, id)?;
         let pointer = pointer_after(&before.queue, pointer, &after.queue);
-        store::write::mailboxes::save_queue(tx, id, &after.queue, pointer)?;
+        store::mailbox_writes::replace_queue(tx, id, &after.queue, pointer)?;
         // Every user of the new queue is active.
         let warning = MailboxWarning::QueueUnusable;
-        store::write::mailboxes::set_warning(tx, id, warning, false)?;
+        store::mailbox_writes::delete_warning(tx, id, warning)?;
     }
     tx.wake(Topic::Mailbox(id));
     let detail = json!({ "before": told(before), "after": told(after) });
@@ -205,7 +204,13 @@ mod tests {
             ("another order", &[1, 2, 3], 1, &[2, 3, 1], 0),
             ("one more before", &[1, 2], 1, &[9, 1, 2], 2),
             ("whose turn it is leaves", &[1, 2, 3], 1, &[1, 3], 1),
-            ("the last leaves, so that it begins anew", &[1, 2, 3], 2, &[1, 2], 0),
+            (
+                "the last leaves, so that it begins anew",
+                &[1, 2, 3],
+                2,
+                &[1, 2],
+                0,
+            ),
             ("all leave", &[1, 2], 1, &[8, 9], 0),
             ("a pointer that counts on", &[1, 2, 3], 7, &[3, 2, 1], 1),
         ];

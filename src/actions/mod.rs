@@ -9,13 +9,16 @@ pub mod convert_lead;
 pub mod crm_settings;
 pub mod fields;
 pub mod idempotency;
+pub mod ingest;
 pub mod items;
 pub mod mailbox_folders;
 pub mod mailbox_settings;
 pub mod notes;
 pub mod people;
 pub mod roles;
+mod saving;
 pub mod share_mailbox;
+mod time_zone;
 
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::store::sealed::Sealer;

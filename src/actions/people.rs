@@ -70,7 +70,9 @@ fn add_department(
     if all.len() >= DEPARTMENTS_MAX {
         return Err(super::acting::bad_input(
             "name",
-            format!("There are {DEPARTMENTS_MAX} departments already, which is as many as there can be."),
+            format!(
+                "There are {DEPARTMENTS_MAX} departments already, which is as many as there can be."
+            ),
         ));
     }
     if let Some(parent) = input.parent_id {
@@ -87,7 +89,7 @@ fn add_department(
         name,
         parent_id: input.parent_id,
     };
-    store::write::people::insert_department(tx, &department)?;
+    store::user_writes::insert_department(tx, &department)?;
     tx.rights_changed()?;
     audit::record(
         tx,
@@ -152,11 +154,9 @@ pub async fn create_user(
     actions
         .write_as(viewer, now, move |tx, viewer| {
             require_administrator(viewer)?;
-            let made =
-                idempotency::once(tx, viewer, "createUser", key.as_deref(), &hash, |tx| {
-                    add_user(tx, Some(viewer.user_id), &input, password_hash)
-                        .map(|id| vec![id.0])
-                })?;
+            let made = idempotency::once(tx, viewer, "createUser", key.as_deref(), &hash, |tx| {
+                add_user(tx, Some(viewer.user_id), &input, password_hash).map(|id| vec![id.0])
+            })?;
             Ok(UserId(idempotency::first(&made)?))
         })
         .await
@@ -185,9 +185,7 @@ async fn hashed(password: Option<&SecretString>) -> ActionResult<Option<String>>
     match passwords::hash(password).await {
         Ok(hash) => Ok(Some(hash)),
         Err(PasswordError::Unfit(why)) => Err(super::acting::bad_input("password", why)),
-        Err(PasswordError::Failed(why)) => {
-            Err(ActionError::Store(StoreError::Database(why)))
-        }
+        Err(PasswordError::Failed(why)) => Err(ActionError::Store(StoreError::Database(why))),
     }
 }
 
@@ -239,8 +237,8 @@ fn add_user(
         is_administrator: input.is_administrator,
         version: 1,
     };
-    store::write::people::insert_user(tx, &user, &address_key, password_hash)?;
-    store::write::roles::set_of_user(tx, user.id, &role_ids)?;
+    store::user_writes::insert_user(tx, &user, &address_key, password_hash)?;
+    store::role_writes::set_of_user(tx, user.id, &role_ids)?;
     let detail = json!({
         "isAdministrator": user.is_administrator, "departmentId": user.department_id, "roleIds": role_ids,
     });
@@ -303,8 +301,8 @@ pub async fn update_user(
 
 fn change_user(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateUser) -> ActionResult<UserId> {
     lock_people(tx)?;
-    let before = store::users::get(tx.conn, input.user_id)?
-        .ok_or_else(|| Refusal::not_found("userId"))?;
+    let before =
+        store::users::get(tx.conn, input.user_id)?.ok_or_else(|| Refusal::not_found("userId"))?;
     check_version(input.expected_version, before.version)?;
     let after = changed_user(&before, input)?;
     if let Some(department) = after.department_id {
@@ -316,9 +314,9 @@ fn change_user(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateUser) -> ActionRes
     if before.department_id != after.department_id {
         items_change_department(tx, after.id)?;
     }
-    store::write::people::update_user(tx, &after)?;
+    store::user_writes::update_user(tx, &after)?;
     if before.is_active && !after.is_active {
-        store::write::people::end_sessions(tx, after.id)?;
+        store::user_writes::end_sessions(tx, after.id)?;
     }
     if changes_rights {
         tx.rights_changed()?;
@@ -396,7 +394,7 @@ fn keep_an_administrator(tx: &mut Tx<'_>, before: &User, after: &User) -> Action
 
 /// The items of a user who moves go with them to another department: whoever reads by department gains or loses them.
 fn items_change_department(tx: &mut Tx<'_>, user: UserId) -> ActionResult<()> {
-    for facts in store::write::items::facts_of_responsible(tx, user)? {
+    for facts in store::item_writes::facts_of_responsible(tx, user)? {
         tx.item_changed(facts.id, facts_json(&facts)?);
     }
     Ok(())

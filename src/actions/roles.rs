@@ -54,10 +54,9 @@ pub async fn create_role(
     actions
         .write_as(viewer, now, move |tx, viewer| {
             require_crm_settings(viewer)?;
-            let made =
-                idempotency::once(tx, viewer, "createRole", key.as_deref(), &hash, |tx| {
-                    add_role(tx, viewer, &input).map(|id| vec![id.0])
-                })?;
+            let made = idempotency::once(tx, viewer, "createRole", key.as_deref(), &hash, |tx| {
+                add_role(tx, viewer, &input).map(|id| vec![id.0])
+            })?;
             Ok(RoleId(idempotency::first(&made)?))
         })
         .await
@@ -89,7 +88,7 @@ fn add_role(tx: &mut Tx<'_>, viewer: &Viewer, input: &CreateRole) -> ActionResul
         version: 1,
     };
     refuse_lacks(viewer, None, &role, &stages)?;
-    store::write::roles::insert_role(tx, &role)?;
+    store::role_writes::insert_role(tx, &role)?;
     let detail = json!({ "after": told(&role) });
     audit::record(
         tx,
@@ -162,7 +161,7 @@ fn change_role(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateRole) -> ActionRes
         version: role.version + 1,
     };
     refuse_lacks(viewer, Some(&before), &after, &stages)?;
-    store::write::roles::update_role(tx, &after)?;
+    store::role_writes::update_role(tx, &after)?;
     tx.rights_changed()?;
     let detail = json!({ "before": told(&before), "after": told(&after) });
     audit::record(
@@ -237,11 +236,11 @@ fn assign(
     }
     let about = match holder {
         RoleHolder::User(id) => {
-            store::write::roles::set_of_user(tx, id, role_ids)?;
+            store::role_writes::set_of_user(tx, id, role_ids)?;
             format!("user {}", id.0)
         }
         RoleHolder::Department(id) => {
-            store::write::roles::set_of_department(tx, id, role_ids)?;
+            store::role_writes::set_of_department(tx, id, role_ids)?;
             format!("department {}", id.0)
         }
     };
@@ -311,7 +310,12 @@ fn refuse_lacks(
                 ..
             } => (
                 "permissions",
-                format!("{} {} {}", action.as_text(), item.as_text(), given.as_text()),
+                format!(
+                    "{} {} {}",
+                    action.as_text(),
+                    item.as_text(),
+                    given.as_text()
+                ),
             ),
             Lack::Field(field) => ("hiddenFields", field.as_text().to_owned()),
             Lack::CrmSettings => ("mayChangeCrmSettings", "that".to_owned()),

@@ -38,7 +38,7 @@ pub async fn share(
             users.retain(|user| *user != mailbox.connector_id);
             let before = store::mailboxes::holders(tx.conn, id)?
                 .ok_or_else(|| Refusal::not_found("mailboxId"))?;
-            store::write::mailboxes::set_holders(tx, id, &users, &departments)?;
+            store::mailbox_writes::replace_holders(tx, id, &users, &departments)?;
             tx.rights_changed()?;
             tx.wake(Topic::Mailbox(id));
             let detail = json!({
@@ -87,7 +87,7 @@ pub async fn transfer(
             if let Some(secret) = &input.secret {
                 save_secret(tx, &sealer, &mailbox, secret)?;
             }
-            store::write::mailboxes::set_connector(tx, id, connector.id)?;
+            store::mailbox_writes::update_connector(tx, id, connector.id)?;
             hand_over_queue(tx, &mailbox, connector.id)?;
             hand_over_access(tx, id, connector.id)?;
             tx.rights_changed()?;
@@ -124,7 +124,7 @@ fn save_secret(
     }
     let id = mailbox.id;
     if !mailbox.is_connected {
-        if store::write::mailboxes::address_is_connected_elsewhere(tx, id)? {
+        if store::mailbox_writes::address_is_connected_elsewhere(tx, id)? {
             return Err(Refusal::at(
                 ErrorCode::MailboxExists,
                 "mailboxId",
@@ -132,7 +132,7 @@ fn save_secret(
             )
             .into());
         }
-        store::write::mailboxes::set_sync_stage(tx, id, SyncStage::Connecting)?;
+        store::mailbox_writes::put_sync_state(tx, id, SyncStage::Connecting, Some(None))?;
     }
     let place = Place {
         table: "mailboxes",
@@ -140,7 +140,7 @@ fn save_secret(
         column: "secret_sealed",
     };
     let sealed = sealer.seal(place, secret)?;
-    store::write::mailboxes::save_secret(tx, id, *kind, &sealed)?;
+    store::mailbox_writes::update_secret(tx, id, *kind, &sealed)?;
     Ok(())
 }
 
@@ -148,7 +148,7 @@ fn hand_over_queue(tx: &mut Tx<'_>, mailbox: &Mailbox, to: UserId) -> ActionResu
     let settings = store::mailboxes::settings(tx.conn, mailbox.id)?;
     let alone = settings.is_some_and(|settings| settings.queue == [mailbox.connector_id]);
     if alone {
-        store::write::mailboxes::save_queue(tx, mailbox.id, &[to], 0)?;
+        store::mailbox_writes::replace_queue(tx, mailbox.id, &[to], 0)?;
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ fn hand_over_access(tx: &mut Tx<'_>, id: MailboxId, to: UserId) -> ActionResult<
             .into_iter()
             .filter(|user| *user != to)
             .collect();
-        store::write::mailboxes::set_holders(tx, id, &users, &holders.department_ids)?;
+        store::mailbox_writes::replace_holders(tx, id, &users, &holders.department_ids)?;
     }
     Ok(())
 }
@@ -214,7 +214,7 @@ pub async fn disconnect(
             if !mailbox.is_connected {
                 return Ok(id);
             }
-            store::write::mailboxes::disconnect(tx, id)?;
+            store::mailbox_writes::disconnect(tx, id)?;
             tx.wake(Topic::Mailbox(id));
             tx.wake(Topic::Sync(id));
             audit::record(

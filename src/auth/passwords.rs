@@ -82,10 +82,7 @@ pub fn hash_now(password: &SecretString) -> Result<String, PasswordError> {
 ///
 /// # Errors
 /// `Failed` where a stored hash can't be read.
-pub async fn verify(
-    password: &SecretString,
-    stored: Option<&str>,
-) -> Result<bool, PasswordError> {
+pub async fn verify(password: &SecretString, stored: Option<&str>) -> Result<bool, PasswordError> {
     if password.expose_secret().len() > BYTES_MAX {
         return Ok(false);
     }

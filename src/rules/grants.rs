@@ -55,8 +55,8 @@ pub fn lacks(giver: &Viewer, before: Option<&Role>, after: &Role, stages: &[Stag
         .iter()
         .filter(|field| shows(after, field) && !before.is_some_and(|role| shows(role, field)));
     found.extend(shown.map(|&field| Lack::Field(field)));
-    let gives_settings = after.may_change_crm_settings
-        && !before.is_some_and(|role| role.may_change_crm_settings);
+    let gives_settings =
+        after.may_change_crm_settings && !before.is_some_and(|role| role.may_change_crm_settings);
     if gives_settings && !may_change_crm_settings(giver) {
         found.push(Lack::CrmSettings);
     }
@@ -118,15 +118,53 @@ mod tests {
 
     #[test]
     fn r23_nobody_gives_a_level_that_they_lack() {
-        let own = giver(role(&[(Read, L::OwnDepartment, None), (Read, L::None, Some(6))], &[], true));
+        let own = giver(role(
+            &[(Read, L::OwnDepartment, None), (Read, L::None, Some(6))],
+            &[],
+            true,
+        ));
         // (what, before, after, whether the giver lacks it)
         let rows: Vec<(&str, Option<Role>, Role, bool)> = vec![
-            ("less than one's own", None, role(&[(Read, L::Own, None), (Read, L::None, Some(6))], &[], false), false),
-            ("as much as one's own", None, role(&[(Read, L::OwnDepartment, Some(5))], &[], false), false),
-            ("more than one's own", None, role(&[(Read, L::All, Some(5))], &[], false), true),
-            ("another action", None, role(&[(Update, L::Own, Some(5))], &[], false), true),
-            ("a stage that is closed to oneself", None, role(&[(Read, L::Own, Some(6))], &[], false), true),
-            ("that stage by the general line", None, role(&[(Read, L::Own, None)], &[], false), true),
+            (
+                "less than one's own",
+                None,
+                role(
+                    &[(Read, L::Own, None), (Read, L::None, Some(6))],
+                    &[],
+                    false,
+                ),
+                false,
+            ),
+            (
+                "as much as one's own",
+                None,
+                role(&[(Read, L::OwnDepartment, Some(5))], &[], false),
+                false,
+            ),
+            (
+                "more than one's own",
+                None,
+                role(&[(Read, L::All, Some(5))], &[], false),
+                true,
+            ),
+            (
+                "another action",
+                None,
+                role(&[(Update, L::Own, Some(5))], &[], false),
+                true,
+            ),
+            (
+                "a stage that is closed to oneself",
+                None,
+                role(&[(Read, L::Own, Some(6))], &[], false),
+                true,
+            ),
+            (
+                "that stage by the general line",
+                None,
+                role(&[(Read, L::Own, None)], &[], false),
+                true,
+            ),
             (
                 "what the role gave already",
                 Some(role(&[(Read, L::All, None)], &[], false)),
@@ -135,7 +173,11 @@ mod tests {
             ),
             (
                 "a stage opened by taking its line away",
-                Some(role(&[(Read, L::All, None), (Read, L::None, Some(6))], &[], false)),
+                Some(role(
+                    &[(Read, L::All, None), (Read, L::None, Some(6))],
+                    &[],
+                    false,
+                )),
                 role(&[(Read, L::All, None)], &[], false),
                 true,
             ),
@@ -145,7 +187,10 @@ mod tests {
             assert_eq!(!found.is_empty(), lacking, "{what}: {found:?}");
             let mut boss = own.clone();
             boss.is_administrator = true;
-            assert!(lacks(&boss, before.as_ref(), &after, &stages()).is_empty(), "{what}");
+            assert!(
+                lacks(&boss, before.as_ref(), &after, &stages()).is_empty(),
+                "{what}"
+            );
         }
     }
 
@@ -156,7 +201,10 @@ mod tests {
         let showing = role(&[], &[], false);
         let hiding = role(&[], &[amount], false);
         assert_eq!(lacks(&blind, None, &showing, &[]), [Lack::Field(amount)]);
-        assert_eq!(lacks(&blind, Some(&hiding), &showing, &[]), [Lack::Field(amount)]);
+        assert_eq!(
+            lacks(&blind, Some(&hiding), &showing, &[]),
+            [Lack::Field(amount)]
+        );
         assert!(lacks(&blind, Some(&showing), &showing, &[]).is_empty());
         assert!(lacks(&blind, None, &hiding, &[]).is_empty());
     }

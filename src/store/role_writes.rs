@@ -1,17 +1,16 @@
 //! Roles and who holds them.
 
-use super::{insert, update};
+use super::sql::{insert_all, insert_row, sql, update_row};
+use super::{StoreError, Tx};
 use crate::model::people::Role;
 use crate::model::{DepartmentId, RoleId, UserId};
-use crate::store::sql::{insert_all, sql};
-use crate::store::{StoreError, Tx};
 
 /// Adds a role.
 ///
 /// # Errors
 /// What the database says.
 pub fn insert_role(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
-    insert(
+    insert_row(
         "roles",
         vec![
             ("id", role.id.0.into()),
@@ -33,7 +32,7 @@ pub fn insert_role(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
 /// # Errors
 /// What the database says.
 pub fn update_role(tx: &mut Tx<'_>, role: &Role) -> Result<(), StoreError> {
-    update(
+    update_row(
         "roles",
         role.id.0,
         vec![

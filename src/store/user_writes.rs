@@ -1,17 +1,16 @@
 //! Users and departments.
 
-use super::{insert, update};
-use crate::model::people::{Department, User};
+use super::sql::{insert_row, sql, update_row};
+use super::{StoreError, Tx};
 use crate::model::UserId;
-use crate::store::sql::sql;
-use crate::store::{StoreError, Tx};
+use crate::model::people::{Department, User};
 
 /// Adds a department.
 ///
 /// # Errors
 /// What the database says.
 pub fn insert_department(tx: &mut Tx<'_>, department: &Department) -> Result<(), StoreError> {
-    insert(
+    insert_row(
         "departments",
         vec![
             ("id", department.id.0.into()),
@@ -33,7 +32,7 @@ pub fn insert_user(
     address_key: &str,
     password_hash: Option<String>,
 ) -> Result<(), StoreError> {
-    insert(
+    insert_row(
         "users",
         vec![
             ("id", user.id.0.into()),
@@ -60,7 +59,7 @@ pub fn insert_user(
 /// # Errors
 /// What the database says.
 pub fn update_user(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
-    update(
+    update_row(
         "users",
         user.id.0,
         vec![

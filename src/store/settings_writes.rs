@@ -1,16 +1,15 @@
 //! The settings of the whole installation.
 
-use super::update;
+use super::sql::{insert_all, sql, update_row};
+use super::{StoreError, Tx};
 use crate::model::people::CrmSettings;
-use crate::store::sql::{insert_all, sql};
-use crate::store::{StoreError, Tx};
 
 /// Writes the settings anew.
 ///
 /// # Errors
 /// What the database says.
 pub fn save_crm_settings(tx: &mut Tx<'_>, settings: &CrmSettings) -> Result<(), StoreError> {
-    update(
+    update_row(
         "crm_settings",
         1,
         vec![

@@ -1,11 +1,10 @@
 //! The to-dos that saved messages make.
 
-use super::update;
+use super::dialect::for_update;
+use super::sql::{sql, update_row};
+use super::{StoreError, Tx};
 use crate::model::activity::{Activity, ActivityState};
 use crate::model::{ActivityId, ItemId, MessageId, UserId};
-use crate::store::dialect::for_update;
-use crate::store::sql::sql;
-use crate::store::{StoreError, Tx};
 
 /// Locks an activity until the end of the transaction.
 ///
@@ -23,7 +22,7 @@ pub fn lock(tx: &mut Tx<'_>, id: ActivityId) -> Result<(), StoreError> {
 /// What the database says.
 pub fn update_activity(tx: &mut Tx<'_>, activity: &Activity) -> Result<(), StoreError> {
     let at = |time: Option<crate::model::Time>| time.map(crate::model::Time::micros);
-    update(
+    update_row(
         "activities",
         activity.id.0,
         vec![
@@ -43,11 +42,7 @@ pub fn update_activity(tx: &mut Tx<'_>, activity: &Activity) -> Result<(), Store
 ///
 /// # Errors
 /// What the database says.
-pub fn reassign_open_of_item(
-    tx: &mut Tx<'_>,
-    item: ItemId,
-    to: UserId,
-) -> Result<(), StoreError> {
+pub fn reassign_open_of_item(tx: &mut Tx<'_>, item: ItemId, to: UserId) -> Result<(), StoreError> {
     // The link's own mark of the primary item is asked, not the email's column: it has the index.
     sql("UPDATE activities SET version = version + 1, responsible_id = ")
         .bind(to.0)

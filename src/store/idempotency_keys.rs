@@ -1,9 +1,8 @@
 //! Keys by which a caller makes a change once, however often they ask. Only ids are kept of the answer.
 
-use super::insert;
+use super::sql::{insert_row, sql};
+use super::{StoreError, Tx};
 use crate::model::{Time, UserId};
-use crate::store::sql::sql;
-use crate::store::{StoreError, Tx};
 
 /// What was done under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +53,7 @@ pub fn insert_done(
 ) -> Result<(), StoreError> {
     let result = serde_json::to_string(&done.result)
         .map_err(|error| StoreError::Database(error.to_string()))?;
-    insert(
+    insert_row(
         "idempotency_keys",
         vec![
             ("user_id", user.0.into()),

@@ -1,9 +1,9 @@
 //! The ties between emails and items, where a whole item's emails change theirs at once.
 
+use super::dialect::for_update;
+use super::sql::{insert_all, sql};
+use super::{StoreError, Tx};
 use crate::model::{EmailId, ItemId, LinkChangeId, UserId};
-use crate::store::dialect::for_update;
-use crate::store::sql::{Sql, insert_all, sql};
-use crate::store::{StoreError, Tx};
 
 /// A link of one item, as converting a lead needs it.
 #[derive(Debug, Clone, Copy)]
@@ -33,9 +33,10 @@ pub fn count_of_item(tx: &mut Tx<'_>, item: ItemId, limit: i64) -> Result<i64, S
 /// # Errors
 /// What the database says.
 pub fn lock_of_item(tx: &mut Tx<'_>, item: ItemId) -> Result<Vec<LinkOfItem>, StoreError> {
-    let emails = sql("SELECT id FROM emails WHERE id IN (SELECT email_id FROM email_links WHERE item_id = ")
-        .bind(item.0)
-        .push(") ORDER BY id");
+    let emails =
+        sql("SELECT id FROM emails WHERE id IN (SELECT email_id FROM email_links WHERE item_id = ")
+            .bind(item.0)
+            .push(") ORDER BY id");
     for_update(tx.conn, emails).rows::<i64>(tx.conn)?;
     let rows: Vec<(i64, i64, bool)> =
         sql("SELECT email_id, received_at, is_primary FROM email_links WHERE item_id = ")
@@ -58,14 +59,6 @@ const ON_BOTH: &str = "email_id IN (SELECT email_id FROM email_links WHERE item_
 /// # Errors
 /// What the database says.
 pub fn move_primary(tx: &mut Tx<'_>, from: ItemId, to: ItemId) -> Result<(), StoreError> {
-    let of_primary = |statement: Sql| {
-        statement
-            .push(" WHERE primary_item_id = ")
-            .bind(from.0)
-            .push(" AND id IN (SELECT email_id FROM email_links WHERE item_id = ")
-            .bind(to.0)
-            .push(")")
-    };
     // Off before on: an email has one primary link at any moment.
     sql("UPDATE email_links SET is_primary = FALSE WHERE is_primary AND item_id = ")
         .bind(from.0)
@@ -80,10 +73,14 @@ pub fn move_primary(tx: &mut Tx<'_>, from: ItemId, to: ItemId) -> Result<(), Sto
         .bind(from.0)
         .push(")")
         .run(tx.conn)?;
-    of_primary(
-        sql("UPDATE emails SET version = version + 1, primary_item_id = ").bind(to.0),
-    )
-    .run(tx.conn)?;
+    sql("UPDATE emails SET version = version + 1, primary_item_id = ")
+        .bind(to.0)
+        .push(" WHERE primary_item_id = ")
+        .bind(from.0)
+        .push(" AND id IN (SELECT email_id FROM email_links WHERE item_id = ")
+        .bind(to.0)
+        .push(")")
+        .run(tx.conn)?;
     Ok(())
 }
 
@@ -116,7 +113,7 @@ pub fn insert_links(
     )
 }
 
-/// Records in the emails' histories that they were tied to an item, and whether that became their primary one.
+/// Records in the emails' histories that they were tied to an item, which becomes primary where the item before was.
 ///
 /// # Errors
 /// What the database says.
@@ -139,7 +136,7 @@ pub fn insert_additions(
             by.0.into(),
             None::<i64>.into(),
             item.0.into(),
-            false.into(),
+            link.is_primary.into(),
         ]);
     }
     insert_all(
