@@ -5,7 +5,7 @@
 use super::acting::{self, bad_input};
 use super::change::Change;
 use super::{ActionResult, Actions, audit};
-use crate::model::mailbox::{Folder, FolderRole, MailboxWarning};
+use crate::model::mailbox::{Folder, FolderRole};
 use crate::model::people::Viewer;
 use crate::model::refusal::Refusal;
 use crate::model::topic::Topic;
@@ -132,15 +132,6 @@ fn write(
         store::mailbox_writes::update_spam_folder(tx, id, spam)?;
     }
     store::mailbox_writes::raise_version(tx, id)?;
-    let spam_is_inbox = after
-        .iter()
-        .any(|folder| folder.role == Some(FolderRole::Inbox) && Some(folder.id) == spam);
-    let warning = MailboxWarning::SpamFolderIsInbox;
-    if spam_is_inbox {
-        store::mailbox_writes::put_warning(tx, id, warning)?;
-    } else {
-        store::mailbox_writes::delete_warning(tx, id, warning)?;
-    }
     tx.wake(Topic::Mailbox(id));
     tx.wake(Topic::Sync(id));
     Ok(())

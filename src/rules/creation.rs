@@ -86,7 +86,7 @@ fn new_lead(facts: &RoutingFacts) -> NewItemPlan {
         kind: ItemKind::Lead,
         title: title(facts),
         name: display_name(facts),
-        source: Some(facts.settings.source.clone()),
+        source: one_line(&facts.settings.source),
     }
 }
 
@@ -106,7 +106,7 @@ fn new_contact(facts: &RoutingFacts) -> NewItemPlan {
         kind: ItemKind::Contact,
         title: name.clone(),
         name: Some(name),
-        source: Some(facts.settings.source.clone()),
+        source: one_line(&facts.settings.source),
     }
 }
 

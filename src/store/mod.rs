@@ -17,6 +17,7 @@ pub mod emails;
 pub mod idempotency_keys;
 pub mod item_writes;
 pub mod items;
+pub mod leases;
 pub mod link_writes;
 pub mod links;
 pub mod mailbox_writes;

@@ -13,6 +13,8 @@ pub struct NewPlacement {
     pub is_seen: bool,
     /// It was there when the mailbox was connected, or its folder was first listed.
     pub is_backfill: bool,
+    /// It lies before the history that was asked for: it is settled without being fetched.
+    pub is_old: bool,
 }
 
 /// A UID that waits to be fetched.
@@ -44,7 +46,7 @@ pub fn insert(
             folder.0.into(),
             epoch.into(),
             placement.uid.into(),
-            "NEW".into(),
+            if placement.is_old { "OLD" } else { "NEW" }.into(),
             placement.size_bytes.into(),
             placement.internal_date.map(Time::micros).into(),
             placement.is_seen.into(),

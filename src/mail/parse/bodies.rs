@@ -35,7 +35,7 @@ pub(super) fn read(tree: &Tree<'_>, problems: &mut Vec<MailProblem>) -> Content 
     for part in tree.leaves() {
         let decoded = decode::transfer(part, problems);
         key::add_part(&mut hasher, &part.media_type, &decoded);
-        if is_body(part) {
+        if is_body(part, shown.is_empty()) {
             if shown_bytes >= 2 * BODY_BYTES_MAX {
                 problems.push(MailProblem::BodyCut);
                 continue;
@@ -61,12 +61,13 @@ pub(super) fn read(tree: &Tree<'_>, problems: &mut Vec<MailProblem>) -> Content 
 }
 
 /// Whether a leaf is part of what is shown: text without the disposition of an attachment, and, as RFC 8621
-/// has it, without a file name unless it comes first; in multipart/related only the first.
-fn is_body(part: &Part<'_>) -> bool {
+/// has it, without a file name unless it comes first. In multipart/related only the first part is, or, where
+/// that is an image, the first text.
+fn is_body(part: &Part<'_>, is_first_text: bool) -> bool {
     let is_text = matches!(part.media_type.as_str(), "text/plain" | "text/html");
-    is_text
-        && !part.is_attachment
-        && (part.is_first || (part.around != "related" && part.name.is_none()))
+    let is_main =
+        part.is_first || (part.name.is_none() && (part.around != "related" || is_first_text));
+    is_text && !part.is_attachment && is_main
 }
 
 fn body_text(part: &Part<'_>, decoded: &[u8], problems: &mut Vec<MailProblem>) -> String {

@@ -37,11 +37,20 @@ pub(super) fn transfer_bytes<'a>(
     }))
 }
 
-/// Base64 with everything left out that is not of its alphabet.
+/// Base64 with everything left out that is not of its alphabet. Where much is left out, it is no base64 at all
+/// but text that was labelled wrongly, and stays as it is.
 fn lenient_base64(body: &[u8]) -> Vec<u8> {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
     let letters: Vec<u8> = body.iter().copied().filter(is_letter).collect();
-    base64_decode(&letters).unwrap_or_default()
+    let strays = body
+        .iter()
+        .filter(|byte| !is_letter(byte) && !b"=\r\n".contains(byte))
+        .count();
+    if strays > letters.len() / 20 {
+        body.to_vec()
+    } else {
+        base64_decode(&letters).unwrap_or_default()
+    }
 }
 
 /// Quoted-printable in which a `=` that begins nothing stays as it is.

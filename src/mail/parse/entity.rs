@@ -110,6 +110,8 @@ struct Open {
     subtype: String,
     in_alternative: bool,
     has_parts: bool,
+    part_index: usize,
+    body_start: usize,
 }
 
 /// The state of the pass.
@@ -132,6 +134,7 @@ pub(super) fn walk<'a>(raw: &'a [u8], problems: &mut Vec<MailProblem>) -> Tree<'
         problems,
     };
     let mut at = walk.begin(0);
+    let mut is_full = false;
     while !walk.open.is_empty() {
         let Some((line, next)) = fields::line_at(raw, at) else {
             break;
@@ -140,22 +143,24 @@ pub(super) fn walk<'a>(raw: &'a [u8], problems: &mut Vec<MailProblem>) -> Tree<'
             at = next;
             continue;
         };
-        walk.end_leaf(at);
-        walk.open.truncate(level + 1);
+        walk.end_leaf(before_line_end(raw, at));
+        walk.close_to(level + 1, before_line_end(raw, at));
         if is_close {
-            walk.open.truncate(level);
+            walk.close_to(level, before_line_end(raw, at));
             at = next;
         } else if walk.parts.len() >= PARTS_MAX {
             walk.problems.push(MailProblem::TooManyParts);
-            walk.open.clear();
+            is_full = true;
+            break;
         } else {
             at = walk.begin(next);
         }
     }
-    if !walk.open.is_empty() {
+    if !walk.open.is_empty() && !is_full {
         walk.problems.push(MailProblem::UnclosedPart);
     }
-    walk.end_at_end();
+    walk.end_leaf(raw.len());
+    walk.close_to(0, raw.len());
     Tree { parts: walk.parts }
 }
 
@@ -192,12 +197,15 @@ impl<'a> Walk<'a, '_> {
                 part.is_container = true;
                 let subtype = part.subtype().to_owned();
                 let in_alternative = part.in_alternative || subtype == "alternative";
+                let part_index = part.index;
                 self.parts.push(part);
                 self.open.push(Open {
                     boundary,
                     subtype,
                     in_alternative,
                     has_parts: false,
+                    part_index,
+                    body_start: body,
                 });
             }
             boundary => {
@@ -277,29 +285,43 @@ impl<'a> Walk<'a, '_> {
         (part, boundary)
     }
 
-    /// Ends the present leaf before the boundary line at `at`; the line end before it belongs to the boundary.
+    /// Ends the present leaf at an offset.
     fn end_leaf(&mut self, at: usize) {
         let Some((index, from)) = self.leaf.take() else {
             return;
         };
-        let body = self.raw.get(from..at.max(from)).unwrap_or_default();
-        let body = body
-            .strip_suffix(b"\n")
-            .map_or(body, |body| body.strip_suffix(b"\r").unwrap_or(body));
         if let Some(part) = self.parts.get_mut(index) {
-            part.body = body;
+            part.body = self.raw.get(from..at.max(from)).unwrap_or_default();
         }
     }
 
-    /// Ends the present leaf at the end of the mail.
-    fn end_at_end(&mut self) {
-        let Some((index, from)) = self.leaf.take() else {
-            return;
-        };
-        if let Some(part) = self.parts.get_mut(index) {
-            part.body = self.raw.get(from..).unwrap_or_default();
+    /// Closes multiparts until `level` are open. One whose boundary never came is text after all.
+    fn close_to(&mut self, level: usize, at: usize) {
+        while self.open.len() > level {
+            let Some(closed) = self.open.pop() else {
+                return;
+            };
+            if let Some(part) = self
+                .parts
+                .get_mut(closed.part_index)
+                .filter(|_| !closed.has_parts)
+            {
+                part.is_container = false;
+                "text/plain".clone_into(&mut part.media_type);
+                part.body = self
+                    .raw
+                    .get(closed.body_start..at.max(closed.body_start))
+                    .unwrap_or_default();
+            }
         }
     }
+}
+
+/// The line end before a boundary belongs to the boundary.
+fn before_line_end(raw: &[u8], at: usize) -> usize {
+    let before = raw.get(..at).unwrap_or_default();
+    let before = before.strip_suffix(b"\n").unwrap_or(before);
+    before.strip_suffix(b"\r").unwrap_or(before).len()
 }
 
 /// A Content-Type or Content-Disposition, parsed.

@@ -56,16 +56,19 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Header bytes as UTF-8. What is not UTF-8 was written by a program of the 1990s in its own charset, mostly
-/// windows-1252.
+/// Header bytes as UTF-8. What is not UTF-8 was written by an old program in its own charset, mostly
+/// windows-1252; what is UTF-8 for the most part was cut or broken on its way.
 fn utf8<'a>(bytes: &'a [u8], problems: &mut Vec<MailProblem>) -> Cow<'a, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            problems.push(MailProblem::EightBitHeader);
-            Cow::Owned(super::decode::windows_1252(bytes))
+    let text = String::from_utf8_lossy(bytes);
+    if let Cow::Owned(lossy) = &text {
+        problems.push(MailProblem::EightBitHeader);
+        let broken = lossy.chars().filter(|&letter| letter == '\u{fffd}').count();
+        let whole = lossy.chars().filter(|letter| !letter.is_ascii()).count() - broken;
+        if whole <= broken {
+            return Cow::Owned(super::decode::windows_1252(bytes));
         }
     }
+    text
 }
 
 /// The fields of a block.
@@ -118,15 +121,19 @@ pub(super) fn read<'a>(
             break at;
         }
         let is_folded = line.starts_with(b" ") || line.starts_with(b"\t");
+        // A first line that is indented is a field all the same: there is nothing it could continue.
+        let line = if is_folded && open.is_none() {
+            line.trim_ascii_start()
+        } else {
+            line
+        };
+        let at_text = next - line.len();
         if is_folded && let Some((_, _, end)) = &mut open {
             *end = at + content.len();
         } else if let Some(name) = name_of(line) {
             close(raw, open.take(), &mut list, problems);
-            let value = at
-                + line
-                    .iter()
-                    .position(|&byte| byte == b':')
-                    .map_or(0, |colon| colon + 1);
+            let colon = line.iter().position(|&byte| byte == b':').unwrap_or(0);
+            let value = at_text + colon + 1;
             open = Some((name, value, at + content.len()));
         } else if !is_mbox_line(line, at == start) && !is_junk(raw, next) {
             // Not a field and not followed by one: the body begins without an empty line.
