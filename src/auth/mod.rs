@@ -1,1 +1,29 @@
-//! The room `auth`.
+//! The room `auth`: who is it that asks?
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::model::people::Session;
+
+/// Why a bearer token opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthRefusal {
+    /// Not one of ours, revoked, or its user is no longer active.
+    #[error("the token is not valid")]
+    Invalid,
+    /// It was ours, and its time is over.
+    #[error("the token has expired")]
+    Expired,
+}
+
+/// Turns a bearer token into a session. The transport's only view of accounts.
+pub trait Authenticator: Send + Sync {
+    /// The session of this token, with the viewer's rights as of now.
+    /// Called for every HTTP request, for every operation of a WebSocket, and again on a socket
+    /// whenever [`Authenticator::changes`] moves.
+    fn authenticate<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Session, AuthRefusal>>;
+
+    /// Moves whenever some credential may have been revoked (a sign-out, a deactivated user, a
+    /// revoked token). Every open socket then checks its own token again, and closes if it is refused.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
