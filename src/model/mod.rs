@@ -8,6 +8,7 @@ pub mod mailbox;
 pub mod people;
 pub mod refusal;
 pub mod timeline;
+pub mod topic;
 
 use serde::{Deserialize, Serialize};
 

@@ -67,3 +67,20 @@ pub fn change(conn: &mut AnyConn, id: LinkChangeId) -> Result<Option<LinkChange>
         .one(conn)?;
     Ok(row.map(link_change))
 }
+
+/// The emails that hang on an item, newest first, at most `limit`.
+///
+/// # Errors
+/// What the database says.
+pub fn emails_of_item(
+    conn: &mut AnyConn,
+    item: ItemId,
+    limit: i64,
+) -> Result<Vec<EmailId>, StoreError> {
+    let ids: Vec<i64> = sql("SELECT email_id FROM email_links WHERE item_id = ")
+        .bind(item.0)
+        .push(" ORDER BY received_at DESC, email_id DESC LIMIT ")
+        .bind(limit)
+        .rows(conn)?;
+    Ok(ids.into_iter().map(EmailId).collect())
+}

@@ -12,6 +12,7 @@ pub mod emails;
 pub mod items;
 pub mod links;
 pub mod mailboxes;
+pub mod outbox;
 pub mod page;
 pub mod raw;
 mod read;

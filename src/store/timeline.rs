@@ -196,3 +196,88 @@ pub fn last_position(conn: &mut AnyConn) -> Result<Position, StoreError> {
     let last: Option<i64> = sql("SELECT last FROM positions WHERE id = 1").one(conn)?;
     Ok(Position(last.unwrap_or(0)))
 }
+
+/// Something that may have put entries on a screen, or taken them off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimelineChange {
+    /// An email's links changed; it hung on these items before.
+    Links {
+        email_id: EmailId,
+        before: Vec<ItemId>,
+    },
+    /// The facts about an item that rights depend on changed; as they were before (JSON of `ItemFacts`).
+    Item { item_id: ItemId, before: String },
+    /// Somebody's rights changed.
+    Rights,
+}
+
+/// The changes behind a position, up to and including `until`.
+///
+/// # Errors
+/// What the database says.
+pub fn changes_between(
+    conn: &mut AnyConn,
+    (after, until): (Position, Position),
+) -> Result<Vec<(Position, TimelineChange)>, StoreError> {
+    type Row = (i64, String, Option<i64>, Option<i64>, Option<String>);
+    let rows: Vec<Row> = sql(
+        "SELECT position, kind, email_id, item_id, before_json FROM timeline_changes WHERE position > ",
+    )
+    .bind(after.0)
+    .push(" AND position <= ")
+    .bind(until.0)
+    .push(" ORDER BY position")
+    .rows(conn)?;
+    rows.into_iter()
+        .map(|(position, kind, email, item, before)| {
+            let corrupt = |column| StoreError::Corrupt {
+                table: "timeline_changes",
+                column,
+                row: position,
+            };
+            let before = before.unwrap_or_default();
+            let change = match kind.as_str() {
+                "LINKS" => TimelineChange::Links {
+                    email_id: email.map(EmailId).ok_or_else(|| corrupt("email_id"))?,
+                    before: serde_json::from_str(&before)
+                        .map_err(|_error| corrupt("before_json"))?,
+                },
+                "ITEM" => TimelineChange::Item {
+                    item_id: item.map(ItemId).ok_or_else(|| corrupt("item_id"))?,
+                    before,
+                },
+                "RIGHTS" => TimelineChange::Rights,
+                _ => return Err(corrupt("kind")),
+            };
+            Ok((Position(position), change))
+        })
+        .collect()
+}
+
+/// The entries that are about these emails and depend on their visibility: position, item, email and kind,
+/// whoever asks, at most `limit`.
+///
+/// # Errors
+/// What the database says.
+pub fn about_emails(
+    conn: &mut AnyConn,
+    email_ids: &[EmailId],
+    limit: i64,
+) -> Result<Vec<(Position, ItemId, EmailId, TimelineKind)>, StoreError> {
+    let rows: Vec<(i64, i64, i64, String)> =
+        sql("SELECT position, item_id, email_id, kind FROM timeline_entries WHERE email_id IN (")
+            .list(email_ids.iter().map(|id| id.0))
+            .push(") AND kind NOT IN ('EMAIL_LINKED', 'EMAIL_UNLINKED') ORDER BY position LIMIT ")
+            .bind(limit)
+            .rows(conn)?;
+    rows.into_iter()
+        .map(|(position, item, email, kind)| {
+            let kind = TimelineKind::from_text(&kind).ok_or(StoreError::Corrupt {
+                table: "timeline_entries",
+                column: "kind",
+                row: position,
+            })?;
+            Ok((Position(position), ItemId(item), EmailId(email), kind))
+        })
+        .collect()
+}

@@ -2,7 +2,8 @@
 
 use super::sql::{Value, insert_all, sql};
 use super::{AnyConn, IdBlock, StoreError, lock};
-use crate::model::timeline::{NewTimelineEntry, Position, Told};
+use crate::model::timeline::{NewTimelineEntry, Told};
+use crate::model::topic::Topic;
 use crate::model::{EmailId, ItemId, MessageId, Time};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -46,7 +47,6 @@ pub struct Tx<'a> {
     entries: Vec<(NewTimelineEntry, Option<MessageId>)>,
     changes: Vec<Change>,
     topics: BTreeSet<String>,
-    positions: Vec<Position>,
 }
 
 impl<'a> Tx<'a> {
@@ -58,7 +58,6 @@ impl<'a> Tx<'a> {
             entries: Vec::new(),
             changes: Vec::new(),
             topics: BTreeSet::new(),
-            positions: Vec::new(),
         }
     }
 
@@ -111,7 +110,7 @@ impl<'a> Tx<'a> {
     /// What the database says.
     pub fn rights_changed(&mut self) -> Result<(), StoreError> {
         sql("UPDATE rights_epoch SET epoch = epoch + 1 WHERE id = 1").run(self.conn)?;
-        self.topics.insert("rights".to_owned());
+        self.wake(Topic::Rights);
         self.changes.push(Change {
             kind: ChangeKind::Rights,
             email_id: None,
@@ -122,8 +121,8 @@ impl<'a> Tx<'a> {
     }
 
     /// Wakes whoever waits for this topic, after the commit.
-    pub fn wake(&mut self, topic: impl Into<String>) {
-        self.topics.insert(topic.into());
+    pub fn wake(&mut self, topic: Topic) {
+        self.topics.insert(topic.to_string());
     }
 
     /// Takes positions, as the last step: the locked counter makes their order the order of commits.
@@ -154,7 +153,6 @@ impl<'a> Tx<'a> {
         for (entry, message_id) in &entries {
             position += 1;
             touched.insert(entry.item_id);
-            self.positions.push(Position(position));
             entry_rows.push(entry_row(position, self.now, entry, *message_id));
         }
         let mut change_rows = Vec::with_capacity(changes.len());
@@ -170,11 +168,18 @@ impl<'a> Tx<'a> {
         )?;
         insert_all(self.conn, CHANGE_COLUMNS, "", change_rows)?;
         self.touch_items(&touched)?;
-        self.outbox(last, &touched, !entries.is_empty() || !changes.is_empty())?;
+        let timeline = !entries.is_empty() || !changes.is_empty();
+        if timeline {
+            self.wake(Topic::Timeline);
+        }
+        if !changes.is_empty() {
+            self.wake(Topic::Changes);
+        }
+        self.outbox(last, &touched)?;
         Ok(true)
     }
 
-    /// The position of the entry that was told as the `index`-th, once the write is finished.
+    /// An item's newest entry is what lists are sorted by.
     fn touch_items(&mut self, touched: &BTreeSet<ItemId>) -> Result<(), StoreError> {
         if touched.is_empty() {
             return Ok(());
@@ -189,17 +194,9 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    fn outbox(
-        &mut self,
-        position: i64,
-        touched: &BTreeSet<ItemId>,
-        timeline: bool,
-    ) -> Result<(), StoreError> {
+    fn outbox(&mut self, position: i64, touched: &BTreeSet<ItemId>) -> Result<(), StoreError> {
         let mut topics = std::mem::take(&mut self.topics);
-        topics.extend(touched.iter().map(|id| format!("item:{}", id.0)));
-        if timeline {
-            topics.insert("timeline".to_owned());
-        }
+        topics.extend(touched.iter().map(|id| Topic::Item(*id).to_string()));
         let topics = serde_json::to_string(&topics)
             .map_err(|error| StoreError::Database(error.to_string()))?;
         sql("INSERT INTO outbox (position, topics) VALUES (")
