@@ -1,6 +1,10 @@
 //! One file per thing that changes the CRM, whoever asks for it: load facts, ask the rules, write once.
 //! Not for: reading (resolvers ask `store` under a scope) or effects outside (they come from what was committed).
 
+pub mod ingest;
+mod saving;
+mod time_zone;
+
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::store::sealed::Sealer;
 use crate::store::{Store, StoreError};

@@ -338,7 +338,7 @@ pub fn sync_state(conn: &mut AnyConn, id: MailboxId) -> Result<SyncState, StoreE
     let counts: Option<(i64, i64, i64)> = sql(
         "SELECT COUNT(*), COALESCE(SUM(CASE WHEN p.state <> 'NEW' THEN 1 ELSE 0 END), 0), \
          COALESCE(SUM(CASE WHEN p.state = 'FAILED' THEN 1 ELSE 0 END), 0) FROM placements p \
-         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state <> 'GONE' AND f.mailbox_id = ",
+         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD') AND f.mailbox_id = ",
     )
     .bind(id.0)
     .one(conn)?;

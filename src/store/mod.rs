@@ -5,15 +5,23 @@
 //! Not for: decisions (they are in `rules`), protocols, GraphQL.
 
 pub mod activities;
+pub mod clients;
 pub mod codec;
+pub mod credentials;
 pub mod db;
 pub mod dialect;
+pub mod email_writes;
 pub mod emails;
+pub mod item_writes;
 pub mod items;
+pub mod leases;
 pub mod links;
+pub mod mailbox_writes;
 pub mod mailboxes;
+pub mod messages;
 pub mod outbox;
 pub mod page;
+pub mod placements;
 pub mod raw;
 mod read;
 pub mod roles;
