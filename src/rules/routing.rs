@@ -397,4 +397,6 @@ fn decide(rule: &str, saw: &Value, reason: &str, made: impl Into<Made>) -> Tried
 }
 
 #[cfg(test)]
+pub(super) mod fixture;
+#[cfg(test)]
 mod tests;
