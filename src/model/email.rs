@@ -1,6 +1,8 @@
 //! Emails, their outcomes, links and traces.
 
-use super::{AttachmentId, EmailId, ItemId, LinkChangeId, MailboxId, MessageId, ThreadId, Time, UserId};
+use super::{
+    AttachmentId, EmailId, ItemId, LinkChangeId, MailboxId, MessageId, ThreadId, Time, UserId,
+};
 use crate::text_enum;
 use serde::{Deserialize, Serialize};
 

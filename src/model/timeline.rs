@@ -36,17 +36,41 @@ pub struct NewTimelineEntry {
 /// What happened, with what it concerns.
 #[derive(Debug, Clone)]
 pub enum Told {
-    EmailReceived { email_id: EmailId },
-    EmailSent { email_id: EmailId },
-    EmailLinked { email_id: EmailId, from: Option<ItemId> },
-    EmailUnlinked { email_id: EmailId, to: Option<ItemId> },
-    ActivityCompleted { activity_id: ActivityId, email_id: EmailId },
-    ActivityReopened { activity_id: ActivityId, email_id: EmailId },
+    EmailReceived {
+        email_id: EmailId,
+    },
+    EmailSent {
+        email_id: EmailId,
+    },
+    EmailLinked {
+        email_id: EmailId,
+        from: Option<ItemId>,
+    },
+    EmailUnlinked {
+        email_id: EmailId,
+        to: Option<ItemId>,
+    },
+    ActivityCompleted {
+        activity_id: ActivityId,
+        email_id: EmailId,
+    },
+    ActivityReopened {
+        activity_id: ActivityId,
+        email_id: EmailId,
+    },
     ItemCreated,
     LeadConverted,
-    ResponsibleChanged { from: UserId, to: UserId },
-    StageChanged { from: StageId, to: StageId },
-    NoteAdded { text: String },
+    ResponsibleChanged {
+        from: UserId,
+        to: UserId,
+    },
+    StageChanged {
+        from: StageId,
+        to: StageId,
+    },
+    NoteAdded {
+        text: String,
+    },
 }
 
 impl Told {
