@@ -113,6 +113,18 @@ impl Company {
         }
     }
 
+    /// Its size in one line.
+    pub fn told(&self) -> String {
+        format!(
+            "Company: {} people, {} contacts, {} deals, {} leads, {} mailboxes",
+            self.people.len(),
+            self.contacts.len(),
+            self.deals.len(),
+            self.leads.len(),
+            self.mailboxes.len(),
+        )
+    }
+
     /// Whoever has that login.
     pub fn person(&self, login: &str) -> Option<&'static Person> {
         self.people.iter().find(|person| person.login == login)

@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to stop before it is killed; Dovecot and Redis need milliseconds, PostgreSQL a second.
@@ -74,7 +75,8 @@ impl Drop for PrivateFolder {
 pub struct PrivateServer {
     pid: u32,
     lifeline: Option<ChildStdin>,
-    exit: Receiver<io::Result<ExitStatus>>,
+    // Behind a lock only so that a server can be shared between threads.
+    exit: Mutex<Receiver<io::Result<ExitStatus>>>,
     has_ended: bool,
     log: PathBuf,
 }
@@ -124,7 +126,7 @@ impl PrivateServer {
         Ok(Self {
             pid,
             lifeline,
-            exit,
+            exit: Mutex::new(exit),
             has_ended: false,
             log: log.to_owned(),
         })
@@ -160,10 +162,7 @@ impl PrivateServer {
             if answers() {
                 return Ok(());
             }
-            match self
-                .exit
-                .recv_timeout(Duration::from_millis(TRY_AGAIN_MILLISECONDS))
-            {
+            match self.wait_for_exit(Duration::from_millis(TRY_AGAIN_MILLISECONDS)) {
                 Err(RecvTimeoutError::Timeout) if started.elapsed() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let why = format!(
@@ -182,6 +181,16 @@ impl PrivateServer {
                 }
             }
         }
+    }
+
+    fn wait_for_exit(
+        &mut self,
+        patience: Duration,
+    ) -> Result<io::Result<ExitStatus>, RecvTimeoutError> {
+        self.exit
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(patience)
     }
 
     /// Sends it a signal by name (`KILL`, `STOP`, `CONT` …).
@@ -212,10 +221,10 @@ impl PrivateServer {
         if self.has_ended {
             return;
         }
-        let ended = self.exit.recv_timeout(Duration::from_secs(STOP_SECONDS));
+        let ended = self.wait_for_exit(Duration::from_secs(STOP_SECONDS));
         if matches!(ended, Err(RecvTimeoutError::Timeout)) && self.signal("KILL").is_ok() {
             tracing::warn!(pid = self.pid, "a server did not stop and was killed");
-            let _ended = self.exit.recv_timeout(Duration::from_secs(STOP_SECONDS));
+            let _ended = self.wait_for_exit(Duration::from_secs(STOP_SECONDS));
         }
         self.has_ended = true;
     }

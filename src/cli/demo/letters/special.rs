@@ -106,10 +106,7 @@ pub fn newsletter(pen: &mut Pen, company: &Company, at: Time) -> Vec<Letter> {
         let from = Party::new(name, &format!("news@{domain}"));
         let mut draft = from_outside(pen, from, mailbox, &format!("{subject} – #{number}"), at);
         draft.charset = Charset::Latin1;
-        draft.extra.push((
-            "List-Id",
-            format!("{} <news.{domain}>", name.replace(['ö', '&'], "o")),
-        ));
+        draft.extra.push(("List-Id", format!("<news.{domain}>")));
         draft.extra.push((
             "List-Unsubscribe",
             format!("<https://{domain}/unsubscribe/{number}>"),
