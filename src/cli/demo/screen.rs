@@ -203,7 +203,9 @@ mod tests {
         }
         Screen::to(Box::new(Sink(shared.clone())), false).timeline(&line);
         let text = String::from_utf8(shared.borrow().clone()).unwrap();
-        let expected = "09:05:07  deal    3 × Tarn Duo for 喫茶青葉              \u{20} <- mail  Tomasz Wójcik     Re: [2Jquote\n";
+        let title = format!("3 × Tarn Duo for 喫茶青葉{}", " ".repeat(38 - 17 - 8));
+        let expected =
+            format!("09:05:07  deal    {title}  <- mail  Tomasz Wójcik     Re: [2Jquote\n");
         assert_eq!(text, expected);
     }
 
