@@ -69,7 +69,11 @@ impl Post {
     }
 }
 
-fn through_dovecot(dovecot: &Dovecot, letters: &[Letter]) -> Result<(), DovecotError> {
+/// Delivers letters in order: into Sent as a mail program does, else over LMTP.
+///
+/// # Errors
+/// The first that is not taken.
+pub fn through_dovecot(dovecot: &Dovecot, letters: &[Letter]) -> Result<(), DovecotError> {
     let mut connection = Lmtp::connect(dovecot.lmtp_port())?;
     for letter in letters {
         match letter.folder {

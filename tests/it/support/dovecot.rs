@@ -1,6 +1,6 @@
 //! A private Dovecot for one test: the demo's, which starts in a fraction of a second and goes with the test.
 
-pub use mailroom::cli::demo::dovecot::{Dovecot, DovecotError};
+pub use mailroom::cli::demo::dovecot::Dovecot;
 pub use mailroom::cli::demo::lmtp::{Lmtp, LmtpError};
 
 /// Starts one with a user for each address.
@@ -177,7 +177,7 @@ mod tests {
             "{shown}"
         );
         let connect = format!("127.0.0.1:{}", dovecot.imaps_port().unwrap());
-        let verified = std::process::Command::new("openssl")
+        let mut client = std::process::Command::new("openssl")
             .args([
                 "s_client",
                 "-verify_return_error",
@@ -187,9 +187,18 @@ mod tests {
                 "-CAfile",
             ])
             .arg(&path)
-            .stdin(std::process::Stdio::null())
-            .output()
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
             .unwrap();
+        client
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"a LOGOUT\r\n")
+            .unwrap();
+        let verified = client.wait_with_output().unwrap();
         let greeting = String::from_utf8_lossy(&verified.stdout).into_owned();
         assert!(
             greeting.starts_with("* OK"),

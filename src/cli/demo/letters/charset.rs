@@ -190,7 +190,6 @@ pub fn base64_lines(bytes: &[u8]) -> Vec<u8> {
 
 /// A header's text: as it is if plain, else as encoded words (RFC 2047) in this character set, or in UTF-8.
 pub fn header_text(text: &str, charset: Charset) -> String {
-    use base64::Engine as _;
     if text.is_ascii() && !text.contains("=?") {
         return text.to_owned();
     }
@@ -199,26 +198,37 @@ pub fn header_text(text: &str, charset: Charset) -> String {
     } else {
         Charset::Utf8
     };
-    let uses_q = matches!(charset, Charset::Latin1 | Charset::Latin2);
-    // A word has 75 characters at most, and may not split a character. 10 characters in base64 of 4 bytes are 56.
-    let characters: Vec<char> = text.chars().collect();
-    let words = characters
-        .chunks(if uses_q { 15 } else { 10 })
-        .map(|chunk| {
-            let chunk: String = chunk.iter().collect();
-            let bytes = charset.encode(&chunk).unwrap_or_default();
-            if uses_q {
-                let coded: String = bytes.iter().map(|byte| q_coded(*byte)).collect();
-                format!("=?{}?Q?{coded}?=", charset.name())
-            } else {
-                format!(
-                    "=?{}?B?{}?=",
-                    charset.name(),
-                    base64::engine::general_purpose::STANDARD.encode(bytes)
-                )
-            }
-        });
-    words.collect::<Vec<_>>().join("\r\n ")
+    let mut words = Vec::new();
+    let mut chunk = String::new();
+    for character in text.chars() {
+        chunk.push(character);
+        if encoded_word(&chunk, charset).len() > WORD_MAX {
+            // A word may not split a character, so the last one begins the next word.
+            chunk.pop();
+            words.push(encoded_word(&chunk, charset));
+            chunk = character.to_string();
+        }
+    }
+    words.push(encoded_word(&chunk, charset));
+    words.join("\r\n ")
+}
+
+/// The longest that RFC 2047 allows.
+const WORD_MAX: usize = 75;
+
+fn encoded_word(text: &str, charset: Charset) -> String {
+    use base64::Engine as _;
+    let bytes = charset.encode(text).unwrap_or_default();
+    if matches!(charset, Charset::Latin1 | Charset::Latin2) {
+        let coded: String = bytes.iter().map(|byte| q_coded(*byte)).collect();
+        format!("=?{}?Q?{coded}?=", charset.name())
+    } else {
+        format!(
+            "=?{}?B?{}?=",
+            charset.name(),
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        )
+    }
 }
 
 fn q_coded(byte: u8) -> String {

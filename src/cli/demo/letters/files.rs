@@ -201,10 +201,12 @@ mod tests {
             .unwrap()
             .parse()
             .unwrap();
-        assert!(text[start..].starts_with("xref\n0 6\n"));
-        for (number, line) in text[start..].lines().skip(3).take(5).enumerate() {
-            let place: usize = line[..10].parse().unwrap();
-            assert!(text[place..].starts_with(&format!("{} 0 obj", number + 1)));
+        let table = text.get(start..).unwrap();
+        assert!(table.starts_with("xref\n0 6\n"));
+        for (number, line) in table.lines().skip(3).take(5).enumerate() {
+            let place: usize = line.split(' ').next().unwrap().parse().unwrap();
+            let object = text.get(place..).unwrap();
+            assert!(object.starts_with(&format!("{} 0 obj", number + 1)));
         }
     }
 
