@@ -10,6 +10,7 @@ use super::api::Caller;
 use super::error;
 use super::loaders::{Load, Loaders};
 use crate::actions::Actions;
+use crate::auth::accounts::Accounts;
 use crate::live::Live;
 use crate::model::email::Email;
 use crate::model::people::{PermissionAction, RestrictedField, Viewer};
@@ -65,6 +66,7 @@ pub type FileUrls = Arc<dyn Fn(FileRef) -> Option<String> + Send + Sync>;
 pub struct Services {
     pub store: Store,
     pub actions: Actions,
+    pub accounts: Arc<Accounts>,
     pub live: Live,
     pub bodies: Arc<dyn Bodies>,
     pub file_urls: FileUrls,
