@@ -32,8 +32,10 @@ pub trait Bodies: Send + Sync {
     /// The body as plain text; `None` where the mail has none.
     fn text(&self, email: Arc<Email>) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
     /// The body as sanitised HTML; `None` where the mail has none.
+    /// `viewer_id`: whose addresses of inline images it holds.
     fn html(
         &self,
+        viewer_id: UserId,
         email: Arc<Email>,
         remote: RemoteContent,
     ) -> BoxFuture<'_, Result<Option<String>, StoreError>>;

@@ -192,7 +192,7 @@ impl Email {
             .ask
             .services()
             .bodies
-            .html(self.row.clone(), remote)
+            .html(self.ask.viewer().user_id, self.row.clone(), remote)
             .await;
         body.map_err(|error| failed(&error)).transpose()
     }
