@@ -137,14 +137,7 @@ impl EmailMutation {
         };
         let email = ask.named(&input.email_id);
         let key = input.idempotency_key;
-        let done = save_email::save(
-            ask.actions(),
-            ask.viewer(),
-            email,
-            target,
-            key,
-            ask.now(),
-        );
+        let done = save_email::save(ask.actions(), ask.viewer(), email, target, key, ask.now());
         answer(done.await, |id| async move {
             Ok(SaveEmailPayload {
                 email: Email::find(ask, id).await?,
@@ -167,14 +160,7 @@ impl EmailMutation {
             ask.named_item(&input.to_item_id),
         );
         let key = input.idempotency_key;
-        let done = relink::relink(
-            ask.actions(),
-            ask.viewer(),
-            email,
-            between,
-            key,
-            ask.now(),
-        );
+        let done = relink::relink(ask.actions(), ask.viewer(), email, between, key, ask.now());
         answer(done.await, |(id, change)| async move {
             Ok(RelinkEmailPayload {
                 email: Email::find(ask, id).await?,

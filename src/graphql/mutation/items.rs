@@ -360,13 +360,7 @@ impl ItemMutation {
             contact: input.contact.map(|contact| to_contact(ask, contact)),
         };
         let key = input.idempotency_key;
-        let done = convert_lead::convert(
-            ask.actions(),
-            ask.viewer(),
-            conversion,
-            key,
-            ask.now(),
-        );
+        let done = convert_lead::convert(ask.actions(), ask.viewer(), conversion, key, ask.now());
         answer(done.await, |done| async move {
             let deal = match done.deal_id {
                 Some(id) => Deal::find(ask, id).await?,

@@ -1,8 +1,6 @@
 //! Mailboxes are connected, set up, shared, handed over, synced and disconnected.
 
-use async_graphql::{
-    Context, Enum, ID, InputObject, MaybeUndefined, Object, OneofObject, Result,
-};
+use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, OneofObject, Result};
 use secrecy::SecretString;
 
 use super::{answer, changed, payload, refused};
@@ -289,8 +287,7 @@ impl MailboxMutation {
             Ok(mailbox) => mailbox,
             Err(refusal) => return Ok(refused([refusal])),
         };
-        let done =
-            connect_mailbox::connect(ask.actions(), ask.viewer(), mailbox, key, ask.now());
+        let done = connect_mailbox::connect(ask.actions(), ask.viewer(), mailbox, key, ask.now());
         mailbox_payload!(ask, done.await, ConnectMailboxPayload)
     }
 
@@ -303,8 +300,7 @@ impl MailboxMutation {
         let ask = &Ask::of(ctx)?;
         let which = (ask.named(&input.mailbox_id), input.expected_version);
         let change = settings_change(ask, input.settings);
-        let done =
-            mailbox_settings::update(ask.actions(), ask.viewer(), which, change, ask.now());
+        let done = mailbox_settings::update(ask.actions(), ask.viewer(), which, change, ask.now());
         mailbox_payload!(ask, done.await, UpdateMailboxSettingsPayload)
     }
 
