@@ -9,6 +9,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod actions;
 mod demo;
 mod support;
 mod transport;
