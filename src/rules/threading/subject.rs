@@ -37,7 +37,7 @@ const MARKS: &[(&str, &[&str])] = &[
 ];
 
 /// The subject in lower case, its white space folded, less every leading "Re:" and "Fwd:" (also counted ones, as in
-/// "Re[2]:"), every trailing "(fwd)" and the brackets of "[Fwd: …]". Two subjects are the same if these are equal.
+/// `Re[2]:`), every trailing `(fwd)` and the brackets of `[Fwd: …]`. Two subjects are the same if these are equal.
 pub fn subject_base(subject: &str) -> String {
     let visible: String = subject
         .chars()
