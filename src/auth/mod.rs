@@ -20,6 +20,9 @@ pub enum AuthRefusal {
     /// It was ours, and its time is over.
     #[error("the token has expired")]
     Expired,
+    /// It could not be looked up just now. Refused all the same, but worth another try.
+    #[error("the token can't be checked at the moment")]
+    Unavailable,
 }
 
 /// Turns a bearer token into a session. The transport's only view of accounts.

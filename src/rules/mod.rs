@@ -10,6 +10,7 @@ pub mod access;
 pub mod activity;
 pub mod classify;
 pub mod creation;
+pub mod grants;
 pub mod queue;
 pub mod received_at;
 pub mod relink;

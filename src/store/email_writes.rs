@@ -197,6 +197,17 @@ pub fn update_saved(
     Ok(())
 }
 
+/// Something about the email changed: its version rises.
+///
+/// # Errors
+/// What the database says.
+pub fn touch(tx: &mut Tx<'_>, email: EmailId) -> Result<(), StoreError> {
+    sql("UPDATE emails SET version = version + 1 WHERE id = ")
+        .bind(email.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
 /// Makes an item the primary one among an email's links.
 ///
 /// # Errors

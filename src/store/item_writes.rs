@@ -1,8 +1,9 @@
 //! What makes items. Reading is in `items`.
 
-use super::sql::{insert_all, sql};
+use super::dialect::for_update;
+use super::sql::{insert_all, sql, update_row};
 use super::{StoreError, Tx};
-use crate::model::item::{ItemKind, StageKind};
+use crate::model::item::{Item, ItemFacts, ItemKind, LeadConversion, StageKind};
 use crate::model::{ItemId, StageId, UserId};
 
 /// An item to make; fields that its kind doesn't have stay empty.
@@ -88,27 +89,15 @@ pub fn replace_addresses(
     item: ItemId,
     addresses: &[(String, String)],
 ) -> Result<(), StoreError> {
-    sql("DELETE FROM item_addresses WHERE item_id = ")
-        .bind(item.0)
-        .run(tx.conn)?;
-    let rows = (0_i64..)
-        .zip(addresses)
-        .map(|(position, (address, key))| {
-            vec![
-                item.0.into(),
-                position.into(),
-                address.clone().into(),
-                key.clone().into(),
-                false.into(),
-            ]
+    let rows: Vec<AddressRow> = addresses
+        .iter()
+        .map(|(address, address_key)| AddressRow {
+            address: address.clone(),
+            address_key: address_key.clone(),
+            is_undeliverable: false,
         })
         .collect();
-    insert_all(
-        tx.conn,
-        "item_addresses (item_id, position, address, address_key, is_undeliverable)",
-        "",
-        rows,
-    )
+    replace_address_rows(tx, item, &rows)
 }
 
 /// Replaces the phones of a contact.
@@ -166,3 +155,139 @@ pub fn first_stage(tx: &mut Tx<'_>, kind: ItemKind) -> Result<Option<StageId>, S
         .one(tx.conn)?;
     Ok(id.map(StageId))
 }
+
+/// An address of an item, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressRow {
+    pub address: String,
+    /// The canonical form, by which mail finds it.
+    pub address_key: String,
+    pub is_undeliverable: bool,
+}
+
+/// Locks these items until the end of the transaction, in the order of their ids, so that two writers never wait for each other.
+///
+/// # Errors
+/// What the database says.
+pub fn lock(tx: &mut Tx<'_>, ids: &[ItemId]) -> Result<(), StoreError> {
+    let query = sql("SELECT id FROM items WHERE id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(") ORDER BY id");
+    for_update(tx.conn, query).rows::<i64>(tx.conn)?;
+    Ok(())
+}
+
+/// Writes an item's row anew; its kind, times and extra-lead mark stay what they are.
+///
+/// # Errors
+/// What the database says.
+pub fn update(tx: &mut Tx<'_>, item: &Item) -> Result<(), StoreError> {
+    let (amount, currency) = item.amount.clone().unzip();
+    update_row(
+        "items",
+        item.id.0,
+        vec![
+            ("title", item.title.as_str().into()),
+            ("responsible_id", item.responsible_id.0.into()),
+            ("open_to_everyone", item.open_to_everyone.into()),
+            ("stage_id", item.stage_id.map(|id| id.0).into()),
+            ("is_open", item.is_open.into()),
+            ("name", item.name.clone().into()),
+            ("source", item.source.clone().into()),
+            ("company", item.company.clone().into()),
+            ("amount", amount.into()),
+            ("currency", currency.into()),
+            ("origin_lead_id", item.origin_lead_id.map(|id| id.0).into()),
+            ("version", item.version.into()),
+        ],
+    )
+    .run(tx.conn)?;
+    Ok(())
+}
+
+/// The addresses of an item with their canonical forms, in order.
+///
+/// # Errors
+/// What the database says.
+pub fn address_rows(tx: &mut Tx<'_>, id: ItemId) -> Result<Vec<AddressRow>, StoreError> {
+    let rows: Vec<(String, String, bool)> =
+        sql("SELECT address, address_key, is_undeliverable FROM item_addresses WHERE item_id = ")
+            .bind(id.0)
+            .push(" ORDER BY position")
+            .rows(tx.conn)?;
+    let row = |(address, address_key, is_undeliverable)| AddressRow {
+        address,
+        address_key,
+        is_undeliverable,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Gives an item exactly these addresses, the first being the primary one.
+///
+/// # Errors
+/// What the database says.
+pub fn replace_address_rows(
+    tx: &mut Tx<'_>,
+    id: ItemId,
+    addresses: &[AddressRow],
+) -> Result<(), StoreError> {
+    sql("DELETE FROM item_addresses WHERE item_id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    let rows = (0_i64..).zip(addresses).map(|(position, row)| {
+        vec![
+            id.0.into(),
+            position.into(),
+            row.address.as_str().into(),
+            row.address_key.as_str().into(),
+            row.is_undeliverable.into(),
+        ]
+    });
+    insert_all(
+        tx.conn,
+        "item_addresses (item_id, position, address, address_key, is_undeliverable)",
+        "",
+        rows.collect(),
+    )
+}
+
+/// Records what converting a lead made.
+///
+/// # Errors
+/// `Conflict` where it was converted before.
+pub fn insert_conversion(tx: &mut Tx<'_>, conversion: &LeadConversion) -> Result<(), StoreError> {
+    sql("INSERT INTO lead_conversions (lead_id, at, by_user_id, deal_id, contact_id) VALUES (")
+        .bind(conversion.lead_id.0)
+        .push(", ")
+        .bind(conversion.at.micros())
+        .push(", ")
+        .bind(conversion.by.map(|id| id.0))
+        .push(", ")
+        .bind(conversion.deal_id.map(|id| id.0))
+        .push(", ")
+        .bind(conversion.contact_id.map(|id| id.0))
+        .push(")")
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The facts of every item that a user is responsible for.
+///
+/// # Errors
+/// What the database says.
+pub fn facts_of_responsible(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ItemFacts>, StoreError> {
+    let ids: Vec<i64> = sql("SELECT id FROM items WHERE responsible_id = ")
+        .bind(user.0)
+        .push(" ORDER BY id")
+        .rows(tx.conn)?;
+    let mut found = Vec::with_capacity(ids.len());
+    for part in ids.chunks(IDS_AT_ONCE) {
+        let part: Vec<ItemId> = part.iter().copied().map(ItemId).collect();
+        found.extend(super::items::facts(tx.conn, &part)?);
+    }
+    Ok(found)
+}
+
+/// Ids bound in one statement: far below what either database takes.
+const IDS_AT_ONCE: usize = 500;

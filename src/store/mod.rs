@@ -5,6 +5,8 @@
 //! Not for: decisions (they are in `rules`), protocols, GraphQL.
 
 pub mod activities;
+pub mod activity_writes;
+pub mod audit;
 pub mod clients;
 pub mod codec;
 pub mod credentials;
@@ -12,9 +14,11 @@ pub mod db;
 pub mod dialect;
 pub mod email_writes;
 pub mod emails;
+pub mod idempotency_keys;
 pub mod item_writes;
 pub mod items;
 pub mod leases;
+pub mod link_writes;
 pub mod links;
 pub mod mailbox_writes;
 pub mod mailboxes;
@@ -24,13 +28,16 @@ pub mod page;
 pub mod placements;
 pub mod raw;
 mod read;
+pub mod role_writes;
 pub mod roles;
 pub mod scope;
 pub mod sealed;
 pub mod settings;
+pub mod settings_writes;
 pub mod sql;
 pub mod timeline;
 mod tx;
+pub mod user_writes;
 pub mod users;
 
 pub use db::AnyConn;

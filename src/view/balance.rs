@@ -18,8 +18,16 @@ const ATTRIBUTE_BYTES_MAX: usize = 8 * 1024;
 /// Elements in all. Real newsletters have some 5,000; each costs the parser about a microsecond and 200 bytes.
 const ELEMENTS_MAX: usize = 100_000;
 
+/// The depths of all elements together: the parser looks through what is open for each that begins. Real newsletters need
+/// less than a tenth of it; this many take it about 0.2 s.
+const DEPTHS_MAX: usize = 5_000_000;
+
 /// Bytes out for each byte in, at most. `<p>` comes out as `<p></p>`, `<` as `&lt;`; what grows more means harm.
 const GROWTH_MAX: usize = 4;
+
+/// Text in one piece. The parser's writer looks through the rest of a piece for each `&` in it; a comment parts pieces
+/// and leaves no trace.
+const TEXT_PIECE_BYTES: usize = 4 * 1024;
 
 /// Output that is never too much, so that short mails need not be measured.
 const GROWTH_BYTES_FREE: usize = 64 * 1024;
@@ -137,15 +145,20 @@ pub(super) fn balance(
         done: Balanced::default(),
         open: Vec::new(),
         elements: 0,
+        depths: 0,
+        text_bytes: 0,
         resolve_cid,
     };
     for token in tokens(html) {
         match token {
-            Token::Text(text) => balancer.done.html.push_str(&text.replace('<', "&lt;")),
+            Token::Text(text) => balancer.text(text)?,
             Token::Open(tag) => balancer.start(&tag)?,
             Token::Close(name) => balancer.end(&name),
         }
-        if balancer.done.html.len() > bytes_max || balancer.elements > ELEMENTS_MAX {
+        let is_too_much = balancer.done.html.len() > bytes_max
+            || balancer.elements > ELEMENTS_MAX
+            || balancer.depths > DEPTHS_MAX;
+        if is_too_much {
             return None;
         }
     }
@@ -167,17 +180,57 @@ struct Balancer<'r> {
     open: Vec<Open>,
     /// Written so far, reopened ones counted again.
     elements: usize,
+    /// How deep they lie, added up.
+    depths: usize,
+    /// Bytes of text written since the last tag or comment.
+    text_bytes: usize,
     resolve_cid: &'r dyn Fn(&str) -> Option<String>,
 }
 
 impl Balancer<'_> {
+    /// Text. Between the cells of a table it gets a cell, or the parser would move it in front of the table.
+    /// `None`: too deep.
+    fn text(&mut self, text: &str) -> Option<()> {
+        if self.is_between_cells() {
+            if text.trim().is_empty() {
+                return Some(());
+            }
+            self.start_table_part("td", &bare_tag("td"))?;
+        }
+        for (index, piece) in text.split('<').enumerate() {
+            if index > 0 {
+                self.write_text("&lt;");
+            }
+            self.write_text(piece);
+        }
+        Some(())
+    }
+
+    /// Writes text in pieces, none of which ends inside a character reference.
+    fn write_text(&mut self, text: &str) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let room = rest.ceil_char_boundary(TEXT_PIECE_BYTES.saturating_sub(self.text_bytes));
+            let starts_piece = |c: char| c == '&' || !c.is_ascii();
+            let offset = after(rest, room).find(starts_piece);
+            let piece = offset.map_or(rest, |offset| upto(rest, room.saturating_add(offset)));
+            self.done.html.push_str(piece);
+            self.text_bytes = self.text_bytes.saturating_add(piece.len());
+            rest = after(rest, piece.len());
+            if !rest.is_empty() {
+                self.done.html.push_str("<!---->");
+                self.text_bytes = 0;
+            }
+        }
+    }
+
     /// A start tag. `None`: too deep.
     fn start(&mut self, tag: &Tag<'_>) -> Option<()> {
         if let Some(name) = known(&TABLE, &tag.name) {
             return self.start_table_part(name, tag);
         }
         if self.is_between_cells() {
-            // The parser would move it in front of the table; its text goes there all the same.
+            // Only parts of a table may stand here; what text it holds gets a cell.
             return Some(());
         }
         if let Some(name) = known(&EMPTY, &tag.name) {
@@ -264,12 +317,7 @@ impl Balancer<'_> {
                 Some(row) => self.close_from(row.saturating_add(1)),
                 None => {
                     self.close_from(section);
-                    let row = Tag {
-                        name: "tr".into(),
-                        attributes: Vec::new(),
-                        closes_itself: false,
-                    };
-                    self.push("tr", &row)?;
+                    self.push("tr", &bare_tag("tr"))?;
                 }
             },
             _ => self.close_from(inside),
@@ -296,7 +344,7 @@ impl Balancer<'_> {
         } else if let Some(name) = known(&INLINE, name) {
             self.close_inline(name, floor);
         } else if name == "br" && !self.is_between_cells() {
-            self.done.html.push_str("<br>");
+            self.write_tag("br", &bare_tag("br"));
         }
     }
 
@@ -324,7 +372,7 @@ impl Balancer<'_> {
                 .to_owned();
             let tag_start = self.done.html.len();
             self.done.html.push_str(&tag);
-            self.elements = self.elements.saturating_add(1);
+            self.note_element();
             self.open.push(Open {
                 name: element.name,
                 tag_start,
@@ -356,6 +404,7 @@ impl Balancer<'_> {
     fn close_from(&mut self, at: usize) {
         while self.open.len() > at {
             if let Some(element) = self.open.pop() {
+                self.text_bytes = 0;
                 self.done.html.push_str("</");
                 self.done.html.push_str(element.name);
                 self.done.html.push('>');
@@ -391,7 +440,7 @@ impl Balancer<'_> {
         if src.is_none() && tag.attribute("alt").is_none_or(|alt| alt.trim().is_empty()) {
             return;
         }
-        self.elements = self.elements.saturating_add(1);
+        self.note_element();
         self.done.html.push_str("<img");
         if let Some((attribute, address)) = src {
             write_attribute(
@@ -424,11 +473,18 @@ impl Balancer<'_> {
     }
 
     fn write_tag(&mut self, name: &'static str, tag: &Tag<'_>) {
-        self.elements = self.elements.saturating_add(1);
+        self.note_element();
         self.done.html.push('<');
         self.done.html.push_str(name);
         self.write_attributes(name, tag);
         self.done.html.push('>');
+    }
+
+    /// Counts an element that is about to be written; text before and behind it are two pieces.
+    fn note_element(&mut self) {
+        self.elements = self.elements.saturating_add(1);
+        self.depths = self.depths.saturating_add(self.open.len());
+        self.text_bytes = 0;
     }
 
     /// Writes the attributes that this element may have, but for an image's address.
@@ -475,6 +531,15 @@ impl Balancer<'_> {
                 "table" | "thead" | "tbody" | "tfoot" | "tr" | "colgroup"
             )
         })
+    }
+}
+
+/// A tag without attributes.
+fn bare_tag(name: &str) -> Tag<'_> {
+    Tag {
+        name: name.into(),
+        attributes: Vec::new(),
+        closes_itself: false,
     }
 }
 
@@ -569,126 +634,134 @@ mod tests {
         .html
     }
 
+    /// What it is about, HTML as it comes, and how it comes out.
+    const IN_ORDER: &[(&str, &str, &str)] = &[
+        (
+            "what is in order stays",
+            "<p>a <b>b</b></p>",
+            "<p>a <b>b</b></p>",
+        ),
+        ("what is open is closed", "<div><b>a", "<div><b>a</b></div>"),
+        ("what closes nothing is dropped", "</b>a</div>", "a"),
+        (
+            "unknown elements go, their text stays",
+            "<form><input>a<blink>b</blink></form>",
+            "ab",
+        ),
+        (
+            "unknown attributes go",
+            "<p class=x onclick=y style=z align=left>a</p>",
+            "<p align=\"left\">a</p>",
+        ),
+        (
+            "quotes in values are kept inside",
+            "<p title='a\"b'>",
+            "<p title=\"a&quot;b\"></p>",
+        ),
+        ("a stray < is text", "1 < 2", "1 &lt; 2"),
+        (
+            "a paragraph ends the one before",
+            "<p>a<p>b",
+            "<p>a</p><p>b</p>",
+        ),
+        (
+            "what a paragraph holds ends with it",
+            "<p><b>a<p>b",
+            "<p><b>a</b></p><p>b</p>",
+        ),
+        (
+            "a block ends a paragraph",
+            "<p>a<div>b</div>",
+            "<p>a</p><div>b</div>",
+        ),
+        (
+            "list items end each other",
+            "<ul><li>a<li>b<ul><li>c</ul></ul>",
+            "<ul><li>a</li><li>b<ul><li>c</li></ul></li></ul>",
+        ),
+        (
+            "terms end each other",
+            "<dl><dt>a<dd>b<dt>c</dl>",
+            "<dl><dt>a</dt><dd>b</dd><dt>c</dt></dl>",
+        ),
+        (
+            "crossing marks are put right",
+            "<b>1<i>2</b>3</i>4",
+            "<b>1<i>2</i></b><i>3</i>4",
+        ),
+        (
+            "a mark that ends inside a block ends there",
+            "<b><p>1</b>2</p>3",
+            "<b><p>1</p></b><p>2</p>3",
+        ),
+        (
+            "rows and cells end each other",
+            "<table><tr><td>a<td>b<tr><td>c</table>",
+            "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>",
+        ),
+        (
+            "a cell without a row gets one",
+            "<table><td>a",
+            "<table><tr><td>a</td></tr></table>",
+        ),
+        ("cells without a table are text", "<td>a</td>", "a"),
+        (
+            "an end tag in a cell closes nothing outside",
+            "<b><table><tr><td></b>x</td></tr></table></b>",
+            "<b><table><tr><td>x</td></tr></table></b>",
+        ),
+        (
+            "text between cells gets a cell",
+            "<table> a <b>b<tr><td>c</table>",
+            "<table><tr><td> a <b>b</b></td></tr><tr><td>c</td></tr></table>",
+        ),
+        (
+            "marks between cells are dropped",
+            "<table><b><tr><td>a</table>",
+            "<table><tr><td>a</td></tr></table>",
+        ),
+        (
+            "a table in a table needs a cell",
+            "<table><table><tr><td>a</table>",
+            "<table></table><table><tr><td>a</td></tr></table>",
+        ),
+        (
+            "tables nest in cells",
+            "<table><tr><td><table><tr><td>a</table>b</table>",
+            "<table><tr><td><table><tr><td>a</td></tr></table>b</td></tr></table>",
+        ),
+        (
+            "sections and columns keep their place",
+            "<table><colgroup><col span=2><thead><tr><th>a<tbody><tr><td>b</table>",
+            "<table><colgroup><col span=\"2\"></colgroup><thead><tr><th>a</th></tr></thead><tbody><tr><td>b</td></tr></tbody></table>",
+        ),
+        (
+            "a heading ends a heading",
+            "<h1>a<h2>b</h1>c",
+            "<h1>a</h1><h2>b</h2>c",
+        ),
+        (
+            "links don't nest",
+            "<a href=tel:1>1<a href=tel:2>2</a>3",
+            "<a href=\"tel:1\">1</a><a href=\"tel:2\">2</a>3",
+        ),
+        (
+            "links that lead nowhere go",
+            "<a name=top>1<p>2<a href=x>3",
+            "1<p>23</p>",
+        ),
+        (
+            "addresses are written plainly",
+            "<a title=t href=' &#104;ttps&colon;//x/?a&b '>1",
+            "<a href=\"https://x/?a&amp;b\" title=\"t\">1</a>",
+        ),
+        ("a rule ends a paragraph", "<p>a<hr>b", "<p>a</p><hr>b"),
+    ];
+
     #[test]
     fn html_comes_out_in_order() {
-        for (sentence, html, expected) in [
-            (
-                "what is in order stays",
-                "<p>a <b>b</b></p>",
-                "<p>a <b>b</b></p>",
-            ),
-            ("what is open is closed", "<div><b>a", "<div><b>a</b></div>"),
-            ("what closes nothing is dropped", "</b>a</div>", "a"),
-            (
-                "unknown elements go, their text stays",
-                "<form><input>a<blink>b</blink></form>",
-                "ab",
-            ),
-            (
-                "unknown attributes go",
-                "<p class=x onclick=y style=z align=left>a</p>",
-                "<p align=\"left\">a</p>",
-            ),
-            (
-                "quotes in values are kept inside",
-                "<p title='a\"b'>",
-                "<p title=\"a&quot;b\"></p>",
-            ),
-            ("a stray < is text", "1 < 2", "1 &lt; 2"),
-            (
-                "a paragraph ends the one before",
-                "<p>a<p>b",
-                "<p>a</p><p>b</p>",
-            ),
-            (
-                "what a paragraph holds ends with it",
-                "<p><b>a<p>b",
-                "<p><b>a</b></p><p>b</p>",
-            ),
-            (
-                "a block ends a paragraph",
-                "<p>a<div>b</div>",
-                "<p>a</p><div>b</div>",
-            ),
-            (
-                "list items end each other",
-                "<ul><li>a<li>b<ul><li>c</ul></ul>",
-                "<ul><li>a</li><li>b<ul><li>c</li></ul></li></ul>",
-            ),
-            (
-                "terms end each other",
-                "<dl><dt>a<dd>b<dt>c</dl>",
-                "<dl><dt>a</dt><dd>b</dd><dt>c</dt></dl>",
-            ),
-            (
-                "crossing marks are put right",
-                "<b>1<i>2</b>3</i>4",
-                "<b>1<i>2</i></b><i>3</i>4",
-            ),
-            (
-                "a mark that ends inside a block ends there",
-                "<b><p>1</b>2</p>3",
-                "<b><p>1</p></b><p>2</p>3",
-            ),
-            (
-                "rows and cells end each other",
-                "<table><tr><td>a<td>b<tr><td>c</table>",
-                "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>",
-            ),
-            (
-                "a cell without a row gets one",
-                "<table><td>a",
-                "<table><tr><td>a</td></tr></table>",
-            ),
-            ("cells without a table are text", "<td>a</td>", "a"),
-            (
-                "an end tag in a cell closes nothing outside",
-                "<b><table><tr><td></b>x</td></tr></table></b>",
-                "<b><table><tr><td>x</td></tr></table></b>",
-            ),
-            (
-                "marks between cells are dropped",
-                "<table><b><tr><td>a</table>",
-                "<table><tr><td>a</td></tr></table>",
-            ),
-            (
-                "a table in a table needs a cell",
-                "<table><table><tr><td>a</table>",
-                "<table></table><table><tr><td>a</td></tr></table>",
-            ),
-            (
-                "tables nest in cells",
-                "<table><tr><td><table><tr><td>a</table>b</table>",
-                "<table><tr><td><table><tr><td>a</td></tr></table>b</td></tr></table>",
-            ),
-            (
-                "sections and columns keep their place",
-                "<table><colgroup><col span=2><thead><tr><th>a<tbody><tr><td>b</table>",
-                "<table><colgroup><col span=\"2\"></colgroup><thead><tr><th>a</th></tr></thead><tbody><tr><td>b</td></tr></tbody></table>",
-            ),
-            (
-                "a heading ends a heading",
-                "<h1>a<h2>b</h1>c",
-                "<h1>a</h1><h2>b</h2>c",
-            ),
-            (
-                "links don't nest",
-                "<a href=tel:1>1<a href=tel:2>2</a>3",
-                "<a href=\"tel:1\">1</a><a href=\"tel:2\">2</a>3",
-            ),
-            (
-                "links that lead nowhere go",
-                "<a name=top>1<p>2<a href=x>3",
-                "1<p>23</p>",
-            ),
-            (
-                "addresses are written plainly",
-                "<a title=t href=' &#104;ttps&colon;//x/?a&b '>1",
-                "<a href=\"https://x/?a&amp;b\" title=\"t\">1</a>",
-            ),
-            ("a rule ends a paragraph", "<p>a<hr>b", "<p>a</p><hr>b"),
-        ] {
-            assert_eq!(balanced(html), expected, "{sentence}");
+        for (sentence, html, expected) in IN_ORDER {
+            assert_eq!(balanced(html), *expected, "{sentence}");
         }
     }
 
@@ -753,6 +826,29 @@ mod tests {
     }
 
     #[test]
+    fn long_text_comes_in_pieces_that_are_one_to_the_reader() {
+        for (sentence, text) in [
+            ("only references", "&amp;".repeat(10_000)),
+            ("bare ampersands", "&".repeat(10_000)),
+            ("words and references", "a few words&nbsp;".repeat(3_000)),
+            ("letters beyond ASCII", "é".repeat(10_000)),
+            ("signs without spaces", "日本".repeat(10_000)),
+            ("comparisons", "<".repeat(10_000)),
+        ] {
+            let html = balanced(&text);
+            assert_eq!(
+                html.replace("<!---->", ""),
+                text.replace('<', "&lt;"),
+                "{sentence}"
+            );
+            let longest = html.split("<!---->").map(str::len).max().unwrap();
+            assert!(longest <= TEXT_PIECE_BYTES + 20, "{sentence}: {longest}");
+        }
+        let words = "x".repeat(10_000);
+        assert_eq!(balanced(&words), words, "what needs no care is left alone");
+    }
+
+    #[test]
     fn too_deep_or_too_costly_html_is_refused() {
         for (sentence, html, is_refused) in [
             ("511 levels pass", "<div>".repeat(NESTING_MAX), false),
@@ -780,6 +876,11 @@ mod tests {
             (
                 "more elements than anybody reads are refused",
                 "<p>a</p>".repeat(ELEMENTS_MAX + 1),
+                true,
+            ),
+            (
+                "many elements deep inside others are refused",
+                format!("{}{}", "<b>".repeat(500), "<i>a</i>".repeat(11_000)),
                 true,
             ),
             (

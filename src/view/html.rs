@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// Raised with every change of what [`clean`] lets through, so that what was cached by an older one is made anew.
 pub const SANITISER_VERSION: u32 = 1;
 
-/// Longer HTML is shown as plain text: sanitising 1 MB takes some 50 ms, and no person writes as much.
+/// Longer HTML is shown as plain text: sanitising 1 MB takes up to half a second, and no person writes as much.
 pub const HTML_BYTES_MAX: usize = 1024 * 1024;
 
 /// What is read of a body as plain text: far more than a screen shows or a search needs.

@@ -347,130 +347,133 @@ fn unquoted(line: &str) -> &str {
 mod tests {
     use super::*;
 
+    /// What it is about, a text, and its preview.
+    const PREVIEWS: &[(&str, &str, &str)] = &[
+        (
+            "words on one line",
+            "The offer\n\n  is   fine.\r\n",
+            "The offer is fine.",
+        ),
+        (
+            "without the greeting",
+            "Hi Anna,\n\nthe offer is fine.",
+            "the offer is fine.",
+        ),
+        (
+            "in German",
+            "Sehr geehrte Frau Berg,\n\nanbei das Angebot.",
+            "anbei das Angebot.",
+        ),
+        (
+            "in French",
+            "Bonjour Madame,\nvoici l’offre.",
+            "voici l’offre.",
+        ),
+        (
+            "in Spanish",
+            "Estimada señora Ruiz:\n",
+            "Estimada señora Ruiz:",
+        ),
+        (
+            "in Polish",
+            "Dzień dobry,\nw załączeniu oferta.",
+            "w załączeniu oferta.",
+        ),
+        (
+            "in Russian",
+            "Уважаемая Анна!\nПредложение во вложении.",
+            "Предложение во вложении.",
+        ),
+        (
+            "a greeting that goes on is kept",
+            "Hi Anna, the offer is fine.",
+            "Hi Anna, the offer is fine.",
+        ),
+        (
+            "a sentence that begins like one is kept",
+            "Hi all the documents are here",
+            "Hi all the documents are here",
+        ),
+        (
+            "a word that begins like one is kept",
+            "History is written",
+            "History is written",
+        ),
+        (
+            "only the first line greets",
+            "Hi,\nHello world",
+            "Hello world",
+        ),
+        (
+            "a greeting alone is better than nothing",
+            "Hello Anna,\n",
+            "Hello Anna,",
+        ),
+        (
+            "without the signature",
+            "Fine.\n-- \nAnna Berg\nBerg Ltd",
+            "Fine.",
+        ),
+        (
+            "without the closing",
+            "Fine.\n\nMit freundlichen Grüßen\nAnna Berg",
+            "Fine.",
+        ),
+        (
+            "without what phones write",
+            "Fine.\n\nSent from my iPhone",
+            "Fine.",
+        ),
+        (
+            "also before the words",
+            "Von meinem iPhone gesendet\nPasst.",
+            "Passt.",
+        ),
+        (
+            "without banners",
+            "CAUTION: This email originated from outside.\n\nFine.",
+            "Fine.",
+        ),
+        (
+            "without the link to the browser",
+            "View this email in your browser <https://x.example/1>\n*****\nSpring sale",
+            "Spring sale",
+        ),
+        (
+            "without the quoted tail",
+            "Fine.\n\nOn 3 March 2026, Anna <a@x.example> wrote:\n> Is it fine?",
+            "Fine.",
+        ),
+        ("an answer below the quote", "> Is it fine?\n\nYes.", "Yes."),
+        (
+            "a forwarded mail shows what it forwards",
+            "---------- Forwarded message ---------\nFrom: Anna\nHello",
+            "From: Anna Hello",
+        ),
+        (
+            "a bare quote shows what it quotes",
+            "> Is it fine?",
+            "Is it fine?",
+        ),
+        (
+            "without links in brackets",
+            "See our shop <https://x.example/a/b/c> now [cid:logo@x]",
+            "See our shop now",
+        ),
+        (
+            "without filling",
+            "Sale \u{200c}\u{a0}\u{200c} \u{feff}\u{34f} today",
+            "Sale today",
+        ),
+        ("without turned text", "a\u{202e}b\u{7}c", "abc"),
+        ("emoji alone say something", "👍", "👍"),
+        ("nothing is nothing", " \n\n-----\n", ""),
+    ];
+
     #[test]
     fn r40_a_preview_shows_the_first_words_that_say_something() {
-        for (sentence, text, expected) in [
-            (
-                "words on one line",
-                "The offer\n\n  is   fine.\r\n",
-                "The offer is fine.",
-            ),
-            (
-                "without the greeting",
-                "Hi Anna,\n\nthe offer is fine.",
-                "the offer is fine.",
-            ),
-            (
-                "in German",
-                "Sehr geehrte Frau Berg,\n\nanbei das Angebot.",
-                "anbei das Angebot.",
-            ),
-            (
-                "in French",
-                "Bonjour Madame,\nvoici l’offre.",
-                "voici l’offre.",
-            ),
-            (
-                "in Spanish",
-                "Estimada señora Ruiz:\n",
-                "Estimada señora Ruiz:",
-            ),
-            (
-                "in Polish",
-                "Dzień dobry,\nw załączeniu oferta.",
-                "w załączeniu oferta.",
-            ),
-            (
-                "in Russian",
-                "Уважаемая Анна!\nПредложение во вложении.",
-                "Предложение во вложении.",
-            ),
-            (
-                "a greeting that goes on is kept",
-                "Hi Anna, the offer is fine.",
-                "Hi Anna, the offer is fine.",
-            ),
-            (
-                "a sentence that begins like one is kept",
-                "Hi all the documents are here",
-                "Hi all the documents are here",
-            ),
-            (
-                "a word that begins like one is kept",
-                "History is written",
-                "History is written",
-            ),
-            (
-                "only the first line greets",
-                "Hi,\nHello world",
-                "Hello world",
-            ),
-            (
-                "a greeting alone is better than nothing",
-                "Hello Anna,\n",
-                "Hello Anna,",
-            ),
-            (
-                "without the signature",
-                "Fine.\n-- \nAnna Berg\nBerg Ltd",
-                "Fine.",
-            ),
-            (
-                "without the closing",
-                "Fine.\n\nMit freundlichen Grüßen\nAnna Berg",
-                "Fine.",
-            ),
-            (
-                "without what phones write",
-                "Fine.\n\nSent from my iPhone",
-                "Fine.",
-            ),
-            (
-                "also before the words",
-                "Von meinem iPhone gesendet\nPasst.",
-                "Passt.",
-            ),
-            (
-                "without banners",
-                "CAUTION: This email originated from outside.\n\nFine.",
-                "Fine.",
-            ),
-            (
-                "without the link to the browser",
-                "View this email in your browser <https://x.example/1>\n*****\nSpring sale",
-                "Spring sale",
-            ),
-            (
-                "without the quoted tail",
-                "Fine.\n\nOn 3 March 2026, Anna <a@x.example> wrote:\n> Is it fine?",
-                "Fine.",
-            ),
-            ("an answer below the quote", "> Is it fine?\n\nYes.", "Yes."),
-            (
-                "a forwarded mail shows what it forwards",
-                "---------- Forwarded message ---------\nFrom: Anna\nHello",
-                "From: Anna Hello",
-            ),
-            (
-                "a bare quote shows what it quotes",
-                "> Is it fine?",
-                "Is it fine?",
-            ),
-            (
-                "without links in brackets",
-                "See our shop <https://x.example/a/b/c> now [cid:logo@x]",
-                "See our shop now",
-            ),
-            (
-                "without filling",
-                "Sale \u{200c}\u{a0}\u{200c} \u{feff}\u{34f} today",
-                "Sale today",
-            ),
-            ("without turned text", "a\u{202e}b\u{7}c", "abc"),
-            ("emoji alone say something", "👍", "👍"),
-            ("nothing is nothing", " \n\n-----\n", ""),
-        ] {
-            assert_eq!(preview(text), expected, "{sentence}");
+        for (sentence, text, expected) in PREVIEWS {
+            assert_eq!(preview(text), *expected, "{sentence}");
         }
     }
 

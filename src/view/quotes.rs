@@ -328,128 +328,131 @@ fn is_announcement(sentence: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// How a program writes it, what the sender wrote, and the tail.
+    const TAILS: &[(&str, &str, &str)] = &[
+        ("no quote, no tail", "Hello,\n\nthe offer is fine.\n", ""),
+        (
+            "Gmail",
+            "Thanks!\n\n",
+            "On Tue, 3 Mar 2026 at 10:12, Anna Berg <anna@x.example> wrote:\n\n> Hello\n> there\n",
+        ),
+        (
+            "Gmail, wrapped",
+            "Thanks!\n\n",
+            "On Tue, 3 Mar 2026 at 10:12, Anna Katharina Berg-Hofmann\n<anna@x.example> wrote:\n\n> Hello\n",
+        ),
+        (
+            "Gmail's HTML read as text, not marked",
+            "Thanks!\n",
+            "On Tue, 3 Mar 2026, Anna <a@x.example> wrote:\nHello\n",
+        ),
+        (
+            "Apple Mail in German",
+            "Danke!\n\n",
+            "> Am 03.03.2026 um 10:12 schrieb Anna Berg <anna@x.example>:\n> \n> Hallo\n",
+        ),
+        (
+            "Thunderbird in German",
+            "Danke!\n\n",
+            "Am 03.03.26 um 10:12 schrieb Anna Berg:\n> Hallo\n",
+        ),
+        (
+            "in French",
+            "Merci !\n\n",
+            "Le mar. 3 mars 2026 à 10:12, Anna <a@x.example> a écrit :\n> Bonjour\n",
+        ),
+        (
+            "in Spanish",
+            "Gracias\n\n",
+            "El mar, 3 mar 2026 a las 10:12, Ana (<a@x.example>) escribió:\n> Hola\n",
+        ),
+        (
+            "in Italian",
+            "Grazie\n\n",
+            "Il giorno mar 3 mar 2026 Anna <a@x.example> ha scritto:\n> Ciao\n",
+        ),
+        (
+            "in Portuguese",
+            "Obrigado\n\n",
+            "Em ter., 3 de mar. de 2026 às 10:12, Ana <a@x.example> escreveu:\n> Olá\n",
+        ),
+        (
+            "in Dutch",
+            "Dank\n\n",
+            "Op di 3 mrt 2026 om 10:12 schreef Anna <a@x.example>:\n> Hallo\n",
+        ),
+        (
+            "in Swedish",
+            "Tack\n\n",
+            "Den tis 3 mars 2026 kl 10:12 skrev Anna <a@x.example>:\n> Hej\n",
+        ),
+        (
+            "in Polish",
+            "Dziękuję\n\n",
+            "wt., 3 mar 2026 o 10:12 Anna <a@x.example> napisał(a):\n> Cześć\n",
+        ),
+        (
+            "in Russian",
+            "Спасибо\n\n",
+            "вт, 3 мар. 2026 г. в 10:12, Анна <a@x.example> написал(а):\n> Привет\n",
+        ),
+        (
+            "in Chinese",
+            "谢谢\n\n",
+            "Anna <a@x.example> 于2026年3月3日周二 10:12写道：\n> 你好\n",
+        ),
+        (
+            "Outlook's line",
+            "Fine.\r\n\r\n",
+            "-----Original Message-----\r\nFrom: Anna\r\nHello\r\n",
+        ),
+        (
+            "in German",
+            "Gut.\n",
+            "-----Ursprüngliche Nachricht-----\nVon: Anna\nHallo\n",
+        ),
+        (
+            "a forwarded mail",
+            "FYI\n\n",
+            "---------- Forwarded message ---------\nFrom: Anna <a@x.example>\nHello\n",
+        ),
+        (
+            "Apple's forward",
+            "FYI\n\n",
+            "Begin forwarded message:\n\nFrom: Anna\nHello\n",
+        ),
+        (
+            "Outlook's block",
+            "Fine.\n\n",
+            "From: Anna <a@x.example>\nSent: Tuesday\nTo: Ben\nSubject: Offer\n\nHello\n",
+        ),
+        (
+            "Outlook's block in bold",
+            "Fine.\n",
+            "*From:* Anna\n*Sent:* Tuesday\n*To:* Ben\n*Subject:* Offer\n\nHello",
+        ),
+        (
+            "below a rule",
+            "Fine.\n",
+            "________________________________\nVon: Anna\nGesendet: Dienstag\nAn: Ben\nBetreff: Angebot\n\nHallo\n",
+        ),
+        (
+            "in French",
+            "Bien.\n",
+            "De : Anna\nEnvoyé : mardi\nÀ : Ben\nObjet : Offre\n\nBonjour\n",
+        ),
+        (
+            "in Russian",
+            "Да.\n",
+            "От: Анна\nОтправлено: вторник\nКому: Бен\nТема: Заказ\n\nПривет\n",
+        ),
+        ("only marks", "Yes.\n\n", "> Is it fine?\n>\n> Anna\n"),
+        ("nothing but a quote", "", "> Is it fine?\n"),
+    ];
+
     #[test]
     fn r40_the_quoted_tail_is_found_as_programs_write_it() {
-        for (sentence, own, tail) in [
-            ("no quote, no tail", "Hello,\n\nthe offer is fine.\n", ""),
-            (
-                "Gmail",
-                "Thanks!\n\n",
-                "On Tue, 3 Mar 2026 at 10:12, Anna Berg <anna@x.example> wrote:\n\n> Hello\n> there\n",
-            ),
-            (
-                "Gmail, wrapped",
-                "Thanks!\n\n",
-                "On Tue, 3 Mar 2026 at 10:12, Anna Katharina Berg-Hofmann\n<anna@x.example> wrote:\n\n> Hello\n",
-            ),
-            (
-                "Gmail's HTML read as text, not marked",
-                "Thanks!\n",
-                "On Tue, 3 Mar 2026, Anna <a@x.example> wrote:\nHello\n",
-            ),
-            (
-                "Apple Mail in German",
-                "Danke!\n\n",
-                "> Am 03.03.2026 um 10:12 schrieb Anna Berg <anna@x.example>:\n> \n> Hallo\n",
-            ),
-            (
-                "Thunderbird in German",
-                "Danke!\n\n",
-                "Am 03.03.26 um 10:12 schrieb Anna Berg:\n> Hallo\n",
-            ),
-            (
-                "in French",
-                "Merci !\n\n",
-                "Le mar. 3 mars 2026 à 10:12, Anna <a@x.example> a écrit :\n> Bonjour\n",
-            ),
-            (
-                "in Spanish",
-                "Gracias\n\n",
-                "El mar, 3 mar 2026 a las 10:12, Ana (<a@x.example>) escribió:\n> Hola\n",
-            ),
-            (
-                "in Italian",
-                "Grazie\n\n",
-                "Il giorno mar 3 mar 2026 Anna <a@x.example> ha scritto:\n> Ciao\n",
-            ),
-            (
-                "in Portuguese",
-                "Obrigado\n\n",
-                "Em ter., 3 de mar. de 2026 às 10:12, Ana <a@x.example> escreveu:\n> Olá\n",
-            ),
-            (
-                "in Dutch",
-                "Dank\n\n",
-                "Op di 3 mrt 2026 om 10:12 schreef Anna <a@x.example>:\n> Hallo\n",
-            ),
-            (
-                "in Swedish",
-                "Tack\n\n",
-                "Den tis 3 mars 2026 kl 10:12 skrev Anna <a@x.example>:\n> Hej\n",
-            ),
-            (
-                "in Polish",
-                "Dziękuję\n\n",
-                "wt., 3 mar 2026 o 10:12 Anna <a@x.example> napisał(a):\n> Cześć\n",
-            ),
-            (
-                "in Russian",
-                "Спасибо\n\n",
-                "вт, 3 мар. 2026 г. в 10:12, Анна <a@x.example> написал(а):\n> Привет\n",
-            ),
-            (
-                "in Chinese",
-                "谢谢\n\n",
-                "Anna <a@x.example> 于2026年3月3日周二 10:12写道：\n> 你好\n",
-            ),
-            (
-                "Outlook's line",
-                "Fine.\r\n\r\n",
-                "-----Original Message-----\r\nFrom: Anna\r\nHello\r\n",
-            ),
-            (
-                "in German",
-                "Gut.\n",
-                "-----Ursprüngliche Nachricht-----\nVon: Anna\nHallo\n",
-            ),
-            (
-                "a forwarded mail",
-                "FYI\n\n",
-                "---------- Forwarded message ---------\nFrom: Anna <a@x.example>\nHello\n",
-            ),
-            (
-                "Apple's forward",
-                "FYI\n\n",
-                "Begin forwarded message:\n\nFrom: Anna\nHello\n",
-            ),
-            (
-                "Outlook's block",
-                "Fine.\n\n",
-                "From: Anna <a@x.example>\nSent: Tuesday\nTo: Ben\nSubject: Offer\n\nHello\n",
-            ),
-            (
-                "Outlook's block in bold",
-                "Fine.\n",
-                "*From:* Anna\n*Sent:* Tuesday\n*To:* Ben\n*Subject:* Offer\n\nHello",
-            ),
-            (
-                "below a rule",
-                "Fine.\n",
-                "________________________________\nVon: Anna\nGesendet: Dienstag\nAn: Ben\nBetreff: Angebot\n\nHallo\n",
-            ),
-            (
-                "in French",
-                "Bien.\n",
-                "De : Anna\nEnvoyé : mardi\nÀ : Ben\nObjet : Offre\n\nBonjour\n",
-            ),
-            (
-                "in Russian",
-                "Да.\n",
-                "От: Анна\nОтправлено: вторник\nКому: Бен\nТема: Заказ\n\nПривет\n",
-            ),
-            ("only marks", "Yes.\n\n", "> Is it fine?\n>\n> Anna\n"),
-            ("nothing but a quote", "", "> Is it fine?\n"),
-        ] {
+        for (sentence, own, tail) in TAILS {
             let text = format!("{own}{tail}");
             assert_eq!(split_quoted(&text), Quoted { own, tail }, "{sentence}");
         }

@@ -4,7 +4,7 @@
 use super::facts::{Context, MailFacts, client_facts, is_listed, parent_facts, queue_facts};
 use crate::actions::saving::{ClientAddressed, Saving, create_items, save_on};
 use crate::model::decisions::{
-    Creation, Fallback, HandVerdict, Party, RoutingDecision, ThreadChoice, Verdict,
+    Classification, Creation, Fallback, HandVerdict, Party, RoutingDecision, ThreadChoice, Verdict,
 };
 use crate::model::email::{Direction, EmailOutcome, RoutingStep, RoutingTrace};
 use crate::model::mailbox::MailboxWarning;
@@ -45,27 +45,35 @@ pub fn judge(
     judged: Judged,
     thread: &ThreadChoice,
 ) -> Result<Judgement, StoreError> {
-    let facts = classify_facts(tx, context, mail, folder, (judged.by, thread))?;
-    let (direction, verdict, mut steps, reason) = if judged.by.is_some() {
-        let by_hand = rules_classify::by_hand(&facts);
-        let verdict = match by_hand.verdict {
-            HandVerdict::Refused(code) => return Ok(Judgement::Refused(code)),
-            HandVerdict::Judge { client: None, .. } => {
+    let found = if judged.by.is_some() {
+        match by_hand(tx, context, mail, folder, thread)? {
+            Err(code) => return Ok(Judgement::Refused(code)),
+            Ok(ByHand { client: None, .. }) => {
                 return Ok(Judgement::Refused(ErrorCode::BadInput));
             }
-            HandVerdict::Judge {
+            Ok(ByHand {
+                direction,
                 client: Some(client),
-                other_clients,
-            } => Verdict::Judge {
-                client,
-                other_clients,
+                steps,
+            }) => Classification {
+                direction,
+                verdict: Verdict::Judge {
+                    client,
+                    other_clients: Vec::new(),
+                },
+                steps,
+                reason: String::new(),
             },
-        };
-        (by_hand.direction, verdict, by_hand.steps, String::new())
+        }
     } else {
-        let found = classify(&facts);
-        (found.direction, found.verdict, found.steps, found.reason)
+        classify(&classify_facts(tx, context, mail, folder, (None, thread))?)
     };
+    let Classification {
+        direction,
+        verdict,
+        mut steps,
+        reason,
+    } = found;
     steps.push(trace::step(
         "R17 thread",
         &serde_json::json!({ "joins": thread.thread.is_some(), "is_reply_to_saved": thread.is_reply_to_saved }),
@@ -133,6 +141,56 @@ pub fn judge(
     }
 }
 
+/// A mail that somebody chose to save.
+pub struct ByHand {
+    pub direction: Direction,
+    /// `None`: it names nobody outside.
+    pub client: Option<Party>,
+    pub steps: Vec<RoutingStep>,
+}
+
+/// Whether a mail may be saved by hand, or the code of why not (R12).
+pub fn by_hand(
+    tx: &mut Tx<'_>,
+    context: &Context,
+    mail: &MailFacts,
+    folder: FolderFacts,
+    thread: &ThreadChoice,
+) -> Result<Result<ByHand, ErrorCode>, StoreError> {
+    let chosen = Some(context.mailbox.connector_id);
+    let facts = classify_facts(tx, context, mail, folder, (chosen, thread))?;
+    let found = rules_classify::by_hand(&facts);
+    Ok(match found.verdict {
+        HandVerdict::Refused(code) => Err(code),
+        HandVerdict::Judge { client, .. } => Ok(ByHand {
+            direction: found.direction,
+            client,
+            steps: found.steps,
+        }),
+    })
+}
+
+/// Saves a mail on items that somebody named.
+pub fn save_named(
+    tx: &mut Tx<'_>,
+    context: &Context,
+    judged: Judged,
+    mail: &MailFacts,
+    on: &[ItemId],
+    found: ByHand,
+) -> Result<(), StoreError> {
+    let mut steps = found.steps;
+    let reason = "somebody named where it belongs";
+    let named: Vec<_> = on
+        .iter()
+        .map(|item| serde_json::json!({ "item_id": item.0 }))
+        .collect();
+    steps.push(trace::step("R24 saved by hand", &named, reason));
+    let told = (steps, reason.to_owned());
+    save(tx, context, judged, mail, (found.direction, on), told)
+}
+
+/// `by`: somebody saves it by hand, so no sender is counted.
 fn classify_facts(
     tx: &mut Tx<'_>,
     context: &Context,

@@ -25,7 +25,7 @@ use judge::{Judged, Judgement, judge};
 use std::collections::BTreeSet;
 
 /// The space of the locks on clients' addresses.
-const CLIENT_LOCKS: i64 = 0x636c_6965_6e74;
+pub(super) const CLIENT_LOCKS: i64 = 0x636c_6965_6e74;
 /// Messages that name a late parent, looked at: a conversation has fewer.
 const CHILDREN_MAX: i64 = 200;
 /// Addresses of one mail that are kept: all others are in its raw headers.

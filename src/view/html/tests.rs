@@ -288,7 +288,7 @@ fn r44_hostile_html_in_pieces_comes_out_harmless() {
     for (index, hostile) in HOSTILE.iter().enumerate() {
         let other = HOSTILE[(index + 7) % HOSTILE.len()];
         for (at, _) in hostile.char_indices() {
-            let html = format!("{}{other}", &hostile[..at]);
+            let html = format!("{}{other}", upto(hostile, at));
             let clean_html = cleaned(&html);
             assert_eq!(fault(&clean_html), None, "{html}\n{clean_html}");
         }
@@ -304,7 +304,7 @@ fn r44_too_much_html_is_left_to_plain_text() {
         ("nor are deep quotes", "<blockquote>".repeat(600), false),
         (
             "a long newsletter is shown",
-            "<table><tr><td><p>a<br><b>b</b></p></td></tr></table>".repeat(10_000),
+            "<table><tr><td><p>a<br><b>b</b></p></td></tr></table>".repeat(3_000),
             true,
         ),
     ] {
@@ -410,58 +410,4 @@ fn texts_of_any_length_are_read_and_shown() {
             .count(),
         QUOTE_DEPTH_MAX
     );
-}
-
-#[test]
-fn zz_bombs() {
-    let fonts: String = (0..500).map(|n| format!("<b title={n}>")).collect();
-    let opens: String = (0..20000)
-        .map(|n| format!("<b title={n}><table><tr><td></b></table>"))
-        .collect();
-    for (name, html) in [
-        ("p", "<p>".repeat(349_000)),
-        ("p99k", "<p>a".repeat(99_000)),
-        ("fonts", format!("{fonts}{}", "<p>x</p>".repeat(90_000))),
-        ("fonts2", format!("<p>{fonts}{}", "<p>x".repeat(90_000))),
-        (
-            "fonts3",
-            format!("<ul><li>{fonts}{}", "<li>x".repeat(90_000)),
-        ),
-        ("opens", opens),
-        (
-            "attrs",
-            format!(
-                "<a href=https://x {}>",
-                (0..150_000).map(|n| format!("a{n} ")).collect::<String>()
-            ),
-        ),
-        ("tables", "<table><tr><td>".repeat(160)),
-        (
-            "tables2",
-            "<table><tr><td>x</td></tr></table>".repeat(24_000),
-        ),
-        ("lt", "<".repeat(1_000_000)),
-        ("amp", "&".repeat(1_000_000)),
-        ("amp2", "&#x26;".repeat(160_000)),
-        ("named", "&ZeroWidthSpace".repeat(70_000)),
-        ("comments", "<!--".repeat(250_000)),
-        ("dashes", format!("<!--{}", "-".repeat(1_000_000))),
-        ("script", "<script>".repeat(120_000)),
-        ("svg", "<svg>".repeat(200_000)),
-        ("mis", "<div></span>".repeat(80_000)),
-        ("mis2", "<b><div></b></div>".repeat(50_000)),
-        ("imgs", "<img src=https://x>".repeat(50_000)),
-        ("links", "<a href=https://x>x".repeat(50_000)),
-    ] {
-        let started = std::time::Instant::now();
-        let is = clean(&html, &|_| None).map(|c| c.html.len());
-        let t1 = started.elapsed();
-        let started = std::time::Instant::now();
-        let n = text_of_html(&html).len();
-        println!(
-            "{name:10} {} {is:?} {t1:?}  text {n} {:?}",
-            html.len(),
-            started.elapsed()
-        );
-    }
 }
