@@ -11,6 +11,13 @@ use super::error::{Code, INTERNAL_MESSAGE, InternalCause};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub std::sync::Arc<str>);
 
+impl RequestId {
+    /// A fresh one, for requests that no client has named.
+    pub fn generate() -> Self {
+        Self(format!("{:032x}", rand::random::<u128>()).into())
+    }
+}
+
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
