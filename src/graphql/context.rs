@@ -10,6 +10,7 @@ use super::error;
 use super::loaders::{Load, Loaders};
 use crate::actions::Actions;
 use crate::actions::read_mail::MailReader;
+use crate::auth::accounts::Accounts;
 use crate::live::Live;
 use crate::model::people::{PermissionAction, RestrictedField, Viewer};
 use crate::model::{AttachmentId, EmailId, Time, UserId};
@@ -43,6 +44,7 @@ pub type FileUrls = Arc<dyn Fn(FileRef) -> Option<String> + Send + Sync>;
 pub struct Services {
     pub store: Store,
     pub actions: Actions,
+    pub accounts: Arc<Accounts>,
     pub live: Live,
     pub mail: MailReader,
     pub file_urls: FileUrls,
