@@ -10,5 +10,6 @@
 )]
 
 mod demo;
+mod questions;
 mod support;
 mod transport;
