@@ -1,0 +1,285 @@
+//! The schema as the transports see it: text and a session in, JSON out. No type of the GraphQL
+//! library crosses this line. Not for: HTTP, sockets, tokens.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::ExecutableDocument;
+use async_graphql::{
+    ObjectType, Request, Response, Schema, ServerError, SubscriptionType, Variables,
+};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
+use serde_json::{Map, Value as Json};
+
+use super::answer::{Begins, refuse, shape};
+use super::document::{self, Accepted, DocumentCache, RequestError};
+use super::error::Code;
+use super::limits::{self, DEADLINE_SECONDS};
+use crate::model::people::Session;
+
+pub use super::answer::{ApiResponse, RequestId};
+pub use super::document::OperationKind;
+
+/// One GraphQL request, as a client sent it.
+#[derive(Debug, Clone, Default)]
+pub struct ApiRequest {
+    pub query: String,
+    pub operation_name: Option<String>,
+    pub variables: Map<String, Json>,
+    pub extensions: Map<String, Json>,
+}
+
+/// Who asks, for resolvers: `ctx.data::<Caller>()` is always there, `None` for nobody signed in.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Option<Session>);
+
+/// Who may read the schema through `__schema` and `__type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Introspection {
+    /// Anybody.
+    Everyone,
+    /// Whoever has a session.
+    #[default]
+    SignedIn,
+}
+
+/// A request that parsed, is within the limits, and names one operation.
+#[derive(Debug)]
+pub struct Prepared {
+    request: ApiRequest,
+    accepted: Arc<Accepted>,
+    kind: OperationKind,
+}
+
+impl Prepared {
+    /// What the chosen operation is.
+    pub const fn kind(&self) -> OperationKind {
+        self.kind
+    }
+}
+
+/// The schema behind a wall. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    executor: Arc<dyn Executor>,
+    documents: Arc<DocumentCache>,
+    introspection: Introspection,
+}
+
+/// A schema of any root types.
+trait Executor: Send + Sync {
+    fn execute(&self, request: Request) -> BoxFuture<'_, Response>;
+    fn stream(&self, request: Request) -> BoxStream<'static, Response>;
+    fn subscription_root(&self) -> String;
+}
+
+impl<Q, M, S> Executor for Schema<Q, M, S>
+where
+    Q: ObjectType + 'static,
+    M: ObjectType + 'static,
+    S: SubscriptionType + 'static,
+{
+    fn execute(&self, request: Request) -> BoxFuture<'_, Response> {
+        Schema::execute(self, request).boxed()
+    }
+
+    fn stream(&self, request: Request) -> BoxStream<'static, Response> {
+        self.execute_stream(request)
+    }
+
+    fn subscription_root(&self) -> String {
+        S::type_name().into_owned()
+    }
+}
+
+impl Api {
+    /// Puts a schema, built through [`limits::apply`], behind the wall.
+    pub fn new<Q, M, S>(schema: Schema<Q, M, S>, introspection: Introspection) -> Self
+    where
+        Q: ObjectType + 'static,
+        M: ObjectType + 'static,
+        S: SubscriptionType + 'static,
+    {
+        Self {
+            executor: Arc::new(schema),
+            documents: Arc::default(),
+            introspection,
+        }
+    }
+
+    /// Parses a request and checks it against the limits. The error is a response without `data`.
+    pub fn prepare(
+        &self,
+        request: ApiRequest,
+        request_id: &RequestId,
+    ) -> Result<Prepared, ApiResponse> {
+        self.accept(request)
+            .map_err(|error| refuse(vec![error], request_id))
+    }
+
+    fn accept(&self, request: ApiRequest) -> Result<Prepared, RequestError> {
+        limits::check_variables(&request.variables)?;
+        let accepted = self.documents.accept(&request.query)?;
+        let operation = document::choose(&accepted.document, request.operation_name.as_deref())?;
+        document::check_required_variables(&operation.node, &request.variables)?;
+        let kind = operation.node.ty.into();
+        Ok(Prepared {
+            request,
+            accepted,
+            kind,
+        })
+    }
+
+    /// Runs a prepared query or mutation.
+    pub async fn run(
+        &self,
+        prepared: Prepared,
+        session: Option<Session>,
+        request_id: RequestId,
+    ) -> ApiResponse {
+        if prepared.kind == OperationKind::Subscription {
+            let message = "Subscriptions need a WebSocket.";
+            return ApiResponse::refusal(Code::BadUserInput, message, &request_id);
+        }
+        let request = match self.library_request(prepared, session, &request_id) {
+            Ok(request) => request,
+            Err(error) => return refuse(vec![error], &request_id),
+        };
+        let running = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
+        let deadline = Duration::from_secs(DEADLINE_SECONDS);
+        match tokio::time::timeout(deadline, running).await {
+            Ok(Ok(response)) => shape(response, Begins::Answer, &request_id),
+            Ok(Err(_panic)) => {
+                // The panic hook has logged the place.
+                tracing::error!(request_id = %request_id, "a resolver panicked");
+                refuse(vec![panicked()], &request_id)
+            }
+            Err(_elapsed) => {
+                tracing::warn!(request_id = %request_id, "an operation ran into the deadline");
+                refuse(vec![too_slow()], &request_id)
+            }
+        }
+    }
+
+    /// Runs a prepared operation of any kind; a query or mutation makes a stream of one response.
+    /// After a response that [is a request error](ApiResponse::is_request_error) nothing follows.
+    pub fn stream(
+        &self,
+        prepared: Prepared,
+        session: Option<Session>,
+        request_id: RequestId,
+    ) -> BoxStream<'static, ApiResponse> {
+        if prepared.kind != OperationKind::Subscription {
+            let api = self.clone();
+            return stream::once(async move { api.run(prepared, session, request_id).await })
+                .boxed();
+        }
+        let request = match self.library_request(prepared, session, &request_id) {
+            Ok(request) => request,
+            Err(error) => return stream::iter([refuse(vec![error], &request_id)]).boxed(),
+        };
+        let responses = AssertUnwindSafe(self.executor.stream(request)).catch_unwind();
+        shape_stream(responses, request_id)
+    }
+
+    /// [`Api::prepare`] and [`Api::run`] in one.
+    pub async fn execute(
+        &self,
+        request: ApiRequest,
+        session: Option<Session>,
+        request_id: RequestId,
+    ) -> ApiResponse {
+        match self.prepare(request, &request_id) {
+            Ok(prepared) => self.run(prepared, session, request_id).await,
+            Err(refused) => refused,
+        }
+    }
+
+    /// [`Api::prepare`] and [`Api::stream`] in one.
+    pub fn subscribe(
+        &self,
+        request: ApiRequest,
+        session: Option<Session>,
+        request_id: RequestId,
+    ) -> BoxStream<'static, ApiResponse> {
+        match self.prepare(request, &request_id) {
+            Ok(prepared) => self.stream(prepared, session, request_id),
+            Err(refused) => stream::iter([refused]).boxed(),
+        }
+    }
+
+    fn library_request(
+        &self,
+        prepared: Prepared,
+        session: Option<Session>,
+        request_id: &RequestId,
+    ) -> Result<Request, RequestError> {
+        let Prepared {
+            request,
+            accepted,
+            kind,
+        } = prepared;
+        if accepted.facts.uses_introspection
+            && session.is_none()
+            && self.introspection == Introspection::SignedIn
+        {
+            let message = "Sign in to read the schema.";
+            return Err(RequestError::new(Code::Unauthenticated, message, None));
+        }
+        let mut document: ExecutableDocument = accepted.document.clone();
+        if kind == OperationKind::Subscription {
+            let root_type = self.executor.subscription_root();
+            let name = request.operation_name.as_deref();
+            document::settle_subscription_root(&mut document, name, &root_type)?;
+        }
+        let mut library = Request::new(request.query)
+            .variables(Variables::from_json(Json::Object(request.variables)))
+            .data(Caller(session))
+            .data(request_id.clone());
+        library.operation_name = request.operation_name;
+        library.set_parsed_query(document);
+        Ok(library)
+    }
+}
+
+fn shape_stream(
+    responses: impl Stream<Item = std::thread::Result<Response>> + Send + 'static,
+    request_id: RequestId,
+) -> BoxStream<'static, ApiResponse> {
+    let shaped = async_stream::stream! {
+        let mut responses = Box::pin(responses);
+        let mut begins = Begins::Stream;
+        while let Some(response) = responses.next().await {
+            let response = match response {
+                Ok(response) => shape(response, begins, &request_id),
+                Err(_panic) => {
+                    tracing::error!(request_id = %request_id, "a subscription panicked");
+                    refuse(vec![panicked()], &request_id)
+                }
+            };
+            begins = Begins::Event;
+            let is_last = response.is_request_error();
+            yield response;
+            if is_last {
+                break;
+            }
+        }
+    };
+    shaped.boxed()
+}
+
+fn panicked() -> RequestError {
+    RequestError {
+        code: Code::Internal,
+        error: ServerError::new(super::error::INTERNAL_MESSAGE, None),
+    }
+}
+
+fn too_slow() -> RequestError {
+    let message = format!(
+        "The operation was stopped after {DEADLINE_SECONDS} s; a mutation may have taken effect."
+    );
+    RequestError::new(Code::CostLimitExceeded, message, None)
+}
