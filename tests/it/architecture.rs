@@ -13,24 +13,55 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("mail", &["rules", "model"]),
     ("view", &["rules", "model"]),
     ("bus", &["rules", "model"]),
-    ("actions", &["store", "mail", "view", "bus", "rules", "model"]),
+    (
+        "actions",
+        &["store", "mail", "view", "bus", "rules", "model"],
+    ),
     ("live", &["store", "mail", "view", "bus", "rules", "model"]),
     ("auth", &["store", "mail", "view", "bus", "rules", "model"]),
-    ("worker", &["actions", "live", "auth", "store", "mail", "view", "bus", "rules", "model"]),
+    (
+        "worker",
+        &[
+            "actions", "live", "auth", "store", "mail", "view", "bus", "rules", "model",
+        ],
+    ),
     // Resolvers parse input, call one action or one store list, and shape the answer: mail and worker are none of their business.
-    ("graphql", &["actions", "live", "auth", "store", "view", "bus", "rules", "model"]),
-    ("http", &["graphql", "actions", "live", "auth", "store", "mail", "view", "bus", "rules", "model"]),
+    (
+        "graphql",
+        &[
+            "actions", "live", "auth", "store", "view", "bus", "rules", "model",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "graphql", "actions", "live", "auth", "store", "mail", "view", "bus", "rules", "model",
+        ],
+    ),
     (
         "cli",
-        &["http", "graphql", "worker", "actions", "live", "auth", "store", "mail", "view", "bus", "rules", "model"],
+        &[
+            "http", "graphql", "worker", "actions", "live", "auth", "store", "mail", "view", "bus",
+            "rules", "model",
+        ],
     ),
 ];
 
 /// Files that wire the rooms together, and the rooms that may import them. They may import every room, but for `config` and `clock`.
 const WIRING: &[(&str, &[&str])] = &[
     ("app", &["cli"]),
-    ("config", &["cli", "http", "graphql", "worker", "actions", "live", "auth", "store", "mail", "bus"]),
-    ("clock", &["cli", "http", "graphql", "worker", "actions", "live", "auth", "store", "mail", "bus"]),
+    (
+        "config",
+        &[
+            "cli", "http", "graphql", "worker", "actions", "live", "auth", "store", "mail", "bus",
+        ],
+    ),
+    (
+        "clock",
+        &[
+            "cli", "http", "graphql", "worker", "actions", "live", "auth", "store", "mail", "bus",
+        ],
+    ),
 ];
 
 /// What the crate's root exports besides rooms: macros of `model`.
@@ -62,7 +93,7 @@ const HOMES: &[(&str, &[&str])] = &[
 const LINES_MAX: usize = 1000;
 
 /// Files that are kept as they came, wherever they lie.
-const DATA_FOLDERS: &[&str] = &["tests/mail", "src/http/graphiql"];
+const DATA_FOLDERS: &[&str] = &["tests/mail", "src/http/assets"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -70,7 +101,9 @@ fn root() -> &'static Path {
 
 /// All files below a folder of the repository, without what builds leave there.
 fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -91,7 +124,11 @@ fn texts_below(folder: &str) -> Vec<(String, String)> {
     files
         .into_iter()
         .filter_map(|file| {
-            let path = file.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+            let path = file
+                .strip_prefix(root())
+                .unwrap()
+                .to_string_lossy()
+                .replace('\\', "/");
             let text = String::from_utf8(fs::read(&file).unwrap()).ok()?;
             let is_data = DATA_FOLDERS.iter().any(|folder| path.starts_with(folder));
             (!is_data).then_some((path, text))
@@ -108,12 +145,18 @@ fn code_only(source: &str) -> String {
     let mut index = 0;
     while index < chars.len() {
         let end = match (at(index), at(index + 1)) {
-            ('/', '/') => (index..chars.len()).find(|i| at(*i) == '\n').unwrap_or(chars.len()),
+            ('/', '/') => (index..chars.len())
+                .find(|i| at(*i) == '\n')
+                .unwrap_or(chars.len()),
             ('/', '*') => block_comment_end(&chars, index),
             ('"', _) => string_end(&chars, index + 1),
-            ('r', '"' | '#') if !is_part_of_word(at(index.wrapping_sub(1))) => raw_string_end(&chars, index).unwrap_or(index),
+            ('r', '"' | '#') if !is_part_of_word(at(index.wrapping_sub(1))) => {
+                raw_string_end(&chars, index).unwrap_or(index)
+            }
             // A character literal, not a lifetime.
-            ('\'', '\\') => (index + 3..chars.len()).find(|i| at(*i) == '\'').map_or(chars.len(), |i| i + 1),
+            ('\'', '\\') => (index + 3..chars.len())
+                .find(|i| at(*i) == '\'')
+                .map_or(chars.len(), |i| i + 1),
             ('\'', _) if at(index + 2) == '\'' => index + 3,
             _ => index,
         };
@@ -168,9 +211,13 @@ fn raw_string_end(chars: &[char], start: usize) -> Option<usize> {
     if chars.get(start + 1 + hashes) != Some(&'"') {
         return None;
     }
-    let closing: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
+    let closing: Vec<char> = std::iter::once('"')
+        .chain(std::iter::repeat_n('#', hashes))
+        .collect();
     let inside = start + 2 + hashes;
-    let found = chars[inside..].windows(closing.len()).position(|window| window == closing.as_slice());
+    let found = chars[inside..]
+        .windows(closing.len())
+        .position(|window| window == closing.as_slice());
     Some(found.map_or(chars.len(), |offset| inside + offset + closing.len()))
 }
 
@@ -182,7 +229,11 @@ fn is_part_of_word(c: char) -> bool {
 fn names_behind(code: &str, prefix: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (at, _) in code.match_indices(prefix) {
-        if code[..at].chars().next_back().is_some_and(|before| is_part_of_word(before) || before == '$') {
+        if code[..at]
+            .chars()
+            .next_back()
+            .is_some_and(|before| is_part_of_word(before) || before == '$')
+        {
             continue;
         }
         let rest = code[at + prefix.len()..].trim_start();
@@ -213,14 +264,27 @@ fn group_members(group: &str) -> BTreeSet<String> {
         }
     }
     members.insert(member);
-    let first_name = |member: &String| member.trim().chars().take_while(|c| is_part_of_word(*c)).collect::<String>();
-    members.iter().map(first_name).filter(|name| !name.is_empty()).collect()
+    let first_name = |member: &String| {
+        member
+            .trim()
+            .chars()
+            .take_while(|c| is_part_of_word(*c))
+            .collect::<String>()
+    };
+    members
+        .iter()
+        .map(first_name)
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// The room or wiring file that a source file belongs to: `src/store/users.rs` and `src/store.rs` are of `store`.
 fn room_of(path: &str) -> &str {
     let inside = path.strip_prefix("src/").unwrap();
-    inside.split_once('/').map_or_else(|| inside.strip_suffix(".rs").unwrap_or(inside), |(room, _)| room)
+    inside.split_once('/').map_or_else(
+        || inside.strip_suffix(".rs").unwrap_or(inside),
+        |(room, _)| room,
+    )
 }
 
 /// Every source file of the crate: its path, its room, and its code without comments and strings.
@@ -245,7 +309,10 @@ fn import_fault(room: &str, name: &str) -> Option<String> {
     }
     let allowed = match room {
         "config" | "clock" => &["model"][..],
-        room => ROOMS.iter().find(|(known, _)| *known == room).map(|(_, allowed)| *allowed)?,
+        room => ROOMS
+            .iter()
+            .find(|(known, _)| *known == room)
+            .map(|(_, allowed)| *allowed)?,
     };
     (!allowed.contains(&name)).then(|| format!("{room} may not import {name}"))
 }
@@ -258,7 +325,11 @@ fn imports_point_down() {
             faults.extend(import_fault(&room, &name).map(|fault| format!("{path}: {fault}")));
         }
         if !matches!(room.as_str(), "main" | "lib") {
-            faults.extend(names_behind(&code, "mailroom::").into_iter().map(|name| format!("{path}: write crate::{name}")));
+            faults.extend(
+                names_behind(&code, "mailroom::")
+                    .into_iter()
+                    .map(|name| format!("{path}: write crate::{name}")),
+            );
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
@@ -274,11 +345,17 @@ fn nobody_climbs_out_of_a_room_by_super() {
             if code[..at].ends_with("super::") {
                 continue;
             }
-            let climbs = code[at..].split("super::").take_while(|between| between.is_empty()).count();
+            let climbs = code[at..]
+                .split("super::")
+                .take_while(|between| between.is_empty())
+                .count();
             // A module of tests inside the file is one step further down.
             let depth = modules + usize::from(code[..at].contains("mod tests"));
             if climbs >= depth {
-                faults.push(format!("{path}: {}", code[at..].lines().next().unwrap_or("")));
+                faults.push(format!(
+                    "{path}: {}",
+                    code[at..].lines().next().unwrap_or("")
+                ));
             }
         }
     }
@@ -299,7 +376,10 @@ fn every_room_is_known_and_there() {
     for (room, allowed) in ROOMS {
         for below in *allowed {
             let (_, below_allowed) = ROOMS.iter().find(|(known, _)| known == below).unwrap();
-            assert!(!below_allowed.contains(room), "{room} and {below} may import each other");
+            assert!(
+                !below_allowed.contains(room),
+                "{room} and {below} may import each other"
+            );
         }
     }
 }
@@ -312,13 +392,18 @@ fn every_outside_crate_has_one_home() {
             let is_used = code.match_indices(outside).any(|(at, _)| {
                 let before = code[..at].trim_end();
                 let behind = &code[at + outside.len()..];
-                let is_whole_word = !code[..at].ends_with(is_part_of_word) && !behind.starts_with(is_part_of_word);
+                let is_whole_word =
+                    !code[..at].ends_with(is_part_of_word) && !behind.starts_with(is_part_of_word);
                 // `imap` may be a module or a field of ours; a path or a `use` that begins with it is the crate.
-                let begins_path = !before.ends_with("::") && !before.ends_with('.') && behind.starts_with("::");
+                let begins_path =
+                    !before.ends_with("::") && !before.ends_with('.') && behind.starts_with("::");
                 let is_imported = before.ends_with("use") && behind.starts_with([';', ' ']);
                 is_whole_word && (begins_path || is_imported)
             });
-            if is_used && !homes.contains(&room.as_str()) && !is_module_of_ours(&path, &code, outside) {
+            if is_used
+                && !homes.contains(&room.as_str())
+                && !is_module_of_ours(&path, &code, outside)
+            {
                 faults.push(format!("{path}: {outside} is at home in {homes:?}"));
             }
         }
@@ -328,28 +413,46 @@ fn every_outside_crate_has_one_home() {
 
 /// Whether the file names a module of its own like the crate (`mod redis;` in `bus`, `use crate::mail::imap`).
 fn is_module_of_ours(path: &str, code: &str, name: &str) -> bool {
-    let inside_own_module = path.contains(&format!("/{name}/")) || path.ends_with(&format!("/{name}.rs"));
-    let imported = code.lines().any(|line| line.contains("crate::") && line.contains(name));
+    let inside_own_module =
+        path.contains(&format!("/{name}/")) || path.ends_with(&format!("/{name}.rs"));
+    let imported = code
+        .lines()
+        .any(|line| line.contains("crate::") && line.contains(name));
     inside_own_module || imported || code.contains(&format!("mod {name};"))
 }
 
 #[test]
 fn rules_are_pure() {
     // Written in halves, as this file is text too.
-    let words = ["async fn", "std::fs", "std::env", "std::net", "std::io", "tokio::", "rand::", "chrono::", "Instant", "Result<"];
+    let words = [
+        "async fn", "std::fs", "std::env", "std::net", "std::io", "tokio::", "rand::", "chrono::",
+        "Instant", "Result<",
+    ];
     let mut faults = Vec::new();
     for (path, room, code) in sources() {
         if room == "rules" {
             let product = code.split("mod tests").next().unwrap_or("");
-            faults.extend(words.iter().filter(|word| product.contains(*word)).map(|word| format!("{path}: {word}")));
+            faults.extend(
+                words
+                    .iter()
+                    .filter(|word| product.contains(*word))
+                    .map(|word| format!("{path}: {word}")),
+            );
         }
     }
-    assert!(faults.is_empty(), "rules does no I/O and has no async, clock, randomness or Result: {faults:#?}");
+    assert!(
+        faults.is_empty(),
+        "rules does no I/O and has no async, clock, randomness or Result: {faults:#?}"
+    );
 }
 
 #[test]
 fn nothing_names_a_machine() {
-    let needles = [["/wo", "rk/"].concat(), ["/tmp/", "boot"].concat(), ["../sha", "red"].concat()];
+    let needles = [
+        ["/wo", "rk/"].concat(),
+        ["/tmp/", "boot"].concat(),
+        ["../sha", "red"].concat(),
+    ];
     let mut faults = Vec::new();
     for (path, text) in texts_below("") {
         for (index, line) in text.lines().enumerate() {
@@ -366,14 +469,21 @@ fn both_databases_have_the_same_migrations() {
     let mut trees = BTreeMap::new();
     for database in ["sqlite", "postgresql"] {
         let files = texts_below(&format!("migrations/{database}"));
-        let names: BTreeSet<String> =
-            files.iter().map(|(path, _)| path.replace(&format!("migrations/{database}/"), "")).collect();
+        let names: BTreeSet<String> = files
+            .iter()
+            .map(|(path, _)| path.replace(&format!("migrations/{database}/"), ""))
+            .collect();
         assert!(!names.is_empty(), "there are migrations for {database}");
         for name in &names {
-            let (folder, file) = name.split_once('/').unwrap_or_else(|| panic!("{name} lies in a folder of its own"));
+            let (folder, file) = name
+                .split_once('/')
+                .unwrap_or_else(|| panic!("{name} lies in a folder of its own"));
             assert!(matches!(file, "up.sql" | "down.sql"), "{database}: {name}");
             for other in ["up.sql", "down.sql"] {
-                assert!(names.contains(&format!("{folder}/{other}")), "{database}: {folder} has {other}");
+                assert!(
+                    names.contains(&format!("{folder}/{other}")),
+                    "{database}: {folder} has {other}"
+                );
             }
         }
         trees.insert(database, names);
@@ -400,22 +510,53 @@ fn every_module_says_what_it_is() {
         .filter(|(path, text)| path.ends_with(".rs") && !text.starts_with("//!"))
         .map(|(path, _)| path)
         .collect();
-    assert!(faults.is_empty(), "a module begins with its //! documentation: {faults:#?}");
+    assert!(
+        faults.is_empty(),
+        "a module begins with its //! documentation: {faults:#?}"
+    );
 }
 
 #[test]
 fn the_reader_of_sources_sees_code_only() {
     for (sentence, source, expected) in [
         ("line comments", "a // b\nc", &["a", "c"][..]),
-        ("block comments, also nested", "a /* b /* c */ d */ e", &["a", "e"]),
+        (
+            "block comments, also nested",
+            "a /* b /* c */ d */ e",
+            &["a", "e"],
+        ),
         ("strings", "a \"b \\\" c\" d", &["a", "d"]),
-        ("raw strings", "a r#\"b \" c\"# d r\"e\" f", &["a", "d", "f"]),
+        (
+            "raw strings",
+            "a r#\"b \" c\"# d r\"e\" f",
+            &["a", "d", "f"],
+        ),
         ("raw names are code", "r#type", &["r#type"]),
-        ("characters are not lifetimes", "'\"' a '\\'' b <'c> d", &["a", "b", "<'c>", "d"]),
+        (
+            "characters are not lifetimes",
+            "'\"' a '\\'' b <'c> d",
+            &["a", "b", "<'c>", "d"],
+        ),
     ] {
-        assert_eq!(code_only(source).split_whitespace().collect::<Vec<_>>(), expected, "{sentence}");
+        assert_eq!(
+            code_only(source).split_whitespace().collect::<Vec<_>>(),
+            expected,
+            "{sentence}"
+        );
     }
     let code = "use crate::{a::{b, c}, d}; crate::e::f(); xcrate::g; use crate::h as i;";
-    assert_eq!(names_behind(code, "crate::").into_iter().collect::<Vec<_>>(), ["a", "d", "e", "h"]);
-    assert_eq!((room_of("src/store/users.rs"), room_of("src/live.rs"), room_of("src/app.rs")), ("store", "live", "app"));
+    assert_eq!(
+        names_behind(code, "crate::")
+            .into_iter()
+            .collect::<Vec<_>>(),
+        ["a", "d", "e", "h"]
+    );
+    assert_eq!(
+        (
+            room_of("src/store/users.rs"),
+            room_of("src/live.rs"),
+            room_of("src/app.rs")
+        ),
+        ("store", "live", "app")
+    );
 }

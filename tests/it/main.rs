@@ -9,6 +9,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod architecture;
 mod demo;
 mod support;
 mod transport;
