@@ -47,6 +47,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Imports between rooms of one level, each with its reason. Never both ways.
+const SIDEWAYS: &[(&str, &str, &str)] = &[(
+    "actions",
+    "auth",
+    "a new user's password is hashed where passwords are at home",
+)];
+
 /// Files that wire the rooms together, and the rooms that may import them. They may import every room, but for `config` and `clock`.
 const WIRING: &[(&str, &[&str])] = &[
     ("app", &["cli"]),
@@ -89,8 +96,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
 ];
 
-/// Lines that a source file has at most. Beyond that nobody finds anything; most are far shorter.
+/// Lines that a file of the product, or of its tests, has at most. Beyond that nobody finds anything; most are far shorter.
 const LINES_MAX: usize = 1000;
+const TEST_LINES_MAX: usize = 1500;
 
 /// Files that are kept as they came, wherever they lie.
 const DATA_FOLDERS: &[&str] = &["tests/mail", "src/http/assets"];
@@ -287,6 +295,11 @@ fn room_of(path: &str) -> &str {
     )
 }
 
+/// Whether a file holds tests alone.
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
 /// Every source file of the crate: its path, its room, and its code without comments and strings.
 fn sources() -> Vec<(String, String, String)> {
     texts_below("src")
@@ -314,7 +327,10 @@ fn import_fault(room: &str, name: &str) -> Option<String> {
             .find(|(known, _)| *known == room)
             .map(|(_, allowed)| *allowed)?,
     };
-    (!allowed.contains(&name)).then(|| format!("{room} may not import {name}"))
+    let is_sideways = SIDEWAYS
+        .iter()
+        .any(|(importer, imported, _)| *importer == room && *imported == name);
+    (!allowed.contains(&name) && !is_sideways).then(|| format!("{room} may not import {name}"))
 }
 
 #[test]
@@ -373,6 +389,13 @@ fn every_room_is_known_and_there() {
         .map(str::to_owned)
         .collect();
     assert_eq!(rooms, known);
+    let sideways = SIDEWAYS.iter().map(|(room, other, _)| (*room, *other));
+    let reversed = |(room, other)| {
+        SIDEWAYS
+            .iter()
+            .any(|(importer, imported, _)| (*importer, *imported) == (other, room))
+    };
+    assert!(!sideways.clone().any(reversed));
     for (room, allowed) in ROOMS {
         for below in *allowed {
             let (_, below_allowed) = ROOMS.iter().find(|(known, _)| known == below).unwrap();
@@ -423,7 +446,6 @@ fn is_module_of_ours(path: &str, code: &str, name: &str) -> bool {
 
 #[test]
 fn rules_are_pure() {
-    // Written in halves, as this file is text too.
     let words = [
         "async fn", "std::fs", "std::env", "std::net", "std::io", "tokio::", "rand::", "chrono::",
         "Instant", "Result<",
@@ -496,7 +518,12 @@ fn no_source_file_is_too_long() {
     let mut faults = Vec::new();
     for (path, text) in texts_below("src").into_iter().chain(texts_below("tests")) {
         let lines = text.lines().count();
-        if path.ends_with(".rs") && lines > LINES_MAX {
+        let lines_max = if is_test(&path) {
+            TEST_LINES_MAX
+        } else {
+            LINES_MAX
+        };
+        if path.ends_with(".rs") && lines > lines_max {
             faults.push(format!("{path}: {lines} lines"));
         }
     }
@@ -507,7 +534,7 @@ fn no_source_file_is_too_long() {
 fn every_module_says_what_it_is() {
     let faults: Vec<String> = texts_below("src")
         .into_iter()
-        .filter(|(path, text)| path.ends_with(".rs") && !text.starts_with("//!"))
+        .filter(|(path, text)| path.ends_with(".rs") && !is_test(path) && !text.starts_with("//!"))
         .map(|(path, _)| path)
         .collect();
     assert!(
