@@ -1,4 +1,10 @@
-//! The room `auth`: who is it that asks?
+//! Who is it that asks? Bearer tokens and passwords into viewers.
+//! Not for: what a viewer may do (that is `rules::access`).
+
+pub mod access_token;
+pub mod accounts;
+pub mod keys;
+pub mod passwords;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;

@@ -1,1 +1,13 @@
-//! The room `mail`.
+//! Protocols and formats: mail in (IMAP, files) and what a mail says (parsing, addresses).
+//! Not for: databases, rules about mail, or what a person sees of it.
+
+pub mod address;
+pub mod error;
+pub mod hosts;
+pub mod imap;
+pub mod lmtp;
+pub mod mbox;
+pub mod parse;
+pub mod tls;
+
+pub use error::{MailError, MailStep};

@@ -54,7 +54,7 @@ pub struct Item {
 }
 
 /// The facts about an item that rights depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ItemFacts {
     pub id: ItemId,
     pub kind: ItemKind,

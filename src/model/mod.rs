@@ -2,11 +2,14 @@
 //! Not for: SQL, protocols, GraphQL.
 
 pub mod activity;
+pub mod decisions;
 pub mod email;
 pub mod item;
 pub mod mailbox;
 pub mod people;
+pub mod refusal;
 pub mod timeline;
+pub mod topic;
 
 use serde::{Deserialize, Serialize};
 

@@ -88,6 +88,8 @@ pub struct Viewer {
     pub department_id: Option<DepartmentId>,
     /// The viewer's department and all below it.
     pub departments_below: Vec<DepartmentId>,
+    /// The viewer's department and all above it: what is given to one of them is given to the viewer.
+    pub departments_above: Vec<DepartmentId>,
     /// All roles, of the user and of their departments (own and the ones above).
     pub roles: Vec<Role>,
     /// The epoch of rights that this was loaded at; a later one means: load again.

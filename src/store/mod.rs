@@ -1,1 +1,301 @@
-//! The room `store`.
+//! Rows and raw bytes: SQLite or PostgreSQL through Diesel, and the raw store.
+//!
+//! A store function is plain and synchronous, takes the connection (or the [`Tx`] of a write) and
+//! returns `Option` for not-found; async ends at [`Store::read`] and [`Store::write`].
+//! Not for: decisions (they are in `rules`), protocols, GraphQL.
+
+pub mod activities;
+pub mod activity_writes;
+pub mod audit;
+pub mod clients;
+pub mod codec;
+pub mod credentials;
+pub mod db;
+pub mod dialect;
+pub mod email_writes;
+pub mod emails;
+pub mod idempotency_keys;
+pub mod item_writes;
+pub mod items;
+pub mod leases;
+pub mod link_writes;
+pub mod links;
+pub mod mailbox_writes;
+pub mod mailboxes;
+pub mod messages;
+pub mod outbox;
+pub mod page;
+pub mod placements;
+pub mod raw;
+mod read;
+pub mod role_writes;
+pub mod roles;
+pub mod scope;
+pub mod sealed;
+pub mod settings;
+pub mod settings_writes;
+pub mod sql;
+pub mod timeline;
+mod tx;
+pub mod user_writes;
+pub mod users;
+
+pub use db::AnyConn;
+pub use tx::{ChangeKind, Tx};
+
+use crate::model::Time;
+use codec::Codec;
+use sql::{Sql, sql};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use thiserror::Error;
+
+/// What can go wrong with the database or the raw store.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A unique or foreign key stood in the way; another writer was first.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// A row says something that it can't say.
+    #[error("corrupt row in {table}.{column}, row {row}")]
+    Corrupt {
+        table: &'static str,
+        column: &'static str,
+        row: i64,
+    },
+    /// The database could not be reached, or no connection came free in time.
+    #[error("database unavailable: {0}")]
+    Unavailable(String),
+    /// The database refused or failed.
+    #[error("database: {0}")]
+    Database(String),
+    /// The raw store refused or failed.
+    #[error("raw store: {0}")]
+    Raw(String),
+    /// A setting of the store can't be used; the text says why.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl From<diesel::result::Error> for StoreError {
+    fn from(error: diesel::result::Error) -> Self {
+        use diesel::result::{DatabaseErrorKind as Kind, Error};
+        match &error {
+            Error::DatabaseError(
+                Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::SerializationFailure,
+                information,
+            ) => Self::Conflict(information.message().to_owned()),
+            Error::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, info) => {
+                Self::Unavailable(info.message().to_owned())
+            }
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
+impl From<diesel::r2d2::PoolError> for StoreError {
+    fn from(error: diesel::r2d2::PoolError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// How many ids a process takes at once: enough for many batches of mail, few enough to waste none that matters.
+const ID_BLOCK: i64 = 1 << 18;
+/// A write starts only with this many ids left: more than the largest transaction can use.
+const IDS_PER_WRITE_MAX: i64 = 1 << 16;
+
+/// The ids that this process may still give out.
+#[derive(Debug, Default)]
+struct IdBlock {
+    next: i64,
+    end: i64,
+}
+
+/// The database and what belongs to one installation. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    readers: db::Pool,
+    writers: db::Pool,
+    kind: db::Kind,
+    ids: Mutex<IdBlock>,
+    codec: Codec,
+    committed: tokio::sync::Notify,
+}
+
+impl Store {
+    /// Connects, runs the migrations that are missing, and loads the installation's keys.
+    ///
+    /// # Errors
+    /// `Setting` for a URL that names no known database, `Unavailable` where it can't be reached.
+    pub fn open(url: &str, now: Time) -> Result<Self, StoreError> {
+        let kind = db::Kind::of_url(url)?;
+        let (readers, writers) = db::pools(url, kind)?;
+        let mut conn = writers.get()?;
+        db::migrate(&mut conn)?;
+        let codec = load_codec(&mut conn, now)?;
+        drop(conn);
+        Ok(Self(Arc::new(Inner {
+            readers,
+            writers,
+            kind,
+            ids: Mutex::default(),
+            codec,
+            committed: tokio::sync::Notify::new(),
+        })))
+    }
+
+    /// Which database it is.
+    pub fn kind(&self) -> db::Kind {
+        self.0.kind
+    }
+
+    /// Seals and opens ids and cursors.
+    pub fn codec(&self) -> &Codec {
+        &self.0.codec
+    }
+
+    /// Wakes whoever relays the outbox: something was committed.
+    pub fn committed(&self) -> &tokio::sync::Notify {
+        &self.0.committed
+    }
+
+    /// Reads, on a thread for blocking work.
+    ///
+    /// # Errors
+    /// Whatever `f` returns, and `Unavailable` where no connection comes free in time.
+    pub async fn read<T, F>(&self, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConn) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = self.clone();
+        on_blocking_thread(move || store.read_now(f)).await
+    }
+
+    /// Reads, on this thread; for worker threads, which may block.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_now<T>(
+        &self,
+        f: impl FnOnce(&mut AnyConn) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut conn = self.0.readers.get()?;
+        f(&mut conn)
+    }
+
+    /// Writes in one transaction, on a thread for blocking work: everything that `f` did, the timeline
+    /// entries it told and the outbox row commit together, or nothing does.
+    ///
+    /// # Errors
+    /// Whatever `f` returns (then nothing was written), and `Unavailable`.
+    pub async fn write<T, E, F>(&self, now: Time, f: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || store.write_now(now, f))
+            .await
+            .unwrap_or_else(|error| Err(E::from(StoreError::Database(error.to_string()))))
+    }
+
+    /// Writes in one transaction, on this thread.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_now<T, E: From<StoreError>>(
+        &self,
+        now: Time,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut conn = self.0.writers.get().map_err(StoreError::from)?;
+        self.reserve_ids(&mut conn)?;
+        db::begin_write(&mut conn)?;
+        let mut tx = Tx::new(&mut conn, &self.0.ids, now);
+        let done = f(&mut tx).and_then(|value| {
+            let told = tx.finish()?;
+            Ok((value, told))
+        });
+        match done {
+            Ok((value, told)) => {
+                db::commit(&mut conn)?;
+                if told {
+                    self.0.committed.notify_one();
+                }
+                Ok(value)
+            }
+            Err(error) => {
+                db::rollback(&mut conn);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes sure that enough ids are at hand, in a transaction of its own: a rolled-back write must not give ids back.
+    fn reserve_ids(&self, conn: &mut AnyConn) -> Result<(), StoreError> {
+        let mut block = lock(&self.0.ids);
+        if block.end.saturating_sub(block.next) >= IDS_PER_WRITE_MAX {
+            return Ok(());
+        }
+        let next: Option<i64> = sql("UPDATE id_blocks SET next_id = next_id + ")
+            .bind(ID_BLOCK)
+            .push(" WHERE id = 1 RETURNING next_id")
+            .one(conn)?;
+        let end = next.ok_or(StoreError::Corrupt {
+            table: "id_blocks",
+            column: "id",
+            row: 1,
+        })?;
+        *block = IdBlock {
+            next: end - ID_BLOCK,
+            end,
+        };
+        Ok(())
+    }
+}
+
+/// Locks, also after a panic elsewhere: what is guarded here is never left half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(f)
+        .await
+        .unwrap_or_else(|error| Err(StoreError::Database(error.to_string())))
+}
+
+/// The installation's keys; made at the first start.
+fn load_codec(conn: &mut AnyConn, now: Time) -> Result<Codec, StoreError> {
+    let select = || -> Sql { sql("SELECT id_key, cursor_key FROM installation WHERE id = 1") };
+    let mut keys: Option<(Vec<u8>, Vec<u8>)> = select().one(conn)?;
+    if keys.is_none() {
+        let (id_key, cursor_key): ([u8; 32], [u8; 32]) = (rand::random(), rand::random());
+        sql("INSERT INTO installation (id, id_key, cursor_key, created_at) VALUES (1, ")
+            .bind(id_key.to_vec())
+            .push(", ")
+            .bind(cursor_key.to_vec())
+            .push(", ")
+            .bind(now.micros())
+            .push(") ON CONFLICT (id) DO NOTHING")
+            .run(conn)?;
+        keys = select().one(conn)?;
+    }
+    keys.and_then(|(id_key, cursor_key)| Codec::new(&id_key, &cursor_key))
+        .ok_or(StoreError::Corrupt {
+            table: "installation",
+            column: "id_key",
+            row: 1,
+        })
+}
+
+/// How long a caller waits for a connection before it is told that the database is unavailable.
+const CONNECTION_WAIT: Duration = Duration::from_secs(10);

@@ -1,1 +1,6 @@
-//! The room `worker`.
+//! What runs by itself: mailboxes are synced, what was committed is told.
+//! Not for: rules and writes; workers call `actions`.
+
+pub mod relay;
+pub mod supervisor;
+pub mod sync;

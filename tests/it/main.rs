@@ -9,5 +9,6 @@
     reason = "tests may fail loudly"
 )]
 
+mod demo;
 mod support;
 mod transport;

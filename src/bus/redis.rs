@@ -1,0 +1,153 @@
+//! The bus between processes: one Redis channel an installation.
+
+use super::{BusError, Heard, WAITING_MAX, Wake};
+use redis::{Client, Commands, Connection};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// How long the listener waits for a message before it looks whether it should end and pings the server.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// While Redis is down everybody reads the store this often.
+const DOWN_TICK: Duration = Duration::from_secs(1);
+/// A publish that takes longer is tried again later.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Wake-ups through a Redis server.
+#[derive(Clone)]
+pub struct RedisBus(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    channel: String,
+    publisher: Mutex<Option<Connection>>,
+    heard: broadcast::Sender<Heard>,
+    is_up: AtomicBool,
+    /// Woken when the bus is dropped, so that a listener that waits for Redis ends at once.
+    ended: std::sync::mpsc::Sender<()>,
+}
+
+impl RedisBus {
+    pub(super) fn start(url: &str, installation: &str) -> Result<Self, BusError> {
+        let client = Client::open(url).map_err(|error| BusError::Setting(error.to_string()))?;
+        let (ended, ending) = std::sync::mpsc::channel();
+        let inner = Arc::new(Inner {
+            client,
+            channel: format!("mailroom:{installation}:wake"),
+            publisher: Mutex::new(None),
+            heard: broadcast::Sender::new(WAITING_MAX),
+            is_up: AtomicBool::new(false),
+            ended,
+        });
+        let listener = Arc::downgrade(&inner);
+        std::thread::Builder::new()
+            .name("redis-listener".to_owned())
+            .spawn(move || listen_for_ever(&listener, &ending))
+            .map_err(|error| BusError::Setting(error.to_string()))?;
+        Ok(Self(inner))
+    }
+
+    pub(super) fn publish(&self, wake: &Wake) -> Result<(), BusError> {
+        let unavailable = |error: &dyn std::fmt::Display| BusError::Unavailable(error.to_string());
+        let text = serde_json::to_string(wake).map_err(|error| unavailable(&error))?;
+        let mut publisher = self
+            .0
+            .publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if publisher.is_none() {
+            let connection = self
+                .0
+                .client
+                .get_connection_with_timeout(PUBLISH_TIMEOUT)
+                .and_then(|connection| {
+                    connection.set_read_timeout(Some(PUBLISH_TIMEOUT))?;
+                    connection.set_write_timeout(Some(PUBLISH_TIMEOUT))?;
+                    Ok(connection)
+                })
+                .map_err(|error| unavailable(&error))?;
+            *publisher = Some(connection);
+        }
+        let Some(connection) = publisher.as_mut() else {
+            return Err(BusError::Unavailable("no connection".to_owned()));
+        };
+        let published: redis::RedisResult<i64> = connection.publish(&self.0.channel, text);
+        published.map(drop).map_err(|error| {
+            // The next publish connects anew.
+            *publisher = None;
+            unavailable(&error)
+        })
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Heard> {
+        self.0.heard.subscribe()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.0.is_up.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.ended.send(()).is_err() {
+            tracing::debug!("the Redis listener had ended already");
+        }
+    }
+}
+
+fn listen_for_ever(bus: &Weak<Inner>, ending: &std::sync::mpsc::Receiver<()>) {
+    loop {
+        let Some(inner) = bus.upgrade() else { return };
+        let client = inner.client.clone();
+        let channel = inner.channel.clone();
+        drop(inner);
+        let outcome = listen(bus, &client, &channel);
+        let Some(inner) = bus.upgrade() else { return };
+        if inner.is_up.swap(false, Ordering::Relaxed)
+            && let Err(error) = outcome
+        {
+            tracing::warn!(%error, "Redis is gone; live streams read the database each second until it is back");
+        }
+        drop(inner.heard.send(Heard::Doubt));
+        drop(inner);
+        if ending.recv_timeout(DOWN_TICK).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Listens until the connection breaks or the bus is dropped.
+fn listen(bus: &Weak<Inner>, client: &Client, channel: &str) -> redis::RedisResult<()> {
+    let mut connection = client.get_connection_with_timeout(PUBLISH_TIMEOUT)?;
+    connection.set_read_timeout(Some(READ_TIMEOUT))?;
+    let mut listener = connection.as_pubsub();
+    listener.subscribe(channel)?;
+    if let Some(inner) = bus.upgrade() {
+        if !inner.is_up.swap(true, Ordering::Relaxed) {
+            tracing::info!("connected to Redis");
+        }
+        // What was published before the subscription stood is unknown.
+        drop(inner.heard.send(Heard::Doubt));
+    }
+    loop {
+        let message = match listener.get_message() {
+            Ok(message) => message,
+            Err(error) if error.is_timeout() => {
+                if bus.upgrade().is_none() {
+                    return Ok(());
+                }
+                listener.ping::<redis::Value>()?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(inner) = bus.upgrade() else {
+            return Ok(());
+        };
+        let text: String = message.get_payload()?;
+        let heard = serde_json::from_str(&text).map_or(Heard::Doubt, Heard::Wake);
+        drop(inner.heard.send(heard));
+    }
+}

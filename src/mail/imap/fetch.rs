@@ -1,0 +1,377 @@
+//! Listing and fetching mail with our own FETCH reader.
+//!
+//! Several FETCH commands can be under way at once, so that the next batch travels while this one is stored.
+//! Memory is bounded by the batch: a server that sends more than it announced is cut off.
+//! Not for: deciding what to fetch; the placement ledger does.
+
+use super::response::{Body, FetchRow};
+use super::session::{AnswerLimits, Ended, ImapSession};
+use crate::mail::error::MailError;
+use crate::model::Time;
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+
+/// Command lines stay under 1 KB (Office 365 fails on longer ones); the rest of the command needs 80 bytes.
+const UID_SET_BYTES_MAX: usize = 900;
+
+/// No literal is expected when mails are listed.
+const LISTING_LITERAL_BYTES_MAX: u64 = 64 * 1024;
+
+/// A mail as the listing tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedMail {
+    pub uid: u32,
+    /// As the server says; some are wrong by a little.
+    pub size_bytes: u64,
+    pub is_seen: bool,
+    pub internal_date: Option<Time>,
+}
+
+/// A mail with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    pub uid: u32,
+    pub internal_date: Option<Time>,
+    pub is_seen: bool,
+    pub raw: Bytes,
+}
+
+/// The limits of a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// A mail above this ends the fetch with `MailError::TooBig`.
+    pub mail_bytes_max: u64,
+    /// All mails of one batch together.
+    pub batch_bytes_max: u64,
+    /// How many batches are asked for at once; 0 counts as 1.
+    pub depth: usize,
+}
+
+impl Default for FetchLimits {
+    /// 50 MB is the largest mail that most servers accept; two batches under way hide a round trip.
+    fn default() -> Self {
+        Self {
+            mail_bytes_max: 50 << 20,
+            batch_bytes_max: 64 << 20,
+            depth: 2,
+        }
+    }
+}
+
+/// What came of one batch. A UID that was asked for and is not among the mails got no body: absent, refused or
+/// NIL; the caller counts its tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedBatch {
+    /// Rising, each once.
+    pub asked: Vec<u32>,
+    /// In the order in which the server sent them, each UID once.
+    pub mails: Vec<Fetched>,
+    /// The server ended it with NO or BAD; what came before is whole all the same.
+    pub is_refused: bool,
+}
+
+/// A batch whose commands are sent.
+struct Sent {
+    asked: Vec<u32>,
+    tags: Vec<String>,
+}
+
+impl ImapSession {
+    /// The mails of the open folder from `from_uid` on, by rising UID.
+    pub fn list_new(&mut self, from_uid: u32) -> Result<Vec<ListedMail>, MailError> {
+        let from_uid = from_uid.max(1);
+        // `n:*` names the last mail even where its UID is below n, so those are dropped.
+        self.list_uids(&format!("{from_uid}:*"), from_uid, u32::MAX)
+    }
+
+    /// The mails of the open folder with UIDs from `from_uid` to `to_uid`, by rising UID.
+    pub fn list_between(
+        &mut self,
+        from_uid: u32,
+        to_uid: u32,
+    ) -> Result<Vec<ListedMail>, MailError> {
+        let from_uid = from_uid.max(1);
+        if to_uid < from_uid {
+            return Ok(Vec::new());
+        }
+        self.list_uids(&format!("{from_uid}:{to_uid}"), from_uid, to_uid)
+    }
+
+    fn list_uids(
+        &mut self,
+        set: &str,
+        from_uid: u32,
+        to_uid: u32,
+    ) -> Result<Vec<ListedMail>, MailError> {
+        // What changes from here on is news that this listing may lack.
+        self.wire().lock().forget_news();
+        let tag = self.send(&format!(
+            "UID FETCH {set} (UID RFC822.SIZE FLAGS INTERNALDATE)"
+        ))?;
+        let limits = AnswerLimits {
+            literal_bytes_max: LISTING_LITERAL_BYTES_MAX,
+            bodies_bytes_max: LISTING_LITERAL_BYTES_MAX,
+        };
+        let mut rows: Vec<(u32, FetchRow)> = Vec::new();
+        let ended = self.read_answer(&tag, limits, &mut |row| {
+            if let Some(uid) = row.uid.filter(|uid| (from_uid..=to_uid).contains(uid)) {
+                rows.push((uid, row));
+            }
+            Ok(())
+        })?;
+        match ended {
+            Ended::Ok => Ok(merged(rows)),
+            // Some servers refuse to list an empty folder.
+            Ended::Refused(_) if self.was_empty() && rows.is_empty() => Ok(Vec::new()),
+            Ended::Refused(error) => Err(error),
+        }
+    }
+
+    /// Fetches batches of UIDs whole, without setting \Seen, and hands over each batch as it is complete.
+    /// `ControlFlow::Break` ends it; the session stays usable. Batches of about 200 mails and 4 MB do well.
+    pub fn fetch_batches(
+        &mut self,
+        batches: &mut dyn Iterator<Item = Vec<u32>>,
+        limits: FetchLimits,
+        on_batch: &mut dyn FnMut(FetchedBatch) -> ControlFlow<()>,
+    ) -> Result<(), MailError> {
+        let mut under_way: VecDeque<Sent> = VecDeque::new();
+        let mut is_over = false;
+        let mut busy = None;
+        loop {
+            while !is_over && under_way.len() < limits.depth.max(1) {
+                match batches.next() {
+                    Some(uids) => under_way.push_back(self.ask_for(uids)?),
+                    None => is_over = true,
+                }
+            }
+            let Some(sent) = under_way.pop_front() else {
+                return busy.map_or(Ok(()), Err);
+            };
+            let was_stopped = is_over && busy.is_some();
+            let (batch, error) = self.read_batch(sent, limits)?;
+            if was_stopped {
+                continue;
+            }
+            if let Some(error @ MailError::Busy { .. }) = error {
+                is_over = true;
+                busy = Some(error);
+            }
+            if on_batch(batch).is_break() {
+                // What is under way must be read, or the stream would be out of step.
+                while let Some(sent) = under_way.pop_front() {
+                    self.read_batch(sent, limits)?;
+                }
+                return busy.map_or(Ok(()), Err);
+            }
+        }
+    }
+
+    /// Fetches one batch of UIDs whole.
+    pub fn fetch(
+        &mut self,
+        uids: Vec<u32>,
+        limits: FetchLimits,
+    ) -> Result<FetchedBatch, MailError> {
+        let sent = self.ask_for(uids)?;
+        let (batch, error) = self.read_batch(sent, limits)?;
+        match error {
+            Some(error @ MailError::Busy { .. }) if batch.mails.is_empty() => Err(error),
+            _ => Ok(batch),
+        }
+    }
+
+    /// A slice of one mail's bytes, for mails too large to hold. Shorter than asked for: the mail ends there.
+    /// `None`: the server has no (such) mail.
+    pub fn fetch_slice(
+        &mut self,
+        uid: u32,
+        offset: u64,
+        length: u32,
+    ) -> Result<Option<Bytes>, MailError> {
+        let tag = self.send(&format!(
+            "UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{length}>)"
+        ))?;
+        let literal_bytes_max = u64::from(length);
+        let limits = AnswerLimits {
+            literal_bytes_max,
+            bodies_bytes_max: literal_bytes_max.saturating_mul(2),
+        };
+        let mut slice = None;
+        let ended = self.read_answer(&tag, limits, &mut |row| {
+            if let (Some(found), Body::Here(bytes)) = (row.uid, row.body)
+                && found == uid
+            {
+                slice.get_or_insert(bytes);
+            }
+            Ok(())
+        })?;
+        match ended {
+            Ended::Ok => Ok(slice),
+            Ended::Refused(error @ MailError::Busy { .. }) => Err(error),
+            Ended::Refused(_) => Ok(None),
+        }
+    }
+
+    fn ask_for(&mut self, mut uids: Vec<u32>) -> Result<Sent, MailError> {
+        uids.sort_unstable();
+        uids.dedup();
+        let mut tags = Vec::new();
+        for set in uid_sets(&uids) {
+            tags.push(self.send(&format!(
+                "UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])"
+            ))?);
+        }
+        Ok(Sent { asked: uids, tags })
+    }
+
+    fn read_batch(
+        &mut self,
+        sent: Sent,
+        limits: FetchLimits,
+    ) -> Result<(FetchedBatch, Option<MailError>), MailError> {
+        let mut rows = Rows::default();
+        let mut refusal = None;
+        let mut bodies_bytes_max = limits.batch_bytes_max;
+        for tag in &sent.tags {
+            let answer = AnswerLimits {
+                literal_bytes_max: limits.mail_bytes_max,
+                bodies_bytes_max,
+            };
+            let ended = self.read_answer(tag, answer, &mut |row| {
+                rows.take(row, &sent.asked);
+                Ok(())
+            })?;
+            bodies_bytes_max = limits.batch_bytes_max.saturating_sub(rows.bytes);
+            if let Ended::Refused(error) = ended {
+                refusal = Some(error);
+            }
+        }
+        let batch = FetchedBatch {
+            asked: sent.asked,
+            mails: rows.into_mails(),
+            is_refused: refusal.is_some(),
+        };
+        Ok((batch, refusal))
+    }
+}
+
+/// The rows of a batch. Servers may send flags and body of one mail in separate rows.
+#[derive(Default)]
+struct Rows {
+    bodies: Vec<(u32, Bytes)>,
+    facts: HashMap<u32, (Option<bool>, Option<Time>, bool)>,
+    bytes: u64,
+}
+
+impl Rows {
+    fn take(&mut self, row: FetchRow, asked: &[u32]) {
+        // What was not asked for is a change of flags, or a server's mistake.
+        let Some(uid) = row.uid.filter(|uid| asked.binary_search(uid).is_ok()) else {
+            return;
+        };
+        let (is_seen, internal_date, has_body) = self.facts.entry(uid).or_default();
+        *is_seen = row.is_seen.or(*is_seen);
+        *internal_date = row.internal_date.or(*internal_date);
+        if let Body::Here(raw) = row.body
+            && !*has_body
+        {
+            *has_body = true;
+            self.bytes = self
+                .bytes
+                .saturating_add(u64::try_from(raw.len()).unwrap_or(u64::MAX));
+            self.bodies.push((uid, raw));
+        }
+    }
+
+    fn into_mails(self) -> Vec<Fetched> {
+        let facts = self.facts;
+        let bodies = self.bodies.into_iter();
+        bodies
+            .map(|(uid, raw)| {
+                let (is_seen, internal_date, _) = facts.get(&uid).copied().unwrap_or_default();
+                Fetched {
+                    uid,
+                    internal_date,
+                    is_seen: is_seen.unwrap_or(false),
+                    raw,
+                }
+            })
+            .collect()
+    }
+}
+
+/// One listed mail per UID, rising.
+fn merged(mut rows: Vec<(u32, FetchRow)>) -> Vec<ListedMail> {
+    rows.sort_by_key(|(uid, _)| *uid);
+    let mut mails: Vec<ListedMail> = Vec::with_capacity(rows.len());
+    for (uid, row) in rows {
+        match mails.last_mut() {
+            Some(mail) if mail.uid == uid => {
+                mail.size_bytes = row.size_bytes.unwrap_or(mail.size_bytes);
+                mail.is_seen = row.is_seen.unwrap_or(mail.is_seen);
+                mail.internal_date = row.internal_date.or(mail.internal_date);
+            }
+            _ => mails.push(ListedMail {
+                uid,
+                size_bytes: row.size_bytes.unwrap_or(0),
+                is_seen: row.is_seen.unwrap_or(false),
+                internal_date: row.internal_date,
+            }),
+        }
+    }
+    mails
+}
+
+/// Rising UIDs as IMAP sets ("1:5,9"), each short enough for one command.
+fn uid_sets(uids: &[u32]) -> Vec<String> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for &uid in uids {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(uid) => *last = uid,
+            _ => ranges.push((uid, uid)),
+        }
+    }
+    let mut sets: Vec<String> = Vec::new();
+    for (first, last) in ranges {
+        let range = if first == last {
+            first.to_string()
+        } else {
+            format!("{first}:{last}")
+        };
+        match sets.last_mut() {
+            Some(set) if set.len() + 1 + range.len() <= UID_SET_BYTES_MAX => {
+                set.push(',');
+                set.push_str(&range);
+            }
+            _ => sets.push(range),
+        }
+    }
+    sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uids_become_short_sets() {
+        let rows: [(&[u32], &[&str]); 4] = [
+            (&[], &[]),
+            (&[7], &["7"]),
+            (&[1, 2, 3, 5, 8, 9], &["1:3,5,8:9"]),
+            (&[u32::MAX - 1, u32::MAX], &["4294967294:4294967295"]),
+        ];
+        for (uids, expected) in rows {
+            assert_eq!(uid_sets(uids), expected);
+        }
+        let odd: Vec<u32> = (0..1000).map(|n| 4_000_000_000 + 2 * n).collect();
+        let sets = uid_sets(&odd);
+        assert!(sets.iter().all(|set| set.len() <= UID_SET_BYTES_MAX));
+        assert_eq!(
+            sets.iter().map(|set| set.split(',').count()).sum::<usize>(),
+            1000
+        );
+    }
+}

@@ -1,0 +1,222 @@
+//! Connections: which database a URL names, pools, pragmas, migrations, transactions.
+
+use super::{CONNECTION_WAIT, StoreError};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::r2d2::{ManageConnection, R2D2Connection};
+use diesel::{Connection, PgConnection, SqliteConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+/// One connection to either database.
+#[derive(diesel::MultiConnection)]
+pub enum AnyConn {
+    /// PostgreSQL.
+    Pg(PgConnection),
+    /// SQLite.
+    Sqlite(SqliteConnection),
+}
+
+/// The two databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An embedded file; one process.
+    Sqlite,
+    /// A server; any number of processes.
+    Postgresql,
+}
+
+impl Kind {
+    /// By the URL's scheme: `sqlite:` (a path follows), `postgres:` or `postgresql:`.
+    ///
+    /// # Errors
+    /// `Setting` for any other.
+    pub fn of_url(url: &str) -> Result<Self, StoreError> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgresql),
+            _ => Err(StoreError::Setting(
+                "DATABASE_URL must begin with sqlite: or postgres:".to_owned(),
+            )),
+        }
+    }
+}
+
+/// The path of a SQLite URL: `sqlite:relative`, `sqlite:/absolute` or `sqlite:///absolute`.
+pub fn sqlite_path(url: &str) -> &str {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    path.strip_prefix("//").unwrap_or(path)
+}
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRESQL: EmbeddedMigrations = embed_migrations!("migrations/postgresql");
+
+/// A pool of connections.
+pub type Pool = diesel::r2d2::Pool<Manager>;
+
+/// Makes connections of the kind that the URL names, set up as Mailroom needs them.
+pub struct Manager {
+    url: String,
+    kind: Kind,
+    cache_kib: u32,
+}
+
+/// A connection could not be made, or has broken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It could not be made.
+    #[error("{0}")]
+    Connect(#[from] diesel::ConnectionError),
+    /// It could not be set up, or does not answer.
+    #[error("{0}")]
+    Query(#[from] diesel::result::Error),
+}
+
+impl ManageConnection for Manager {
+    type Connection = AnyConn;
+    type Error = ConnectError;
+
+    fn connect(&self) -> Result<AnyConn, ConnectError> {
+        match self.kind {
+            Kind::Sqlite => {
+                let mut conn = SqliteConnection::establish(sqlite_path(&self.url))?;
+                // FULL: a commit survives a power cut, not only a crash of the process.
+                conn.batch_execute(&format!(
+                    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{};",
+                    self.cache_kib
+                ))?;
+                Ok(AnyConn::Sqlite(conn))
+            }
+            Kind::Postgresql => {
+                let mut conn = PgConnection::establish(&self.url)?;
+                conn.batch_execute(
+                    "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; SET jit = off;",
+                )?;
+                Ok(AnyConn::Pg(conn))
+            }
+        }
+    }
+
+    fn is_valid(&self, conn: &mut AnyConn) -> Result<(), ConnectError> {
+        match conn {
+            AnyConn::Pg(conn) => conn.ping()?,
+            AnyConn::Sqlite(conn) => conn.ping()?,
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, conn: &mut AnyConn) -> bool {
+        match conn {
+            AnyConn::Pg(conn) => R2D2Connection::is_broken(conn),
+            AnyConn::Sqlite(conn) => R2D2Connection::is_broken(conn),
+        }
+    }
+}
+
+/// Readers on SQLite: a few more than cores, since a reader may wait for the disk.
+const SQLITE_READERS: u32 = 6;
+/// Connections a process keeps to PostgreSQL for reads, and for writes.
+const POSTGRESQL_CONNECTIONS: u32 = 8;
+
+/// The pool for reads and the one for writes. SQLite has one writer; on PostgreSQL both are alike.
+///
+/// # Errors
+/// `Unavailable` with the database's own words.
+pub fn pools(url: &str, kind: Kind) -> Result<(Pool, Pool), StoreError> {
+    let pool = |size: u32, cache_kib: u32| {
+        Pool::builder()
+            .max_size(size)
+            .min_idle(Some(1))
+            .test_on_check_out(kind == Kind::Postgresql)
+            .connection_timeout(CONNECTION_WAIT)
+            .build(Manager {
+                url: url.to_owned(),
+                kind,
+                cache_kib,
+            })
+    };
+    // The first connection is made here, to hear why it fails (a pool only says that it waited).
+    let probe = Manager {
+        url: url.to_owned(),
+        kind,
+        cache_kib: 4096,
+    };
+    probe
+        .connect()
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    match kind {
+        Kind::Sqlite => Ok((pool(SQLITE_READERS, 4096)?, pool(1, 16384)?)),
+        Kind::Postgresql => Ok((
+            pool(POSTGRESQL_CONNECTIONS, 0)?,
+            pool(POSTGRESQL_CONNECTIONS, 0)?,
+        )),
+    }
+}
+
+/// Runs the migrations that are missing. Several processes may try at once: on PostgreSQL a lock orders them.
+///
+/// # Errors
+/// What the database says.
+pub fn migrate(conn: &mut AnyConn) -> Result<(), StoreError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        StoreError::Database(format!("migration: {error}"))
+    };
+    match conn {
+        AnyConn::Sqlite(conn) => {
+            conn.run_pending_migrations(SQLITE).map_err(failed)?;
+        }
+        AnyConn::Pg(conn) => {
+            conn.batch_execute("SELECT pg_advisory_lock(7262738)")?;
+            let outcome = conn.run_pending_migrations(POSTGRESQL).map(drop);
+            conn.batch_execute("SELECT pg_advisory_unlock(7262738)")?;
+            outcome.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes every migration back; for the test that they survive up, down, up.
+///
+/// # Errors
+/// What the database says.
+pub fn revert_all(conn: &mut AnyConn) -> Result<(), StoreError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        StoreError::Database(format!("migration: {error}"))
+    };
+    match conn {
+        AnyConn::Sqlite(conn) => conn.revert_all_migrations(SQLITE).map(drop).map_err(failed),
+        AnyConn::Pg(conn) => conn
+            .revert_all_migrations(POSTGRESQL)
+            .map(drop)
+            .map_err(failed),
+    }
+}
+
+/// Begins a write. On SQLite it takes the write lock at once: a transaction that reads first and writes later would fail instead of waiting.
+pub(super) fn begin_write(conn: &mut AnyConn) -> Result<(), StoreError> {
+    match conn {
+        AnyConn::Sqlite(conn) => {
+            AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")?;
+        }
+        AnyConn::Pg(conn) => AnsiTransactionManager::begin_transaction(conn)?,
+    }
+    Ok(())
+}
+
+pub(super) fn commit(conn: &mut AnyConn) -> Result<(), StoreError> {
+    match conn {
+        AnyConn::Sqlite(conn) => AnsiTransactionManager::commit_transaction(conn)?,
+        AnyConn::Pg(conn) => AnsiTransactionManager::commit_transaction(conn)?,
+    }
+    Ok(())
+}
+
+/// Rolls back; a connection that can't is broken and the pool drops it.
+pub(super) fn rollback(conn: &mut AnyConn) {
+    let outcome = match conn {
+        AnyConn::Sqlite(conn) => AnsiTransactionManager::rollback_transaction(conn),
+        AnyConn::Pg(conn) => AnsiTransactionManager::rollback_transaction(conn),
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "a transaction could not be rolled back");
+    }
+}

@@ -1,0 +1,58 @@
+//! What differs between the databases: locks, and text comparison without case.
+
+use super::db::AnyConn;
+use super::sql::{Sql, sql};
+use super::{StoreError, Tx};
+
+/// Locks these texts (addresses of clients, say) until the end of the transaction. The caller sorts nothing:
+/// they are locked in one order here, so that two writers never wait for each other. SQLite has one writer and needs none.
+///
+/// # Errors
+/// What the database says.
+pub fn lock_keys(tx: &mut Tx<'_>, space: i64, keys: &[String]) -> Result<(), StoreError> {
+    if matches!(tx.conn, AnyConn::Sqlite(_)) {
+        return Ok(());
+    }
+    let mut numbers: Vec<i64> = keys
+        .iter()
+        .map(|key| {
+            let hash = blake3::hash(key.as_bytes());
+            let mut first = [0; 8];
+            first.copy_from_slice(hash.as_bytes().first_chunk::<8>().unwrap_or(&[0; 8]));
+            i64::from_le_bytes(first) ^ space
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for number in numbers {
+        sql("SELECT 1::bigint FROM (SELECT pg_advisory_xact_lock(")
+            .bind(number)
+            .push(")) AS locked")
+            .one::<i64>(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Locks a row that this query selects until the end of the transaction.
+pub fn for_update(conn: &AnyConn, query: Sql) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => query,
+        AnyConn::Pg(_) => query.push(" FOR UPDATE"),
+    }
+}
+
+/// `column LIKE '%text%'` without regard to case (ASCII on SQLite); `%`, `_` and `\` in the text stand for themselves.
+pub fn contains(conn: &AnyConn, column: &'static str, text: &str) -> Sql {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    let operator = match conn {
+        AnyConn::Sqlite(_) => " LIKE ",
+        AnyConn::Pg(_) => " ILIKE ",
+    };
+    sql(column)
+        .push(operator)
+        .bind(format!("%{escaped}%"))
+        .push(" ESCAPE '\\'")
+}

@@ -1,0 +1,516 @@
+//! Mailboxes, their folders, settings and state.
+
+use super::page::{KeyPart, Order, Page, PageRequest, count_up_to};
+use super::read::{optional_word, word};
+use super::sql::{Sql, sql};
+use super::{AnyConn, StoreError, scope};
+use crate::model::mailbox::{
+    CreatedItem, ExistingClientRouting, Folder, FolderRole, MailSecurity, MailServer, Mailbox,
+    MailboxSettings, MailboxWarning, SyncError, SyncStage, SyncState,
+};
+use crate::model::{DepartmentId, FolderId, MailboxId, Time, UserId};
+use crate::rules::access::{MailboxHolders, MailboxScope};
+use std::collections::HashMap;
+
+type MailboxRow = (
+    i64,
+    String,
+    i64,
+    String,
+    i64,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    String,
+    bool,
+    Option<i64>,
+    Option<i64>,
+    i64,
+    i64,
+);
+
+const COLUMNS: &str = "SELECT m.id, m.address, m.connector_id, m.imap_host, m.imap_port, m.imap_security, m.smtp_host, \
+     m.smtp_port, m.smtp_security, m.login, m.disconnected_at IS NULL, m.spam_folder_id, m.history_since, m.connected_at, \
+     m.version FROM mailboxes m";
+
+fn server(id: i64, host: String, port: i64, security: &str) -> Result<MailServer, StoreError> {
+    Ok(MailServer {
+        host,
+        port: u16::try_from(port).map_err(|_error| StoreError::Corrupt {
+            table: "mailboxes",
+            column: "imap_port or smtp_port",
+            row: id,
+        })?,
+        security: word(
+            MailSecurity::from_text,
+            security,
+            "mailboxes",
+            "imap_security or smtp_security",
+            id,
+        )?,
+    })
+}
+
+fn mailbox(row: MailboxRow) -> Result<Mailbox, StoreError> {
+    #[rustfmt::skip]
+    let (id, address, connector, imap_host, imap_port, imap_security, smtp_host, smtp_port, smtp_security,
+        login, is_connected, spam_folder, history_since, connected_at, version) = row;
+    let smtp = match (smtp_host, smtp_port, smtp_security) {
+        (Some(host), Some(port), Some(security)) => Some(server(id, host, port, &security)?),
+        _ => None,
+    };
+    Ok(Mailbox {
+        id: MailboxId(id),
+        address,
+        connector_id: UserId(connector),
+        imap: server(id, imap_host, imap_port, &imap_security)?,
+        smtp,
+        login,
+        is_connected,
+        spam_folder_id: spam_folder.map(FolderId),
+        history_since: history_since.map(Time::from_micros),
+        connected_at: Time::from_micros(connected_at),
+        version,
+    })
+}
+
+fn mailboxes(rows: Vec<MailboxRow>) -> Result<Vec<Mailbox>, StoreError> {
+    rows.into_iter().map(mailbox).collect()
+}
+
+fn within(select: &'static str, visible: &MailboxScope) -> Sql {
+    sql(select)
+        .push(" WHERE m.id IN (")
+        .then(scope::mailbox_ids(visible))
+        .push(")")
+}
+
+/// One mailbox, whoever asks.
+///
+/// # Errors
+/// What the database says.
+pub fn get(conn: &mut AnyConn, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
+    let row: Option<MailboxRow> = sql(COLUMNS).push(" WHERE m.id = ").bind(id.0).one(conn)?;
+    row.map(mailbox).transpose()
+}
+
+/// The mailboxes that are connected, for the workers.
+///
+/// # Errors
+/// What the database says.
+pub fn connected(conn: &mut AnyConn) -> Result<Vec<Mailbox>, StoreError> {
+    mailboxes(
+        sql(COLUMNS)
+            .push(" WHERE m.disconnected_at IS NULL AND m.secret_sealed IS NOT NULL ORDER BY m.id")
+            .rows(conn)?,
+    )
+}
+
+/// Those of these mailboxes that are in the scope, in no order.
+///
+/// # Errors
+/// What the database says.
+pub fn listed(
+    conn: &mut AnyConn,
+    visible: &MailboxScope,
+    ids: &[MailboxId],
+) -> Result<Vec<Mailbox>, StoreError> {
+    mailboxes(
+        within(COLUMNS, visible)
+            .push(" AND m.id IN (")
+            .list(ids.iter().map(|id| id.0))
+            .push(")")
+            .rows(conn)?,
+    )
+}
+
+/// A page of the mailboxes in the scope, by address.
+///
+/// # Errors
+/// What the database says.
+pub fn list(
+    conn: &mut AnyConn,
+    visible: &MailboxScope,
+    page: &PageRequest,
+) -> Result<Page<Mailbox>, StoreError> {
+    let order = Order {
+        columns: &["m.address", "m.id"],
+        descending: false,
+    };
+    let found = mailboxes(page.finish(within(COLUMNS, visible), order).rows(conn)?)?;
+    let rows = found.into_iter().map(|mailbox| {
+        let key = vec![
+            KeyPart::Text(mailbox.address.clone()),
+            KeyPart::Number(mailbox.id.0),
+        ];
+        (key, mailbox)
+    });
+    Ok(page.page(rows.collect()))
+}
+
+/// How many mailboxes are in the scope, up to `limit`.
+///
+/// # Errors
+/// What the database says.
+pub fn count(
+    conn: &mut AnyConn,
+    visible: &MailboxScope,
+    limit: i64,
+) -> Result<(i64, bool), StoreError> {
+    count_up_to(conn, within("SELECT m.id FROM mailboxes m", visible), limit)
+}
+
+/// Who has access to its mail.
+///
+/// # Errors
+/// What the database says.
+pub fn holders(conn: &mut AnyConn, id: MailboxId) -> Result<Option<MailboxHolders>, StoreError> {
+    Ok(holders_of(conn, &[id])?.remove(&id))
+}
+
+/// The CRM settings of a mailbox.
+///
+/// # Errors
+/// What the database says.
+pub fn settings(conn: &mut AnyConn, id: MailboxId) -> Result<Option<MailboxSettings>, StoreError> {
+    Ok(settings_of(conn, &[id])?.remove(&id))
+}
+
+type SettingsRow = (
+    i64,
+    bool,
+    String,
+    String,
+    String,
+    bool,
+    String,
+    bool,
+    Option<i64>,
+    i64,
+);
+
+const SETTINGS_COLUMNS: &str = "SELECT id, crm_integration, incoming_creates, outgoing_creates, existing_client_routing, \
+     replies_follow_thread, source, vcard_contacts, save_since, settings_version FROM mailboxes";
+
+fn mailbox_settings(
+    row: SettingsRow,
+    queue: Vec<i64>,
+    always_new_lead_for: Vec<String>,
+) -> Result<MailboxSettings, StoreError> {
+    #[rustfmt::skip]
+    let (id, crm_integration, incoming, outgoing, routing, replies_follow_thread, source, vcard_contacts, since, version) = row;
+    let created = |text: &str, column| word(CreatedItem::from_text, text, "mailboxes", column, id);
+    Ok(MailboxSettings {
+        crm_integration,
+        incoming_creates: created(&incoming, "incoming_creates")?,
+        outgoing_creates: created(&outgoing, "outgoing_creates")?,
+        existing_client_routing: word(
+            ExistingClientRouting::from_text,
+            &routing,
+            "mailboxes",
+            "existing_client_routing",
+            id,
+        )?,
+        replies_follow_thread,
+        queue: queue.into_iter().map(UserId).collect(),
+        source,
+        vcard_contacts,
+        always_new_lead_for,
+        save_since: since.map(Time::from_micros),
+        version,
+    })
+}
+
+/// The CRM settings of these mailboxes.
+///
+/// # Errors
+/// What the database says.
+pub fn settings_of(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, MailboxSettings>, StoreError> {
+    let rows: Vec<SettingsRow> = sql(SETTINGS_COLUMNS)
+        .push(" WHERE id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(")")
+        .rows(conn)?;
+    let mut queues: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT mailbox_id, user_id FROM mailbox_queue WHERE mailbox_id IN",
+        ids,
+        " ORDER BY position",
+    )?;
+    let mut always: HashMap<i64, Vec<String>> = belonging(
+        conn,
+        "SELECT mailbox_id, pattern FROM mailbox_always_new_lead WHERE mailbox_id IN",
+        ids,
+        " ORDER BY pattern",
+    )?;
+    rows.into_iter()
+        .map(|row| {
+            let id = row.0;
+            let queue = queues.remove(&id).unwrap_or_default();
+            let always = always.remove(&id).unwrap_or_default();
+            Ok((MailboxId(id), mailbox_settings(row, queue, always)?))
+        })
+        .collect()
+}
+
+type FolderRow = (
+    i64,
+    i64,
+    String,
+    Option<String>,
+    bool,
+    i64,
+    Option<i64>,
+    i64,
+    Option<i64>,
+);
+
+const FOLDER_COLUMNS: &str = "SELECT f.id, f.mailbox_id, f.path, f.role, f.is_synced, f.epoch, f.uid_validity, \
+     f.discovered_next_uid, f.highest_modseq FROM folders f";
+
+fn folder(row: FolderRow) -> Result<Folder, StoreError> {
+    let (id, mailbox, path, role, is_synced, epoch, uid_validity, next_uid, modseq) = row;
+    Ok(Folder {
+        id: FolderId(id),
+        mailbox_id: MailboxId(mailbox),
+        path,
+        role: optional_word(
+            FolderRole::from_text,
+            role.as_deref(),
+            "folders",
+            "role",
+            id,
+        )?,
+        is_synced,
+        epoch,
+        uid_validity,
+        discovered_next_uid: next_uid,
+        highest_modseq: modseq,
+    })
+}
+
+/// The folders that a mailbox has on its server, by path, INBOX first.
+///
+/// # Errors
+/// What the database says.
+pub fn folders(conn: &mut AnyConn, id: MailboxId) -> Result<Vec<Folder>, StoreError> {
+    folders_of(conn, &[id])
+}
+
+/// One folder, whoever asks.
+///
+/// # Errors
+/// What the database says.
+pub fn folder_by_id(conn: &mut AnyConn, id: FolderId) -> Result<Option<Folder>, StoreError> {
+    let row: Option<FolderRow> = sql(FOLDER_COLUMNS)
+        .push(" WHERE f.id = ")
+        .bind(id.0)
+        .one(conn)?;
+    row.map(folder).transpose()
+}
+
+/// Where the sync of a mailbox stands (R8).
+///
+/// # Errors
+/// What the database says.
+pub fn sync_state(conn: &mut AnyConn, id: MailboxId) -> Result<SyncState, StoreError> {
+    let found = sync_states(conn, &[id])?.remove(&id);
+    found.map_or_else(|| sync_state_of(id.0, None, (0, 0, 0)), Ok)
+}
+
+type SyncRow = (
+    i64,
+    String,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);
+
+fn sync_state_of(
+    id: i64,
+    row: Option<SyncRow>,
+    (total, done, quarantined): (i64, i64, i64),
+) -> Result<SyncState, StoreError> {
+    let (_, stage, last_success, code, message, advice, error_at) =
+        row.unwrap_or_else(|| (id, "CONNECTING".to_owned(), None, None, None, None, None));
+    let last_error = match (code, message, advice, error_at) {
+        (Some(code), Some(message), Some(advice), Some(at)) => Some(SyncError {
+            code,
+            message,
+            advice,
+            at: Time::from_micros(at),
+        }),
+        _ => None,
+    };
+    Ok(SyncState {
+        stage: word(SyncStage::from_text, &stage, "mailbox_sync", "stage", id)?,
+        // Before the first listing nobody knows how much there is.
+        total: last_success
+            .map(|_at| total)
+            .or((total > 0).then_some(total)),
+        done,
+        quarantined,
+        last_success_at: last_success.map(Time::from_micros),
+        last_error,
+    })
+}
+
+/// Where the syncs of these mailboxes stand (R8).
+///
+/// # Errors
+/// What the database says.
+pub fn sync_states(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, SyncState>, StoreError> {
+    let rows: Vec<SyncRow> = sql(
+        "SELECT mailbox_id, stage, last_success_at, error_code, error_message, error_advice, error_at FROM mailbox_sync \
+         WHERE mailbox_id IN (",
+    )
+    .list(ids.iter().map(|id| id.0))
+    .push(")")
+    .rows(conn)?;
+    let counts: Vec<(i64, i64, i64, i64)> = sql(
+        "SELECT f.mailbox_id, COUNT(*), COALESCE(SUM(CASE WHEN p.state <> 'NEW' THEN 1 ELSE 0 END), 0), \
+         COALESCE(SUM(CASE WHEN p.state = 'FAILED' THEN 1 ELSE 0 END), 0) FROM placements p \
+         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD') AND f.mailbox_id IN (",
+    )
+    .list(ids.iter().map(|id| id.0))
+    .push(") GROUP BY f.mailbox_id")
+    .rows(conn)?;
+    let mut rows: HashMap<i64, SyncRow> = rows.into_iter().map(|row| (row.0, row)).collect();
+    let counts: HashMap<i64, (i64, i64, i64)> = counts
+        .into_iter()
+        .map(|(id, total, done, quarantined)| (id, (total, done, quarantined)))
+        .collect();
+    ids.iter()
+        .map(|id| {
+            let counted = counts.get(&id.0).copied().unwrap_or((0, 0, 0));
+            Ok((*id, sync_state_of(id.0, rows.remove(&id.0), counted)?))
+        })
+        .collect()
+}
+
+/// The warnings that were noted for a mailbox.
+///
+/// # Errors
+/// What the database says.
+pub fn warnings(conn: &mut AnyConn, id: MailboxId) -> Result<Vec<MailboxWarning>, StoreError> {
+    Ok(warnings_of(conn, &[id])?.remove(&id).unwrap_or_default())
+}
+
+/// The folders that these mailboxes have on their servers, by path, INBOX first.
+///
+/// # Errors
+/// What the database says.
+pub fn folders_of(conn: &mut AnyConn, ids: &[MailboxId]) -> Result<Vec<Folder>, StoreError> {
+    let rows: Vec<FolderRow> = sql(FOLDER_COLUMNS)
+        .push(" WHERE NOT f.is_gone AND f.mailbox_id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(") ORDER BY CASE WHEN f.role = 'INBOX' THEN 0 ELSE 1 END, f.path")
+        .rows(conn)?;
+    rows.into_iter().map(folder).collect()
+}
+
+/// Rows of a table that belong to these mailboxes, by mailbox: `select` names the mailbox first and ends at its `IN`.
+fn belonging<T>(
+    conn: &mut AnyConn,
+    select: &'static str,
+    ids: &[MailboxId],
+    order: &'static str,
+) -> Result<HashMap<i64, Vec<T>>, StoreError>
+where
+    (i64, T): super::sql::Row,
+{
+    let rows: Vec<(i64, T)> = sql(select)
+        .push(" (")
+        .list(ids.iter().map(|id| id.0))
+        .push(")")
+        .push(order)
+        .rows(conn)?;
+    let mut found: HashMap<i64, Vec<T>> = HashMap::new();
+    for (mailbox, row) in rows {
+        found.entry(mailbox).or_default().push(row);
+    }
+    Ok(found)
+}
+
+/// Who has access to the mail of these mailboxes.
+///
+/// # Errors
+/// What the database says.
+pub fn holders_of(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, MailboxHolders>, StoreError> {
+    let connectors: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT id, connector_id FROM mailboxes WHERE id IN",
+        ids,
+        "",
+    )?;
+    let mut users: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT mailbox_id, user_id FROM mailbox_users WHERE mailbox_id IN",
+        ids,
+        " ORDER BY user_id",
+    )?;
+    let mut departments: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT mailbox_id, department_id FROM mailbox_departments WHERE mailbox_id IN",
+        ids,
+        " ORDER BY department_id",
+    )?;
+    let mut found = HashMap::new();
+    for (id, connector) in connectors {
+        let Some(connector) = connector.into_iter().next() else {
+            continue;
+        };
+        let (users, departments) = (users.remove(&id), departments.remove(&id));
+        let holders = MailboxHolders {
+            connector_id: UserId(connector),
+            user_ids: users.into_iter().flatten().map(UserId).collect(),
+            department_ids: departments
+                .into_iter()
+                .flatten()
+                .map(DepartmentId)
+                .collect(),
+        };
+        found.insert(MailboxId(id), holders);
+    }
+    Ok(found)
+}
+
+/// The warnings that were noted for these mailboxes.
+///
+/// # Errors
+/// What the database says.
+pub fn warnings_of(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, Vec<MailboxWarning>>, StoreError> {
+    let select = "SELECT mailbox_id, warning FROM mailbox_warnings WHERE mailbox_id IN";
+    let noted: HashMap<i64, Vec<String>> = belonging(conn, select, ids, " ORDER BY warning")?;
+    let read = |id: i64, text: &String| {
+        word(
+            MailboxWarning::from_text,
+            text,
+            "mailbox_warnings",
+            "warning",
+            id,
+        )
+    };
+    noted
+        .into_iter()
+        .map(|(id, texts)| {
+            let warnings: Result<_, StoreError> = texts.iter().map(|text| read(id, text)).collect();
+            Ok((MailboxId(id), warnings?))
+        })
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! Keyset paging: one page of a list, forward or backward, by the key of the row it starts behind.
+
+use super::sql::{Sql, Value, sql};
+use serde::{Deserialize, Serialize};
+
+/// One part of a row's sort key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyPart {
+    /// A time or an id.
+    Number(i64),
+    /// A title.
+    Text(String),
+}
+
+impl From<KeyPart> for Value {
+    fn from(part: KeyPart) -> Self {
+        match part {
+            KeyPart::Number(number) => Self::I64(number),
+            KeyPart::Text(text) => Self::Text(text),
+        }
+    }
+}
+
+/// A row's place in a list: its sort key, the id last.
+pub type Key = Vec<KeyPart>;
+
+/// Which page is asked for. `limit` rows, from the start (or from `after`) forward, or from the end (or from `before`) backward.
+#[derive(Debug, Clone, Default)]
+pub struct PageRequest {
+    pub limit: i64,
+    pub backward: bool,
+    pub after: Option<Key>,
+    pub before: Option<Key>,
+}
+
+/// One page: rows with their keys in the list's order, and whether there are more on either side.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub rows: Vec<(Key, T)>,
+    pub has_next: bool,
+    pub has_previous: bool,
+}
+
+/// The way a list is sorted: the columns of the key (the id last), all in one direction.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    pub columns: &'static [&'static str],
+    pub descending: bool,
+}
+
+impl PageRequest {
+    /// Ends a query whose text stands at a `WHERE …` with the keyset conditions, the order and the limit (one row more than asked, to know whether more follow).
+    pub fn finish(&self, mut query: Sql, order: Order) -> Sql {
+        let tuple = format!("({})", order.columns.join(", "));
+        for (key, beyond) in [(&self.after, true), (&self.before, false)] {
+            let Some(key) = key else { continue };
+            let operator = if beyond == order.descending {
+                " < ("
+            } else {
+                " > ("
+            };
+            query = query
+                .push(" AND ")
+                .push(tuple.clone())
+                .push(operator)
+                .list(key.iter().cloned())
+                .push(")");
+        }
+        let descending = order.descending != self.backward;
+        let direction = if descending { " DESC" } else { " ASC" };
+        query = query.push(" ORDER BY ");
+        for (index, column) in order.columns.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            query = query.push(format!("{comma}{column}{direction}"));
+        }
+        query.push(" LIMIT ").bind(self.limit.saturating_add(1))
+    }
+
+    /// Makes the page of the rows that such a query gave.
+    pub fn page<T>(&self, mut rows: Vec<(Key, T)>) -> Page<T> {
+        let limit = usize::try_from(self.limit).unwrap_or(0);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        if self.backward {
+            rows.reverse();
+            Page {
+                rows,
+                has_next: self.before.is_some(),
+                has_previous: more,
+            }
+        } else {
+            Page {
+                rows,
+                has_next: more,
+                has_previous: self.after.is_some(),
+            }
+        }
+    }
+}
+
+/// Counts the rows of a query up to `limit`; whether that is all of them.
+///
+/// # Errors
+/// What the database says.
+pub fn count_up_to(
+    conn: &mut super::AnyConn,
+    query: Sql,
+    limit: i64,
+) -> Result<(i64, bool), super::StoreError> {
+    let counted: Option<i64> = sql("SELECT COUNT(*) FROM (")
+        .then(query)
+        .push(" LIMIT ")
+        .bind(limit.saturating_add(1))
+        .push(") AS counted")
+        .one(conn)?;
+    let counted = counted.unwrap_or(0);
+    Ok((counted.min(limit), counted <= limit))
+}

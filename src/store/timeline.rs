@@ -1,0 +1,308 @@
+//! Timeline entries, in the order of their positions.
+
+use super::page::{KeyPart, Order, Page, PageRequest, count_up_to};
+use super::sql::{Sql, sql};
+use super::{AnyConn, StoreError, scope};
+use crate::model::timeline::{NewTimelineEntry, Position, TimelineEntry, TimelineKind, Told};
+use crate::model::{ActivityId, EmailId, ItemId, StageId, Time, UserId};
+use crate::rules::access::EmailScope;
+
+type EntryRow = (
+    i64,
+    i64,
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+);
+
+const COLUMNS: &str = "SELECT t.position, t.item_id, t.kind, t.at, t.actor_id, t.email_id, t.activity_id, t.other_item_id, \
+     t.from_user_id, t.to_user_id, t.from_stage_id, t.to_stage_id, t.note FROM timeline_entries t JOIN items i ON i.id = t.item_id";
+
+fn entry(row: EntryRow) -> Result<TimelineEntry, StoreError> {
+    #[rustfmt::skip]
+    let (position, item, kind, at, actor, email, activity, other_item, from_user, to_user, from_stage, to_stage, note) = row;
+    let corrupt = |column| StoreError::Corrupt {
+        table: "timeline_entries",
+        column,
+        row: position,
+    };
+    let email = || email.map(EmailId).ok_or_else(|| corrupt("email_id"));
+    let activity = || {
+        activity
+            .map(ActivityId)
+            .ok_or_else(|| corrupt("activity_id"))
+    };
+    let kind = TimelineKind::from_text(&kind).ok_or_else(|| corrupt("kind"))?;
+    let told = match kind {
+        TimelineKind::EmailReceived => Told::EmailReceived { email_id: email()? },
+        TimelineKind::EmailSent => Told::EmailSent { email_id: email()? },
+        TimelineKind::EmailLinked => Told::EmailLinked {
+            email_id: email()?,
+            from: other_item.map(ItemId),
+        },
+        TimelineKind::EmailUnlinked => Told::EmailUnlinked {
+            email_id: email()?,
+            to: other_item.map(ItemId),
+        },
+        TimelineKind::ActivityCompleted => Told::ActivityCompleted {
+            activity_id: activity()?,
+            email_id: email()?,
+        },
+        TimelineKind::ActivityReopened => Told::ActivityReopened {
+            activity_id: activity()?,
+            email_id: email()?,
+        },
+        TimelineKind::ItemCreated => Told::ItemCreated,
+        TimelineKind::LeadConverted => Told::LeadConverted,
+        TimelineKind::ResponsibleChanged => Told::ResponsibleChanged {
+            from: from_user
+                .map(UserId)
+                .ok_or_else(|| corrupt("from_user_id"))?,
+            to: to_user.map(UserId).ok_or_else(|| corrupt("to_user_id"))?,
+        },
+        TimelineKind::StageChanged => Told::StageChanged {
+            from: from_stage
+                .map(StageId)
+                .ok_or_else(|| corrupt("from_stage_id"))?,
+            to: to_stage
+                .map(StageId)
+                .ok_or_else(|| corrupt("to_stage_id"))?,
+        },
+        TimelineKind::NoteAdded => Told::NoteAdded {
+            text: note.ok_or_else(|| corrupt("note"))?,
+        },
+    };
+    Ok(TimelineEntry {
+        position: Position(position),
+        at: Time::from_micros(at),
+        new: NewTimelineEntry {
+            item_id: ItemId(item),
+            actor_id: actor.map(UserId),
+            told,
+        },
+    })
+}
+
+fn filtered(
+    select: &'static str,
+    within: &EmailScope,
+    item: Option<ItemId>,
+    kinds: &[TimelineKind],
+) -> Sql {
+    let mut query = sql(select).push(" WHERE ").then(scope::entries(within));
+    if let Some(item) = item {
+        query = query.push(" AND t.item_id = ").bind(item.0);
+    }
+    if !kinds.is_empty() {
+        query = query
+            .push(" AND t.kind IN (")
+            .list(kinds.iter().map(|kind| kind.as_text()))
+            .push(")");
+    }
+    query
+}
+
+const ORDER: Order = Order {
+    columns: &["t.position"],
+    descending: false,
+};
+
+/// A page of what the viewer may see of one item's timeline, or of everyone's; oldest first. No kinds: all of them.
+///
+/// # Errors
+/// What the database says.
+pub fn list(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    item: Option<ItemId>,
+    kinds: &[TimelineKind],
+    page: &PageRequest,
+) -> Result<Page<TimelineEntry>, StoreError> {
+    let query = filtered(COLUMNS, within, item, kinds);
+    let rows: Vec<EntryRow> = page.finish(query, ORDER).rows(conn)?;
+    let rows = rows
+        .into_iter()
+        .map(|row| entry(row).map(|found| (vec![KeyPart::Number(found.position.0)], found)))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(page.page(rows))
+}
+
+/// How many entries such a list has, up to `limit`.
+///
+/// # Errors
+/// What the database says.
+pub fn count(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    item: Option<ItemId>,
+    kinds: &[TimelineKind],
+    limit: i64,
+) -> Result<(i64, bool), StoreError> {
+    let select = "SELECT t.position FROM timeline_entries t JOIN items i ON i.id = t.item_id";
+    count_up_to(conn, filtered(select, within, item, kinds), limit)
+}
+
+/// One entry, if the viewer may see it.
+///
+/// # Errors
+/// What the database says.
+pub fn get(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    position: Position,
+) -> Result<Option<TimelineEntry>, StoreError> {
+    let row: Option<EntryRow> = filtered(COLUMNS, within, None, &[])
+        .push(" AND t.position = ")
+        .bind(position.0)
+        .one(conn)?;
+    row.map(entry).transpose()
+}
+
+/// The entries behind a position that the viewer may see, at most `limit`, up to and including `until`.
+///
+/// # Errors
+/// What the database says.
+pub fn between(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    item: Option<ItemId>,
+    (after, until): (Position, Position),
+    limit: i64,
+) -> Result<Vec<TimelineEntry>, StoreError> {
+    let rows: Vec<EntryRow> = filtered(COLUMNS, within, item, &[])
+        .push(" AND t.position > ")
+        .bind(after.0)
+        .push(" AND t.position <= ")
+        .bind(until.0)
+        .push(" ORDER BY t.position LIMIT ")
+        .bind(limit)
+        .rows(conn)?;
+    rows.into_iter().map(entry).collect()
+}
+
+/// The last position that was given.
+///
+/// # Errors
+/// What the database says.
+pub fn last_position(conn: &mut AnyConn) -> Result<Position, StoreError> {
+    let last: Option<i64> = sql("SELECT last FROM positions WHERE id = 1").one(conn)?;
+    Ok(Position(last.unwrap_or(0)))
+}
+
+/// Something that may have put entries on a screen, or taken them off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimelineChange {
+    /// An email's links changed; it hung on these items before.
+    Links {
+        email_id: EmailId,
+        before: Vec<ItemId>,
+    },
+    /// The facts about an item that rights depend on changed; as they were before (JSON of `ItemFacts`).
+    Item { item_id: ItemId, before: String },
+    /// Somebody's rights changed.
+    Rights,
+}
+
+/// The changes behind a position, up to and including `until`.
+///
+/// # Errors
+/// What the database says.
+pub fn changes_between(
+    conn: &mut AnyConn,
+    (after, until): (Position, Position),
+) -> Result<Vec<(Position, TimelineChange)>, StoreError> {
+    type Row = (i64, String, Option<i64>, Option<i64>, Option<String>);
+    let rows: Vec<Row> = sql(
+        "SELECT position, kind, email_id, item_id, before_json FROM timeline_changes WHERE position > ",
+    )
+    .bind(after.0)
+    .push(" AND position <= ")
+    .bind(until.0)
+    .push(" ORDER BY position")
+    .rows(conn)?;
+    rows.into_iter()
+        .map(|(position, kind, email, item, before)| {
+            let corrupt = |column| StoreError::Corrupt {
+                table: "timeline_changes",
+                column,
+                row: position,
+            };
+            let before = before.unwrap_or_default();
+            let change = match kind.as_str() {
+                "LINKS" => TimelineChange::Links {
+                    email_id: email.map(EmailId).ok_or_else(|| corrupt("email_id"))?,
+                    before: serde_json::from_str(&before)
+                        .map_err(|_error| corrupt("before_json"))?,
+                },
+                "ITEM" => TimelineChange::Item {
+                    item_id: item.map(ItemId).ok_or_else(|| corrupt("item_id"))?,
+                    before,
+                },
+                "RIGHTS" => TimelineChange::Rights,
+                _ => return Err(corrupt("kind")),
+            };
+            Ok((Position(position), change))
+        })
+        .collect()
+}
+
+/// The entries that are about these emails and depend on their visibility: position, item, email and kind,
+/// whoever asks, at most `limit`.
+///
+/// # Errors
+/// What the database says.
+pub fn about_emails(
+    conn: &mut AnyConn,
+    email_ids: &[EmailId],
+    limit: i64,
+) -> Result<Vec<(Position, ItemId, EmailId, TimelineKind)>, StoreError> {
+    let rows: Vec<(i64, i64, i64, String)> =
+        sql("SELECT position, item_id, email_id, kind FROM timeline_entries WHERE email_id IN (")
+            .list(email_ids.iter().map(|id| id.0))
+            .push(") AND kind NOT IN ('EMAIL_LINKED', 'EMAIL_UNLINKED') ORDER BY position LIMIT ")
+            .bind(limit)
+            .rows(conn)?;
+    rows.into_iter()
+        .map(|(position, item, email, kind)| {
+            let kind = TimelineKind::from_text(&kind).ok_or(StoreError::Corrupt {
+                table: "timeline_entries",
+                column: "kind",
+                row: position,
+            })?;
+            Ok((Position(position), ItemId(item), EmailId(email), kind))
+        })
+        .collect()
+}
+
+/// Where a note stands: by its item, its author, the moment of its write, and its text. Two that are alike in all of
+/// these are one to everybody; the first is given.
+///
+/// # Errors
+/// What the database says.
+pub fn find_note(
+    conn: &mut AnyConn,
+    item: ItemId,
+    (author, at): (UserId, Time),
+    text: &str,
+) -> Result<Option<Position>, StoreError> {
+    let position: Option<i64> =
+        sql("SELECT position FROM timeline_entries WHERE kind = 'NOTE_ADDED' AND item_id = ")
+            .bind(item.0)
+            .push(" AND actor_id = ")
+            .bind(author.0)
+            .push(" AND at = ")
+            .bind(at.micros())
+            .push(" AND note = ")
+            .bind(text)
+            .push(" ORDER BY position LIMIT 1")
+            .one(conn)?;
+    Ok(position.map(Position))
+}
