@@ -209,6 +209,7 @@ impl Server {
             allowed_origins: vec!["https://crm.example.com".to_owned()],
             mounts: Vec::new(),
             socket_times,
+            sockets_per_user_max: 3,
             workers: 1,
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -1294,6 +1295,27 @@ async fn t34_a_socket_does_not_outlive_its_token() {
     server.tokens.changes.send_modify(|changes| *changes += 1);
     assert_eq!(revocable.closed().await, (4403, "Forbidden".to_owned()));
     assert!(revoked_at.elapsed() < Duration::from_secs(1));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_sockets() {
+    let server = Server::start();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(server.open("good").await);
+    }
+    let mut fourth = server.socket().await;
+    fourth.init("good").await;
+    assert_eq!(
+        fourth.closed().await,
+        (1013, "Too many sockets of one user".to_owned())
+    );
+    server.open("revocable").await;
+    let mut first = open.remove(0);
+    first.stream.close(None).await.unwrap();
+    first.closed().await;
+    server.open("good").await;
     server.stop().await;
 }
 
