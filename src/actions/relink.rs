@@ -1,7 +1,6 @@
 //! Moving, linking and unlinking saved emails (R34), and taking a change back (R35).
 //! The rules judge; here are the facts they need and what is written.
 
-use super::acting;
 use super::{ActionResult, Actions, idempotency};
 use crate::model::decisions::{LinkRefusal, LinkVerdict};
 use crate::model::email::{Email, EmailLink, EmailOutcome};
@@ -142,7 +141,7 @@ fn concerned(
     ids: &[ItemId],
 ) -> Result<Vec<ConcernedItem>, StoreError> {
     let may = |action, facts: &ItemFacts| access::decide(viewer, action, facts).is_granted();
-    let origins = items::origins(tx.conn, ids)?;
+    let origins = items::converted_from(tx.conn, ids)?;
     Ok(items::facts(tx.conn, ids)?
         .into_iter()
         .map(|facts| ConcernedItem {
@@ -188,7 +187,7 @@ fn change_once(
         Wish::Link { to } => vec![to],
         Wish::Unlink { from } => vec![from],
     };
-    crate::store::write::items::lock(tx, &wanted)?;
+    crate::store::item_writes::lock(tx, &wanted)?;
     let loaded = load(tx, viewer, id)?;
     match wish {
         Wish::Move { from, to } => {

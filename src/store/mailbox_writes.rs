@@ -4,10 +4,10 @@ use super::dialect::for_update;
 use super::sql::{Value, insert_all, sql, update_row};
 use super::{AnyConn, StoreError, Tx, dialect};
 use crate::model::mailbox::{
-    FolderRole, MailboxSettings, MailboxWarning, SecretKind, SyncError, SyncStage,
+    FolderRole, MailServer, MailboxSettings, MailboxWarning, SecretKind, SyncError, SyncStage,
 };
 use crate::model::topic::Topic;
-use crate::model::{DepartmentId, FolderId, MailboxId, UserId};
+use crate::model::{DepartmentId, FolderId, MailboxId, Time, UserId};
 
 /// The queue's pointer, locked until the transaction ends, so that turns are exact under any number of workers (R14).
 ///
