@@ -104,13 +104,8 @@ pub async fn connect(
     let sealer = actions.sealer.clone();
     actions
         .write_as(viewer, now, move |tx, viewer| {
-            let ids = idempotency::once(
-                tx,
-                viewer,
-                "connectMailbox",
-                key.as_deref(),
-                &hash,
-                |tx| {
+            let ids =
+                idempotency::once(tx, viewer, "connectMailbox", key.as_deref(), &hash, |tx| {
                     let connector = input.connector_id.unwrap_or(viewer.user_id);
                     acting::active_user(tx, connector, "connectorId")?;
                     let id = insert(tx, &input, (&address, login, connector))?;
@@ -125,12 +120,12 @@ pub async fn connect(
                     mailbox_writes::put_sync_state(tx, id, SyncStage::Connecting, None)?;
                     tx.wake(Topic::Sync(id));
                     tx.rights_changed()?;
-                    let detail = serde_json::json!({ "connector": connector.0, "address": input.address });
+                    let detail =
+                        serde_json::json!({ "connector": connector.0, "address": input.address });
                     let about = format!("mailbox {}", id.0);
                     audit::record(tx, Some(viewer.user_id), "connectMailbox", &about, &detail)?;
                     Ok(vec![id.0])
-                },
-            )?;
+                })?;
             Ok(MailboxId(idempotency::first(&ids)?))
         })
         .await
@@ -156,8 +151,7 @@ fn check(viewer: &Viewer, input: &ConnectMailbox) -> ActionResult<AddressKey> {
     {
         return Err(bad("history", "Days must be from 0 to 36500."));
     }
-    AddressKey::parse(&input.address)
-        .ok_or_else(|| bad("address", "This is not an email address."))
+    AddressKey::parse(&input.address).ok_or_else(|| bad("address", "This is not an email address."))
 }
 
 fn target(actions: &Actions, input: &ConnectMailbox, login: String) -> Target {
@@ -216,10 +210,13 @@ fn planned_folders(
     ];
     let selectable = || listed.iter().filter(|folder| folder.is_selectable);
     let is_listed = |path: &str| selectable().any(|folder| folder.path == path);
-    let named = given.iter().filter_map(|(path, _role, field)| {
-        path.as_deref().map(|path| (path, *field))
-    });
-    let unsynced = paths.do_not_sync.iter().map(|path| (path.as_str(), "doNotSync"));
+    let named = given
+        .iter()
+        .filter_map(|(path, _role, field)| path.as_deref().map(|path| (path, *field)));
+    let unsynced = paths
+        .do_not_sync
+        .iter()
+        .map(|path| (path.as_str(), "doNotSync"));
     for (path, field) in named.chain(unsynced) {
         if !is_listed(path) {
             return Err(Refusal {

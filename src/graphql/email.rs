@@ -389,7 +389,9 @@ impl Thread {
     /// The subject of its oldest email.
     async fn subject(&self) -> Result<String> {
         let subject = self.ask.load::<ThreadSubjects>(self.id).await?;
-        Ok(subject.map(|subject| subject.to_string()).unwrap_or_default())
+        Ok(subject
+            .map(|subject| subject.to_string())
+            .unwrap_or_default())
     }
 
     /// Its emails, oldest first.

@@ -152,7 +152,11 @@ fn words(text: Option<String>) -> Option<String> {
 }
 
 /// An address to look for, where the viewer may see the addresses: else lists would answer whose it is (R26).
-fn address(ask: &Ask, address: Option<String>, hidden_by: RestrictedField) -> Result<Option<String>> {
+fn address(
+    ask: &Ask,
+    address: Option<String>,
+    hidden_by: RestrictedField,
+) -> Result<Option<String>> {
     match address {
         Some(_) if ask.hides(hidden_by) => Err(error::forbidden()),
         Some(address) => Ok(Some(address.trim().to_lowercase())),
@@ -163,7 +167,9 @@ fn address(ask: &Ask, address: Option<String>, hidden_by: RestrictedField) -> Re
 /// The item that a filter names, if the viewer may read it.
 async fn item(ask: &Ask, id: Option<ID>, kind: Option<ItemKind>) -> Result<Option<ItemId>> {
     let Some(id) = id else { return Ok(None) };
-    let named = ask.open_item(&id).filter(|(found, _item)| kind.is_none_or(|kind| kind == *found));
+    let named = ask
+        .open_item(&id)
+        .filter(|(found, _item)| kind.is_none_or(|kind| kind == *found));
     let Some((_kind, number)) = named else {
         return Ok(Some(no_item()));
     };

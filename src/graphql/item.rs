@@ -15,11 +15,11 @@ use super::paging::{Connection, Listed, PageArgs};
 use super::scalars::{Cursor, DateTime};
 use super::timeline::{TimelineConnection, TimelineKind};
 use super::viewer::{ItemRights, User};
+use crate::model::ItemId;
 use crate::model::item::{
     Item as ItemFields, ItemKind as Kind, LeadConversion as ConversionRow, Stage as StageRow,
 };
 use crate::model::people::{PermissionAction, RestrictedField};
-use crate::model::ItemId;
 use crate::rules::access;
 
 /// An item of any kind, read under the viewer's scope.

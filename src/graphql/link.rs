@@ -198,7 +198,9 @@ async fn concerned(ask: &Ask, facts: ItemFacts) -> Result<ConcernedItem> {
         kind: facts.kind,
         may_read: may(PermissionAction::Read),
         may_update: may(PermissionAction::Update),
-        converted_from: converted_from.map(|leads| leads.to_vec()).unwrap_or_default(),
+        converted_from: converted_from
+            .map(|leads| leads.to_vec())
+            .unwrap_or_default(),
     })
 }
 

@@ -17,9 +17,7 @@ use super::timeline::{TimelineConnection, TimelineEntry, TimelineKind};
 use super::viewer::User;
 use crate::model::email::Email as EmailFields;
 use crate::model::item::Item as ItemFields;
-use crate::model::timeline::{
-    Position, TimelineEntry as EntryFields, TimelineKind as Kind, Told,
-};
+use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind, Told};
 use crate::model::{EmailId, FolderId, ItemId, MailboxId, ThreadId};
 use crate::rules::access::Surface;
 use crate::store::emails::EmailFilter;
@@ -136,11 +134,7 @@ pub async fn emails(ask: &Ask, filter: EmailFilter, args: PageArgs) -> Result<Co
 ///
 /// # Errors
 /// As [`items_of_kind`].
-pub async fn emails_of_item(
-    ask: &Ask,
-    item: ItemId,
-    args: PageArgs,
-) -> Result<Connection<Email>> {
+pub async fn emails_of_item(ask: &Ask, item: ItemId, args: PageArgs) -> Result<Connection<Email>> {
     let filter = EmailFilter {
         item_id: Some(item),
         ..EmailFilter::default()

@@ -8,16 +8,14 @@ use super::context::Ask;
 use super::email::Email;
 use super::error;
 use super::lists;
-use super::loaders::{
-    Departments, Folders, Holders, Mailboxes, SettingsOf, SyncStates, Warnings,
-};
+use super::loaders::{Departments, Folders, Holders, Mailboxes, SettingsOf, SyncStates, Warnings};
 use super::paging::{Connection, Listed, PageArgs};
 use super::refusal::ErrorCode;
 use super::scalars::{Cursor, DateTime};
 use super::viewer::{Department, User};
 use crate::model::mailbox::{
-    Folder as FolderRow, FolderRole as Role, Mailbox as MailboxRow,
-    MailboxSettings as SettingsRow, MailboxWarning as Warning, SyncState as SyncRow,
+    Folder as FolderRow, FolderRole as Role, Mailbox as MailboxRow, MailboxSettings as SettingsRow,
+    MailboxWarning as Warning, SyncState as SyncRow,
 };
 use crate::model::{FolderId, MailboxId};
 use crate::rules::access;

@@ -7,9 +7,7 @@ use async_graphql::{Context, ID, Object, Result};
 use super::context::Ask;
 use super::email::Email;
 use super::error;
-use super::filters::{
-    ContactFilter, DealFilter, EmailFilter, ItemOrder, LeadFilter, row_order,
-};
+use super::filters::{ContactFilter, DealFilter, EmailFilter, ItemOrder, LeadFilter, row_order};
 use super::item::{Contact, Deal, ItemKind, Lead, Stage};
 use super::lists;
 use super::mailbox::Mailbox;

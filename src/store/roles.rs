@@ -195,11 +195,10 @@ pub fn of_users(
     conn: &mut AnyConn,
     ids: &[UserId],
 ) -> Result<HashMap<UserId, Vec<Role>>, StoreError> {
-    let pairs: Vec<(i64, i64)> =
-        sql("SELECT user_id, role_id FROM role_users WHERE user_id IN (")
-            .list(ids.iter().map(|id| id.0))
-            .push(")")
-            .rows(conn)?;
+    let pairs: Vec<(i64, i64)> = sql("SELECT user_id, role_id FROM role_users WHERE user_id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(")")
+        .rows(conn)?;
     let role_ids = sql("").list(pairs.iter().map(|(_user, role)| *role));
     let mut found: HashMap<UserId, Vec<Role>> = HashMap::new();
     for role in load(conn, &role_ids)? {
