@@ -1,17 +1,14 @@
 //! Connecting a mailbox (R1, R2, R4): the connection is tried before anything is saved, and what is given with it
 //! (settings, folders, history) is in force before the first mail is judged.
 
-use super::mailbox_settings::{self, SettingsChange};
+use super::mailbox_settings::{self, SettingsChange, default_settings};
 use super::{ActionError, ActionResult, Actions, acting, audit, idempotency};
 use crate::mail::MailError;
 use crate::mail::address::AddressKey;
 use crate::mail::hosts::HostPolicy;
 use crate::mail::imap::{self, ListedFolder, Secret, Target};
 use crate::mail::tls::TlsTrust;
-use crate::model::mailbox::{
-    CreatedItem, ExistingClientRouting, FolderRole, MailServer, MailboxSettings, SecretKind,
-    SyncStage,
-};
+use crate::model::mailbox::{FolderRole, MailServer, SecretKind, SyncStage};
 use crate::model::people::Viewer;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::topic::Topic;
@@ -265,13 +262,14 @@ fn insert(
     input: &ConnectMailbox,
     (address, login, connector): (&AddressKey, String, UserId),
 ) -> ActionResult<MailboxId> {
-    let settings = mailbox_settings::changed(tx, &defaults(connector), input.settings.clone())?;
+    let settings =
+        mailbox_settings::changed(tx, &default_settings(connector), input.settings.clone())?;
     let history_since = match input.history.unwrap_or(History::Days(HISTORY_DAYS)) {
         History::Days(days) => Some(tx.now.plus_seconds(-days * 86_400)),
         History::Since(time) => Some(time),
         History::Everything => None,
     };
-    if mailbox_writes::is_connected(tx, address.as_str())? {
+    if mailboxes::find_connected(tx.conn, address.as_str())?.is_some() {
         return Err(Refusal::at(
             ErrorCode::MailboxExists,
             "address",
@@ -290,23 +288,6 @@ fn insert(
         settings,
     };
     Ok(mailbox_writes::insert(tx, &new)?)
-}
-
-/// What a mailbox begins with (R11, R13-R15).
-fn defaults(connector: UserId) -> MailboxSettings {
-    MailboxSettings {
-        crm_integration: true,
-        incoming_creates: CreatedItem::Lead,
-        outgoing_creates: CreatedItem::Contact,
-        existing_client_routing: ExistingClientRouting::AttachIfResponsibleInQueue,
-        replies_follow_thread: true,
-        queue: vec![connector],
-        source: "Email".to_owned(),
-        vcard_contacts: false,
-        always_new_lead_for: Vec::new(),
-        save_since: None,
-        version: 0,
-    }
 }
 
 fn put_folders(

@@ -178,6 +178,48 @@ pub async fn create_user_as_operator(
         .await
 }
 
+/// The first administrator, made behind the set-up link.
+#[derive(Debug, Clone)]
+pub struct SetUp {
+    /// The one-time token of the link.
+    pub token: String,
+    pub name: String,
+    pub address: String,
+    pub password: SecretString,
+}
+
+/// Makes the first administrator and uses the link up. A refusal leaves the link good.
+///
+/// # Errors
+/// `FORBIDDEN` for a link that is used or over, or where there are users already; `BAD_INPUT`.
+pub async fn set_up(actions: &Actions, input: SetUp, now: Time) -> ActionResult<UserId> {
+    let password_hash = hashed(Some(&input.password)).await?;
+    actions
+        .store
+        .write(now, move |tx| {
+            let is_good = crate::auth::accounts::claim_set_up_token(tx, &input.token)?;
+            if !is_good || store::users::any(tx.conn)? {
+                return Err(Refusal::new(
+                    ErrorCode::Forbidden,
+                    "This link was used, or its time is over. Start Mailroom again for a new one.",
+                )
+                .into());
+            }
+            let user = CreateUser {
+                name: input.name,
+                address: input.address,
+                password: None,
+                department_id: None,
+                avatar_url: None,
+                time_zone: None,
+                is_administrator: true,
+                role_ids: Some(Vec::new()),
+            };
+            add_user(tx, None, &user, password_hash)
+        })
+        .await
+}
+
 async fn hashed(password: Option<&SecretString>) -> ActionResult<Option<String>> {
     let Some(password) = password else {
         return Ok(None);

@@ -3,6 +3,7 @@
 
 pub mod access_token;
 pub mod accounts;
+pub mod file_links;
 pub mod keys;
 pub mod passwords;
 

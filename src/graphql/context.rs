@@ -4,42 +4,19 @@
 use std::sync::{Arc, OnceLock};
 
 use async_graphql::{Context, Error, Result};
-use futures_util::future::BoxFuture;
 
 use super::api::Caller;
 use super::error;
 use super::loaders::{Load, Loaders};
 use crate::actions::Actions;
+use crate::actions::read_mail::MailReader;
+use crate::auth::accounts::Accounts;
 use crate::live::Live;
-use crate::model::email::Email;
 use crate::model::people::{PermissionAction, RestrictedField, Viewer};
 use crate::model::{AttachmentId, EmailId, Time, UserId};
 use crate::rules::access::{self, EmailScope, ItemScope, MailboxScope, Surface};
 use crate::store::codec::Codec;
 use crate::store::{AnyConn, Store, StoreError};
-
-/// What the body of a mail may load from elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RemoteContent {
-    /// Nothing at all.
-    Blocked,
-    /// Images, through the installation's proxy where it has one; never directly.
-    Proxied,
-}
-
-/// The parts of an email that are read from its raw mail. Whoever calls has judged that the email may be seen.
-pub trait Bodies: Send + Sync {
-    /// The body as plain text; `None` where the mail has none.
-    fn text(&self, email: Arc<Email>) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
-    /// The body as sanitised HTML; `None` where the mail has none.
-    fn html(
-        &self,
-        email: Arc<Email>,
-        remote: RemoteContent,
-    ) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
-    /// The header section as it stands, decoded to text.
-    fn raw_headers(&self, email: Arc<Email>) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
-}
 
 /// A file that a signed, short-lived address is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +25,8 @@ pub enum File {
     RawMail(EmailId),
     /// One attachment.
     Attachment(AttachmentId),
+    /// A picture inside the body, by its part's index.
+    Part(EmailId, usize),
 }
 
 /// A file, and the user who asked for its address.
@@ -65,8 +44,9 @@ pub type FileUrls = Arc<dyn Fn(FileRef) -> Option<String> + Send + Sync>;
 pub struct Services {
     pub store: Store,
     pub actions: Actions,
+    pub accounts: Arc<Accounts>,
     pub live: Live,
-    pub bodies: Arc<dyn Bodies>,
+    pub mail: MailReader,
     pub file_urls: FileUrls,
     /// The present moment.
     pub clock: fn() -> Time,
@@ -178,11 +158,6 @@ impl Ask {
     /// Seals and opens ids and cursors.
     pub fn codec(&self) -> &Codec {
         self.0.services.store.codec()
-    }
-
-    /// What the viewer may see.
-    pub fn scopes(&self) -> &Scopes {
-        &self.0.scopes
     }
 
     /// Whether this field of items is hidden from the viewer (R26).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_graphql::{Enum, ID, Object, Result, SimpleObject};
 
 use super::activity::Activity;
-use super::context::{Ask, File, FileRef, RemoteContent, failed};
+use super::context::{Ask, File, FileRef, failed};
 use super::link::{self, EmailLink, LinkChange, RelinkVerdict};
 use super::lists;
 use super::loaders::{
@@ -170,7 +170,7 @@ impl Email {
 
     /// The body as plain text; null where the mail has none.
     async fn body_text(&self) -> Option<Result<String>> {
-        let body = self.ask.services().bodies.text(self.row.clone()).await;
+        let body = self.ask.services().mail.text(&self.row).await;
         body.map_err(|error| failed(&error)).transpose()
     }
 
@@ -183,25 +183,19 @@ impl Email {
         )]
         load_remote: bool,
     ) -> Option<Result<String>> {
-        let remote = if load_remote {
-            RemoteContent::Proxied
-        } else {
-            RemoteContent::Blocked
-        };
-        let body = self
-            .ask
-            .services()
-            .bodies
-            .html(self.row.clone(), remote)
-            .await;
+        // There is no proxy, and never a direct load: both answers are the same until there is one.
+        let _ = load_remote;
+        let (ask, id) = (self.ask.clone(), self.row.id);
+        let picture_url = move |part| file_url(&ask, File::Part(id, part));
+        let reader = &self.ask.services().mail;
+        let body = reader.html(&self.row, Arc::new(picture_url)).await;
         body.map_err(|error| failed(&error)).transpose()
     }
 
     /// The header section as it stands.
     async fn raw_headers(&self) -> Option<Result<String>> {
-        let services = self.ask.services();
-        let headers = services.bodies.raw_headers(self.row.clone()).await;
-        headers.map_err(|error| failed(&error)).transpose()
+        let headers = self.ask.services().mail.raw_headers(&self.row).await;
+        Some(headers.map_err(|error| failed(&error)))
     }
 
     /// Where the message can be downloaded byte for byte as it came: signed and short-lived.

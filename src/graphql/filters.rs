@@ -12,6 +12,7 @@ use super::ids::{no_item, nowhere};
 use super::item::Item;
 use super::loaders::MailMailboxes;
 use super::scalars::DateTime;
+use crate::actions::fields;
 use crate::model::item::ItemKind;
 use crate::model::people::RestrictedField;
 use crate::model::{ItemId, MailboxId, StageId, UserId};
@@ -159,7 +160,11 @@ fn address(
 ) -> Result<Option<String>> {
     match address {
         Some(_) if ask.hides(hidden_by) => Err(error::forbidden()),
-        Some(address) => Ok(Some(address.trim().to_lowercase())),
+        // What is no address is nobody's.
+        Some(address) => Ok(Some(
+            fields::address("address", &address)
+                .map_or_else(|_refused| String::new(), |(_written, key)| key),
+        )),
         None => Ok(None),
     }
 }

@@ -112,7 +112,7 @@ where
         .disable_suggestions()
 }
 
-/// The cost of a connection field, for `complexity = "limits::page_cost(first, last, child_complexity)"`.
+/// The cost of a page whose rows cost this much each.
 /// Never overflows, whatever a caller writes into `first`.
 pub fn page_cost(first: Option<i32>, last: Option<i32>, child_cost: usize) -> usize {
     let asked = first.or(last).unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);

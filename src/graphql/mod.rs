@@ -4,7 +4,8 @@
 mod activity;
 mod answer;
 pub mod api;
-mod context;
+pub mod context;
+mod cost;
 mod document;
 mod email;
 pub mod error;
@@ -26,7 +27,7 @@ mod subscription;
 mod timeline;
 mod viewer;
 
-pub use context::{Bodies, File, FileRef, FileUrls, RemoteContent, Services};
+pub use context::{File, FileRef, FileUrls, Services};
 pub use query::Query;
 pub use subscription::Subscription;
 

@@ -4,11 +4,13 @@
 
 pub mod bearer;
 mod envelope;
+pub mod files;
 mod graphiql;
 mod graphql;
 mod health;
 mod media;
 mod origin;
+pub mod set_up;
 mod ws;
 
 use std::future::Future;

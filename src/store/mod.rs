@@ -122,6 +122,7 @@ struct Inner {
     ids: Mutex<IdBlock>,
     codec: Codec,
     committed: tokio::sync::Notify,
+    held: Mutex<Option<db::PooledConnection>>,
 }
 
 impl Store {
@@ -143,7 +144,26 @@ impl Store {
             ids: Mutex::default(),
             codec,
             committed: tokio::sync::Notify::new(),
+            held: Mutex::new(None),
         })))
+    }
+
+    /// Holds a PostgreSQL database for this process alone, until it ends; `false` where another holds it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn hold_alone(&self) -> Result<bool, StoreError> {
+        let store = self.clone();
+        on_blocking_thread(move || {
+            let mut conn = store.0.readers.get()?;
+            let is_held = dialect::try_hold(&mut conn)?;
+            if is_held {
+                // The lock is the session's: its connection stays out of the pool for good.
+                *lock(&store.0.held) = Some(conn);
+            }
+            Ok(is_held)
+        })
+        .await
     }
 
     /// Which database it is.
