@@ -18,6 +18,10 @@ const UID_SET_BYTES_MAX: usize = 900;
 /// No literal is expected when mails are listed.
 const LISTING_LITERAL_BYTES_MAX: u64 = 64 * 1024;
 
+/// Mails of one listing, which a hostile server could make endless. Where a folder has more, those with the
+/// lowest UIDs are listed and `ImapSession::has_news` stays true until the rest is.
+pub const LISTED_MAX: usize = 500_000;
+
 /// A mail as the listing tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListedMail {
@@ -72,7 +76,7 @@ pub struct FetchedBatch {
 }
 
 impl ImapSession {
-    /// The mails of the open folder from `from_uid` on, by rising UID.
+    /// The mails of the open folder from `from_uid` on, by rising UID, at most `LISTED_MAX`.
     pub fn list_new(&mut self, from_uid: u32) -> Result<Vec<ListedMail>, MailError> {
         let from_uid = from_uid.max(1);
         // `n:*` names the last mail even where its UID is below n, so those are dropped.
@@ -103,18 +107,21 @@ impl ImapSession {
         let tag = self.send(&format!(
             "UID FETCH {set} (UID RFC822.SIZE FLAGS INTERNALDATE)"
         ))?;
-        let mut answer = Single {
+        let mut listing = Listing {
             tag,
-            literal_bytes_max: LISTING_LITERAL_BYTES_MAX,
             uids: from_uid..=to_uid,
-            rows: Vec::new(),
+            mails: Vec::new(),
+            is_cut: false,
             refusal: None,
         };
-        self.read_answers(&mut answer)?;
-        match answer.refusal {
-            None => Ok(merged(answer.rows)),
+        self.read_answers(&mut listing)?;
+        if listing.is_cut {
+            self.wire().lock().note_news();
+        }
+        match listing.refusal {
+            None => Ok(listing.mails),
             // Some servers refuse to list an empty folder.
-            Some(_) if self.was_empty() && answer.rows.is_empty() => Ok(Vec::new()),
+            Some(_) if self.was_empty() && listing.mails.is_empty() => Ok(Vec::new()),
             Some(error) => Err(error),
         }
     }
@@ -187,21 +194,18 @@ impl ImapSession {
         let tag = self.send(&format!(
             "UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{length}>)"
         ))?;
-        let mut answer = Single {
+        let mut answer = Slice {
             tag,
-            literal_bytes_max: u64::from(length),
-            uids: uid..=uid,
-            rows: Vec::new(),
+            uid,
+            bytes_max: u64::from(length),
+            bytes: None,
             refusal: None,
         };
         self.read_answers(&mut answer)?;
-        if let Some(error @ MailError::Busy { .. }) = answer.refusal {
-            return Err(error);
+        match answer.refusal {
+            Some(error @ MailError::Busy { .. }) => Err(error),
+            _ => Ok(answer.bytes),
         }
-        Ok(answer.rows.into_iter().find_map(|(_, row)| match row.body {
-            Body::Here(bytes) => Some(bytes),
-            Body::Nil | Body::Absent => None,
-        }))
     }
 
     fn ask_for(&mut self, mut uids: Vec<u32>) -> Result<Asked, MailError> {
@@ -243,24 +247,25 @@ impl ImapSession {
     }
 }
 
-/// The answer to a single command.
-struct Single {
+/// The answer to the fetch of a slice.
+struct Slice {
     tag: String,
-    literal_bytes_max: u64,
-    /// Rows of other mails are changes of flags.
-    uids: RangeInclusive<u32>,
-    rows: Vec<(u32, FetchRow)>,
+    uid: u32,
+    bytes_max: u64,
+    bytes: Option<Bytes>,
     refusal: Option<MailError>,
 }
 
-impl Answers for Single {
+impl Answers for Slice {
     fn literal_bytes_max(&self) -> u64 {
-        self.literal_bytes_max
+        self.bytes_max
     }
 
     fn row(&mut self, row: FetchRow) {
-        if let Some(uid) = row.uid.filter(|uid| self.uids.contains(uid)) {
-            self.rows.push((uid, row));
+        if let Body::Here(bytes) = row.body
+            && row.uid == Some(self.uid)
+        {
+            self.bytes.get_or_insert(bytes);
         }
     }
 
@@ -380,26 +385,77 @@ impl Rows {
     }
 }
 
-/// One listed mail per UID, rising.
-fn merged(mut rows: Vec<(u32, FetchRow)>) -> Vec<ListedMail> {
-    rows.sort_by_key(|(uid, _)| *uid);
-    let mut mails: Vec<ListedMail> = Vec::with_capacity(rows.len());
-    for (uid, row) in rows {
-        match mails.last_mut() {
-            Some(mail) if mail.uid == uid => {
-                mail.size_bytes = row.size_bytes.unwrap_or(mail.size_bytes);
-                mail.is_seen = row.is_seen.unwrap_or(mail.is_seen);
-                mail.internal_date = row.internal_date.or(mail.internal_date);
+/// What a listing holds so far: the lowest UIDs, so that memory stays bounded and none is skipped.
+struct Listing {
+    tag: String,
+    uids: RangeInclusive<u32>,
+    mails: Vec<ListedMail>,
+    is_cut: bool,
+    refusal: Option<MailError>,
+}
+
+impl Answers for Listing {
+    fn literal_bytes_max(&self) -> u64 {
+        LISTING_LITERAL_BYTES_MAX
+    }
+
+    fn row(&mut self, row: FetchRow) {
+        let Some(uid) = row.uid.filter(|uid| self.uids.contains(uid)) else {
+            return;
+        };
+        // A server may tell size and flags of one mail in separate rows, mostly one right after the other.
+        match self.mails.last_mut() {
+            Some(mail) if mail.uid == uid => add_facts(mail, &row),
+            _ => {
+                let mut mail = ListedMail {
+                    uid,
+                    size_bytes: 0,
+                    is_seen: false,
+                    internal_date: None,
+                };
+                add_facts(&mut mail, &row);
+                self.mails.push(mail);
             }
-            _ => mails.push(ListedMail {
-                uid,
-                size_bytes: row.size_bytes.unwrap_or(0),
-                is_seen: row.is_seen.unwrap_or(false),
-                internal_date: row.internal_date,
-            }),
+        }
+        if self.mails.len() >= 2 * LISTED_MAX {
+            self.tidy();
         }
     }
-    mails
+
+    fn ended(&mut self, tag: &str, ended: Ended) -> Result<ControlFlow<()>, MailError> {
+        if tag != self.tag {
+            return Err(out_of_step());
+        }
+        if let Ended::Refused(error) = ended {
+            self.refusal = Some(error);
+        }
+        self.tidy();
+        Ok(ControlFlow::Break(()))
+    }
+}
+
+impl Listing {
+    /// Rising, each UID once, and no more than the limit.
+    fn tidy(&mut self) {
+        self.mails.sort_by_key(|mail| mail.uid);
+        self.mails.dedup_by(|later, earlier| {
+            let is_same = later.uid == earlier.uid;
+            if is_same {
+                earlier.size_bytes = earlier.size_bytes.max(later.size_bytes);
+                earlier.is_seen |= later.is_seen;
+                earlier.internal_date = earlier.internal_date.or(later.internal_date);
+            }
+            is_same
+        });
+        self.is_cut |= self.mails.len() > LISTED_MAX;
+        self.mails.truncate(LISTED_MAX);
+    }
+}
+
+fn add_facts(mail: &mut ListedMail, row: &FetchRow) {
+    mail.size_bytes = row.size_bytes.unwrap_or(mail.size_bytes);
+    mail.is_seen = row.is_seen.unwrap_or(mail.is_seen);
+    mail.internal_date = row.internal_date.or(mail.internal_date);
 }
 
 /// Rising UIDs as IMAP sets ("1:5,9"), each short enough for one command.
