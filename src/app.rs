@@ -1,9 +1,9 @@
 //! Wires the rooms together: from settings to a running server or worker.
 //! Not for: anything that a room could do itself.
 
+use crate::actions::Actions;
 use crate::actions::connect_mailbox::MailAccess;
 use crate::actions::read_mail::MailReader;
-use crate::actions::Actions;
 use crate::auth::accounts::{self, Accounts};
 use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::auth::keys::{KeyError, Keys};
@@ -250,7 +250,10 @@ fn syncs_too(config: &Config) -> bool {
 /// An address that is taken, or a second server without Redis.
 pub async fn serve(app: App) -> Result<Running, AppError> {
     let listener = TcpListener::bind(app.config.listen).map_err(|error| {
-        AppError::Failed(format!("{} can't be listened on: {error}", app.config.listen))
+        AppError::Failed(format!(
+            "{} can't be listened on: {error}",
+            app.config.listen
+        ))
     })?;
     let address = listener
         .local_addr()
@@ -297,7 +300,11 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     };
     tasks.push(tokio::spawn(server));
     if syncs_too(&app.config) {
-        tasks.push(tokio::spawn(supervisor::run(app.sync_services(), bus, stopped.clone())));
+        tasks.push(tokio::spawn(supervisor::run(
+            app.sync_services(),
+            bus,
+            stopped.clone(),
+        )));
     }
     Ok(Running {
         address: Some(address),

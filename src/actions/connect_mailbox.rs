@@ -1,17 +1,14 @@
 //! Connecting a mailbox (R1, R2, R4): the connection is tried before anything is saved, and what is given with it
 //! (settings, folders, history) is in force before the first mail is judged.
 
-use super::mailbox_settings::{self, SettingsChange};
+use super::mailbox_settings::{self, SettingsChange, default_settings};
 use super::{ActionError, ActionResult, Actions, acting, audit, idempotency};
 use crate::mail::MailError;
 use crate::mail::address::AddressKey;
 use crate::mail::hosts::HostPolicy;
 use crate::mail::imap::{self, ListedFolder, Secret, Target};
 use crate::mail::tls::TlsTrust;
-use crate::model::mailbox::{
-    CreatedItem, ExistingClientRouting, FolderRole, MailServer, MailboxSettings, SecretKind,
-    SyncStage,
-};
+use crate::model::mailbox::{FolderRole, MailServer, SecretKind, SyncStage};
 use crate::model::people::Viewer;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::topic::Topic;
@@ -104,13 +101,8 @@ pub async fn connect(
     let sealer = actions.sealer.clone();
     actions
         .write_as(viewer, now, move |tx, viewer| {
-            let ids = idempotency::once(
-                tx,
-                viewer,
-                "connectMailbox",
-                key.as_deref(),
-                &hash,
-                |tx| {
+            let ids =
+                idempotency::once(tx, viewer, "connectMailbox", key.as_deref(), &hash, |tx| {
                     let connector = input.connector_id.unwrap_or(viewer.user_id);
                     acting::active_user(tx, connector, "connectorId")?;
                     let id = insert(tx, &input, (&address, login, connector))?;
@@ -125,12 +117,12 @@ pub async fn connect(
                     mailbox_writes::put_sync_state(tx, id, SyncStage::Connecting, None)?;
                     tx.wake(Topic::Sync(id));
                     tx.rights_changed()?;
-                    let detail = serde_json::json!({ "connector": connector.0, "address": input.address });
+                    let detail =
+                        serde_json::json!({ "connector": connector.0, "address": input.address });
                     let about = format!("mailbox {}", id.0);
                     audit::record(tx, Some(viewer.user_id), "connectMailbox", &about, &detail)?;
                     Ok(vec![id.0])
-                },
-            )?;
+                })?;
             Ok(MailboxId(idempotency::first(&ids)?))
         })
         .await
@@ -156,8 +148,7 @@ fn check(viewer: &Viewer, input: &ConnectMailbox) -> ActionResult<AddressKey> {
     {
         return Err(bad("history", "Days must be from 0 to 36500."));
     }
-    AddressKey::parse(&input.address)
-        .ok_or_else(|| bad("address", "This is not an email address."))
+    AddressKey::parse(&input.address).ok_or_else(|| bad("address", "This is not an email address."))
 }
 
 fn target(actions: &Actions, input: &ConnectMailbox, login: String) -> Target {
@@ -216,10 +207,13 @@ fn planned_folders(
     ];
     let selectable = || listed.iter().filter(|folder| folder.is_selectable);
     let is_listed = |path: &str| selectable().any(|folder| folder.path == path);
-    let named = given.iter().filter_map(|(path, _role, field)| {
-        path.as_deref().map(|path| (path, *field))
-    });
-    let unsynced = paths.do_not_sync.iter().map(|path| (path.as_str(), "doNotSync"));
+    let named = given
+        .iter()
+        .filter_map(|(path, _role, field)| path.as_deref().map(|path| (path, *field)));
+    let unsynced = paths
+        .do_not_sync
+        .iter()
+        .map(|path| (path.as_str(), "doNotSync"));
     for (path, field) in named.chain(unsynced) {
         if !is_listed(path) {
             return Err(Refusal {
@@ -268,13 +262,14 @@ fn insert(
     input: &ConnectMailbox,
     (address, login, connector): (&AddressKey, String, UserId),
 ) -> ActionResult<MailboxId> {
-    let settings = mailbox_settings::changed(tx, &defaults(connector), input.settings.clone())?;
+    let settings =
+        mailbox_settings::changed(tx, &default_settings(connector), input.settings.clone())?;
     let history_since = match input.history.unwrap_or(History::Days(HISTORY_DAYS)) {
         History::Days(days) => Some(tx.now.plus_seconds(-days * 86_400)),
         History::Since(time) => Some(time),
         History::Everything => None,
     };
-    if mailbox_writes::is_connected(tx, address.as_str())? {
+    if mailboxes::find_connected(tx.conn, address.as_str())?.is_some() {
         return Err(Refusal::at(
             ErrorCode::MailboxExists,
             "address",
@@ -293,23 +288,6 @@ fn insert(
         settings,
     };
     Ok(mailbox_writes::insert(tx, &new)?)
-}
-
-/// What a mailbox begins with (R11, R13-R15).
-fn defaults(connector: UserId) -> MailboxSettings {
-    MailboxSettings {
-        crm_integration: true,
-        incoming_creates: CreatedItem::Lead,
-        outgoing_creates: CreatedItem::Contact,
-        existing_client_routing: ExistingClientRouting::AttachIfResponsibleInQueue,
-        replies_follow_thread: true,
-        queue: vec![connector],
-        source: "Email".to_owned(),
-        vcard_contacts: false,
-        always_new_lead_for: Vec::new(),
-        save_since: None,
-        version: 0,
-    }
 }
 
 fn put_folders(

@@ -32,6 +32,23 @@ pub struct SettingsChange {
     pub save_since: Change<Time>,
 }
 
+/// What a mailbox begins with (R11, R13-R15).
+pub fn default_settings(connector: UserId) -> MailboxSettings {
+    MailboxSettings {
+        crm_integration: true,
+        incoming_creates: CreatedItem::Lead,
+        outgoing_creates: CreatedItem::Contact,
+        existing_client_routing: ExistingClientRouting::AttachIfResponsibleInQueue,
+        replies_follow_thread: true,
+        queue: vec![connector],
+        source: "Email".to_owned(),
+        vcard_contacts: false,
+        always_new_lead_for: Vec::new(),
+        save_since: None,
+        version: 0,
+    }
+}
+
 /// Changes the settings of a mailbox.
 ///
 /// # Errors

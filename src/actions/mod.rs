@@ -10,6 +10,7 @@ pub mod convert_lead;
 pub mod crm_settings;
 pub mod fields;
 pub mod idempotency;
+pub mod import_mail;
 pub mod ingest;
 pub mod items;
 pub mod mailbox_folders;

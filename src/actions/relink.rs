@@ -10,9 +10,7 @@ use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::timeline::{NewTimelineEntry, Told};
 use crate::model::{EmailId, ItemId, LinkChangeId, Time};
 use crate::rules::access::{self, Surface};
-use crate::rules::relink::{
-    ConcernedItem, RelinkFacts, judge_link, judge_relink, judge_unlink,
-};
+use crate::rules::relink::{ConcernedItem, RelinkFacts, judge_link, judge_relink, judge_unlink};
 use crate::store::{StoreError, Tx, email_writes, emails, items, links};
 use serde::Serialize;
 
@@ -157,12 +155,7 @@ fn concerned(
 }
 
 /// An item of the input, as the rules see it; hidden is absent.
-fn named(
-    tx: &mut Tx<'_>,
-    viewer: &Viewer,
-    id: ItemId,
-    field: &str,
-) -> ActionResult<ConcernedItem> {
+fn named(tx: &mut Tx<'_>, viewer: &Viewer, id: ItemId, field: &str) -> ActionResult<ConcernedItem> {
     concerned(tx, viewer, &[id])?
         .into_iter()
         .find(|item| item.may_read)
@@ -235,11 +228,27 @@ fn write(
     let was_primary = from.is_some_and(|from| loaded.is_primary(from));
     if let Some(from) = from {
         email_writes::delete_link(tx, email.id, from)?;
-        tell(tx, viewer, from, Told::EmailUnlinked { email_id: email.id, to });
+        tell(
+            tx,
+            viewer,
+            from,
+            Told::EmailUnlinked {
+                email_id: email.id,
+                to,
+            },
+        );
     }
     if let Some(to) = to {
         email_writes::insert_link(tx, (email.id, to), false, email.received_at, by)?;
-        tell(tx, viewer, to, Told::EmailLinked { email_id: email.id, from });
+        tell(
+            tx,
+            viewer,
+            to,
+            Told::EmailLinked {
+                email_id: email.id,
+                from,
+            },
+        );
     }
     if was_primary {
         let next = to.or_else(|| before.iter().copied().find(|id| Some(*id) != from));

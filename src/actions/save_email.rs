@@ -66,12 +66,7 @@ struct Chosen {
     thread: ThreadChoice,
 }
 
-fn save_once(
-    tx: &mut Tx<'_>,
-    viewer: &Viewer,
-    id: EmailId,
-    target: Target,
-) -> ActionResult<()> {
+fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> ActionResult<()> {
     let scope = access::emails(viewer, Surface::Either);
     let email = emails::visible(tx.conn, &scope, &[id])?
         .into_iter()
@@ -151,7 +146,11 @@ fn stored_facts(tx: &mut Tx<'_>, email: &Email) -> Result<MailFacts, StoreError>
             .collect::<Vec<_>>()
     };
     let (in_reply_to, references) = messages::references(tx.conn, email.message_id)?;
-    let recipients = [ParticipantRole::To, ParticipantRole::Cc, ParticipantRole::Bcc];
+    let recipients = [
+        ParticipantRole::To,
+        ParticipantRole::Cc,
+        ParticipantRole::Bcc,
+    ];
     Ok(MailFacts {
         sender: keyed(ParticipantRole::From).into_iter().next(),
         recipients: recipients.into_iter().flat_map(keyed).collect(),
@@ -208,14 +207,7 @@ fn client(tx: &mut Tx<'_>, chosen: &Chosen) -> ActionResult<ByHand> {
 }
 
 fn write(tx: &mut Tx<'_>, chosen: &Chosen, on: &[ItemId], found: ByHand) -> ActionResult<()> {
-    save_named(
-        tx,
-        &chosen.context,
-        chosen.judged,
-        &chosen.mail,
-        on,
-        found,
-    )?;
+    save_named(tx, &chosen.context, chosen.judged, &chosen.mail, on, found)?;
     Ok(())
 }
 

@@ -329,7 +329,9 @@ impl Walk<'_> {
     /// An argument, written out or in a variable.
     fn argument(&self, field: &Field, argument: &str) -> Option<Value> {
         let value = field.get_argument(argument)?.node.clone();
-        value.into_const_with(|name| self.variable(&name).ok_or(())).ok()
+        value
+            .into_const_with(|name| self.variable(&name).ok_or(()))
+            .ok()
     }
 
     fn variable(&self, name: &Name) -> Option<Value> {

@@ -59,3 +59,77 @@ pub fn sdl() -> String {
         .use_space_ident();
     builder().finish().sdl_with_options(options)
 }
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::Positioned;
+    use async_graphql::parser::parse_schema;
+    use async_graphql::parser::types::{
+        FieldDefinition, InputValueDefinition, TypeDefinition, TypeKind, TypeSystemDefinition,
+    };
+
+    type Text = Option<Positioned<String>>;
+
+    fn look(missing: &mut Vec<String>, at: String, description: &Text) {
+        if !description.as_ref().is_some_and(|text| text.node.len() > 3) {
+            missing.push(at);
+        }
+    }
+
+    fn look_at_inputs(
+        missing: &mut Vec<String>,
+        at: &str,
+        inputs: &[Positioned<InputValueDefinition>],
+    ) {
+        for input in inputs {
+            let at = format!("{at}.{}", input.node.name.node);
+            look(missing, at, &input.node.description);
+        }
+    }
+
+    fn look_at_fields(
+        missing: &mut Vec<String>,
+        name: &str,
+        fields: &[Positioned<FieldDefinition>],
+    ) {
+        for field in fields {
+            let at = format!("{name}.{}", field.node.name.node);
+            look(missing, at.clone(), &field.node.description);
+            look_at_inputs(missing, &at, &field.node.arguments);
+        }
+    }
+
+    fn look_at_type(missing: &mut Vec<String>, definition: &TypeDefinition) {
+        let name = definition.name.node.to_string();
+        look(missing, name.clone(), &definition.description);
+        match &definition.kind {
+            TypeKind::Object(object) => look_at_fields(missing, &name, &object.fields),
+            TypeKind::Interface(interface) => look_at_fields(missing, &name, &interface.fields),
+            TypeKind::InputObject(input) => look_at_inputs(missing, &name, &input.fields),
+            TypeKind::Enum(values) => {
+                for value in &values.values {
+                    let at = format!("{name}.{}", value.node.value.node);
+                    look(missing, at, &value.node.description);
+                }
+            }
+            TypeKind::Scalar | TypeKind::Union(_) => {}
+        }
+    }
+
+    #[test]
+    fn every_type_field_argument_and_value_is_described() {
+        let document = parse_schema(super::sdl()).unwrap();
+        let mut missing = Vec::new();
+        for definition in &document.definitions {
+            if let TypeSystemDefinition::Type(definition) = definition {
+                look_at_type(&mut missing, &definition.node);
+            }
+        }
+        assert!(missing.is_empty(), "without a description: {missing:#?}");
+    }
+
+    #[test]
+    fn the_schema_s_text_is_the_same_each_time() {
+        assert_eq!(super::sdl(), super::sdl());
+    }
+}

@@ -168,10 +168,18 @@ mod tests {
 
     #[test]
     fn a_name_can_neither_leave_its_quotes_nor_break_the_header() {
-        for name in ["a\"; x=\"b.html", "réport.pdf", "a\r\nSet-Cookie: x", "../../etc/passwd"] {
+        for name in [
+            "a\"; x=\"b.html",
+            "réport.pdf",
+            "a\r\nSet-Cookie: x",
+            "../../etc/passwd",
+        ] {
             let said = attachment(name);
             assert_eq!(said.matches('"').count(), 2, "{said}");
-            assert!(said.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{said}");
+            assert!(
+                said.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
+                "{said}"
+            );
             assert!(!said.contains('/'), "{said}");
         }
     }

@@ -64,8 +64,10 @@ async fn make(wanted: Json<Wanted>, page: Data<SetUpPage>) -> HttpResponse {
     match set_up(&page.actions, input, (page.clock)()).await {
         Ok(_user) => HttpResponse::Ok().json(serde_json::json!({ "done": true })),
         Err(ActionError::Refused(refusals)) => {
-            let messages: Vec<String> =
-                refusals.into_iter().map(|refusal| refusal.message).collect();
+            let messages: Vec<String> = refusals
+                .into_iter()
+                .map(|refusal| refusal.message)
+                .collect();
             HttpResponse::UnprocessableEntity().json(serde_json::json!({ "errors": messages }))
         }
         Err(ActionError::Store(error)) => {

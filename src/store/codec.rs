@@ -30,7 +30,11 @@ impl Codec {
     /// A word that tells this installation from others that share a server with it.
     pub fn installation(&self) -> String {
         let hash = blake3::derive_key("mailroom 2026 name of the installation", &self.id_key);
-        blake3::Hash::from_bytes(hash).to_hex().chars().take(12).collect()
+        blake3::Hash::from_bytes(hash)
+            .to_hex()
+            .chars()
+            .take(12)
+            .collect()
     }
 
     /// `Deal_` and 22 characters.

@@ -147,20 +147,7 @@ pub fn put_folders(
                 .run(tx.conn)?;
             continue;
         }
-        let id = tx.id()?;
-        sql("INSERT INTO folders (id, mailbox_id, path, role, is_synced, epoch, discovered_next_uid, is_gone) VALUES (")
-            .list::<Value>([
-                id.into(),
-                mailbox.0.into(),
-                folder.path.clone().into(),
-                folder.role.map(FolderRole::as_text).map(str::to_owned).into(),
-                folder.is_synced.into(),
-                1_i64.into(),
-                1_i64.into(),
-                false.into(),
-            ])
-            .push(")")
-            .run(tx.conn)?;
+        insert_folder(tx, mailbox, folder)?;
     }
     for (id, path) in &known {
         if !listed.iter().any(|folder| folder.path == *path) {
@@ -170,6 +157,28 @@ pub fn put_folders(
         }
     }
     Ok(())
+}
+
+fn insert_folder(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    folder: &ListedFolder,
+) -> Result<FolderId, StoreError> {
+    let id = tx.id()?;
+    sql("INSERT INTO folders (id, mailbox_id, path, role, is_synced, epoch, discovered_next_uid, is_gone) VALUES (")
+        .list::<Value>([
+            id.into(),
+            mailbox.0.into(),
+            folder.path.clone().into(),
+            folder.role.map(FolderRole::as_text).map(str::to_owned).into(),
+            folder.is_synced.into(),
+            1_i64.into(),
+            1_i64.into(),
+            false.into(),
+        ])
+        .push(")")
+        .run(tx.conn)?;
+    Ok(FolderId(id))
 }
 
 /// A folder's UIDs begin anew: nothing of the new epoch is known yet.
@@ -549,14 +558,28 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewMailbox) -> Result<MailboxId, StoreError
     Ok(MailboxId(id))
 }
 
-/// Whether a mailbox with this canonical address is connected.
+/// The folder with this path, made if it is not there.
 ///
 /// # Errors
 /// What the database says.
-pub fn is_connected(tx: &mut Tx<'_>, address_key: &str) -> Result<bool, StoreError> {
-    let id: Option<i64> =
-        sql("SELECT id FROM mailboxes WHERE disconnected_at IS NULL AND address_key = ")
-            .bind(address_key)
-            .one(tx.conn)?;
-    Ok(id.is_some())
+pub fn ensure_folder(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    path: &str,
+    role: Option<FolderRole>,
+) -> Result<FolderId, StoreError> {
+    let known: Option<i64> = sql("SELECT id FROM folders WHERE mailbox_id = ")
+        .bind(mailbox.0)
+        .push(" AND path = ")
+        .bind(path)
+        .one(tx.conn)?;
+    if let Some(id) = known {
+        return Ok(FolderId(id));
+    }
+    let folder = ListedFolder {
+        path: path.to_owned(),
+        role,
+        is_synced: true,
+    };
+    insert_folder(tx, mailbox, &folder)
 }

@@ -107,6 +107,21 @@ pub fn connected(conn: &mut AnyConn) -> Result<Vec<Mailbox>, StoreError> {
     )
 }
 
+/// The connected mailbox with this canonical address, whoever asks.
+///
+/// # Errors
+/// What the database says.
+pub fn find_connected(
+    conn: &mut AnyConn,
+    address_key: &str,
+) -> Result<Option<MailboxId>, StoreError> {
+    let id: Option<i64> =
+        sql("SELECT id FROM mailboxes WHERE disconnected_at IS NULL AND address_key = ")
+            .bind(address_key)
+            .one(conn)?;
+    Ok(id.map(MailboxId))
+}
+
 /// Those of these mailboxes that are in the scope, in no order.
 ///
 /// # Errors

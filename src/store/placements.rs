@@ -1,6 +1,6 @@
 //! The ledger of UIDs: each one of a synced folder gets a recorded outcome (R5). What is settled of a folder is derived from it.
 
-use super::sql::{Value, insert_all, sql};
+use super::sql::{Sql, Value, insert_all, sql};
 use super::{AnyConn, StoreError, Tx};
 use crate::model::{EmailId, FolderId, MailboxId, PlacementId, Time};
 
@@ -72,30 +72,55 @@ pub fn list_open(
     now: Time,
     limit: i64,
 ) -> Result<Vec<OpenPlacement>, StoreError> {
-    type Row = (i64, i64, i64, Option<i64>, bool, bool, i64);
-    let rows: Vec<Row> = sql(
+    let query = open(folder, epoch)
+        .push(" AND (next_try_at IS NULL OR next_try_at <= ")
+        .bind(now.micros())
+        .push(") ORDER BY uid LIMIT ")
+        .bind(limit);
+    Ok(query.rows(conn)?.into_iter().map(line).collect())
+}
+
+/// UIDs of a folder that wait, from one on.
+///
+/// # Errors
+/// What the database says.
+pub fn list_from(
+    conn: &mut AnyConn,
+    (folder, epoch): (FolderId, i64),
+    first_uid: i64,
+    limit: i64,
+) -> Result<Vec<OpenPlacement>, StoreError> {
+    let query = open(folder, epoch)
+        .push(" AND uid >= ")
+        .bind(first_uid)
+        .push(" ORDER BY uid LIMIT ")
+        .bind(limit);
+    Ok(query.rows(conn)?.into_iter().map(line).collect())
+}
+
+type OpenRow = (i64, i64, i64, Option<i64>, bool, bool, i64);
+
+fn open(folder: FolderId, epoch: i64) -> Sql {
+    sql(
         "SELECT id, uid, size_bytes, internal_date, is_seen, is_backfill, tries FROM placements \
          WHERE state = 'NEW' AND folder_id = ",
     )
     .bind(folder.0)
     .push(" AND epoch = ")
     .bind(epoch)
-    .push(" AND (next_try_at IS NULL OR next_try_at <= ")
-    .bind(now.micros())
-    .push(") ORDER BY uid LIMIT ")
-    .bind(limit)
-    .rows(conn)?;
-    let open =
-        |(id, uid, size_bytes, internal_date, is_seen, is_backfill, tries): Row| OpenPlacement {
-            id: PlacementId(id),
-            uid,
-            size_bytes,
-            internal_date: internal_date.map(Time::from_micros),
-            is_seen,
-            is_backfill,
-            tries,
-        };
-    Ok(rows.into_iter().map(open).collect())
+}
+
+fn line(row: OpenRow) -> OpenPlacement {
+    let (id, uid, size_bytes, internal_date, is_seen, is_backfill, tries) = row;
+    OpenPlacement {
+        id: PlacementId(id),
+        uid,
+        size_bytes,
+        internal_date: internal_date.map(Time::from_micros),
+        is_seen,
+        is_backfill,
+        tries,
+    }
 }
 
 /// Whether a UID still waits, locked until the transaction ends: a mail that another worker stored is not stored twice.
