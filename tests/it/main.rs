@@ -12,5 +12,6 @@
 
 mod architecture;
 mod demo;
+mod questions;
 mod support;
 mod transport;

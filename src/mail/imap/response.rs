@@ -431,7 +431,8 @@ mod tests {
     fn fetch_rows_are_read_in_whatever_order_and_form_servers_send_them() {
         let lit = |text: &str| vec![Bytes::copy_from_slice(text.as_bytes())];
         let time = Time::from_seconds(837_596_665);
-        let rows: [(&str, &[u8], Vec<Bytes>, Option<FetchRow>); 15] = [
+        type Row = (&'static str, &'static [u8], Vec<Bytes>, Option<FetchRow>);
+        let rows: [Row; 15] = [
             ("UID and a literal body", b"1 FETCH (UID 7 BODY[] {5})", lit("hello"), Some(row(Some(7), here("hello")))),
             ("the body before the UID", b"1 FETCH (BODY[] {5} UID 7)", lit("hello"), Some(row(Some(7), here("hello")))),
             ("a quoted body", b"1 FETCH (UID 7 BODY[] \"a\\\"b\")", vec![], Some(row(Some(7), here("a\"b")))),

@@ -231,13 +231,27 @@ fn date(fields: &Fields<'_>, problems: &mut Vec<MailProblem>) -> Option<Time> {
     let field = fields.first("Date")?;
     let text = field.parsable(SUBJECT_FIELD_BYTES_MAX, problems);
     let found = match MessageStream::new(&text).parse_date() {
-        HeaderValue::DateTime(found) => real_time(&found),
+        HeaderValue::DateTime(found) if has_real_zone(&text) => real_time(&found),
         _ => None,
     };
     if found.is_none() {
         problems.push(MailProblem::BadDate);
     }
     found
+}
+
+/// mail-parser's zone has one byte for the hours, so "+9959" would come out as some other zone.
+fn has_real_zone(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.split_whitespace().all(|word| {
+        let digits = word
+            .strip_prefix(['+', '-'])
+            .filter(|digits| digits.len() == 4);
+        match digits.and_then(|digits| digits.parse::<u16>().ok()) {
+            Some(zone) => zone / 100 <= 14 && zone % 100 < 60,
+            None => true,
+        }
+    })
 }
 
 /// mail-parser makes days like 99 of garbage, so every figure is checked against the calendar.
