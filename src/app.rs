@@ -1,1 +1,461 @@
-//! Wires the rooms together.
+//! Wires the rooms together: from settings to a running server or worker.
+//! Not for: anything that a room could do itself.
+
+use crate::actions::Actions;
+use crate::actions::connect_mailbox::MailAccess;
+use crate::actions::read_mail::MailReader;
+use crate::auth::accounts::{self, Accounts};
+use crate::auth::file_links::{FileLinks, LinkedFile};
+use crate::auth::keys::{KeyError, Keys};
+use crate::bus::{Bus, BusError};
+use crate::clock;
+use crate::config::Config;
+use crate::graphql::api::{Api, Introspection};
+use crate::graphql::{self, File, FileRef, Services};
+use crate::http::files::Files;
+use crate::http::set_up::SetUpPage;
+use crate::http::{self, HttpParts, SocketTimes};
+use crate::live::{Hub, Live};
+use crate::mail::hosts::{HostPolicy, LoopbackUse};
+use crate::mail::tls::TlsTrust;
+use crate::model::topic::Topic;
+use crate::store::db::Kind;
+use crate::store::raw::RawStore;
+use crate::store::{Store, StoreError, users};
+use crate::worker::sync::SyncServices;
+use crate::worker::{relay, supervisor};
+use futures_util::FutureExt;
+use std::fs::{File as LockFile, TryLockError};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Why a process could not start, in a sentence for the operator.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// A setting can't be used.
+    #[error("{0}")]
+    Setting(String),
+    /// Something that is needed is not there.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Setting(text) => Self::Setting(text),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<BusError> for AppError {
+    fn from(error: BusError) -> Self {
+        Self::Setting(error.to_string())
+    }
+}
+
+impl From<KeyError> for AppError {
+    fn from(error: KeyError) -> Self {
+        Self::Setting(error.to_string())
+    }
+}
+
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It serves or syncs, and must be alone on an embedded database.
+    Run,
+    /// It looks or changes a little, beside a running server.
+    Tool,
+}
+
+/// The parts of an installation, opened.
+pub struct App {
+    pub config: Config,
+    pub store: Store,
+    pub raw: RawStore,
+    pub keys: Keys,
+    pub actions: Actions,
+    pub mail: MailAccess,
+    /// Held for as long as the process runs.
+    _lock: Option<LockFile>,
+}
+
+impl App {
+    /// Opens everything that the settings name. Call it within the async runtime.
+    ///
+    /// # Errors
+    /// See [`AppError`]; another process on an embedded database is one.
+    pub async fn open(config: Config, purpose: Purpose) -> Result<Self, AppError> {
+        std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+            AppError::Setting(format!(
+                "MAILROOM_DATA_DIR {} can't be used: {error}",
+                config.data_dir.display()
+            ))
+        })?;
+        let lock = match purpose {
+            Purpose::Run if config.is_sqlite() => Some(lock(&config)?),
+            Purpose::Run | Purpose::Tool => None,
+        };
+        let mail = mail_access(&config)?;
+        let keys = Keys::load_or_make(&config.key_file)?;
+        let runtime = tokio::runtime::Handle::current();
+        let (database_url, raw_url) = (config.database_url.clone(), config.raw_store.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = Store::open(&database_url, clock::now())?;
+            let raw = RawStore::open(&raw_url, runtime)?;
+            Ok::<_, StoreError>((store, raw))
+        });
+        let (store, raw) = opened
+            .await
+            .map_err(|error| AppError::Failed(error.to_string()))??;
+        let actions = Actions {
+            store: store.clone(),
+            sealer: keys.sealer.clone(),
+            mail: mail.clone(),
+        };
+        Ok(Self {
+            config,
+            store,
+            raw,
+            keys,
+            actions,
+            mail,
+            _lock: lock,
+        })
+    }
+
+    /// The bus that the settings name.
+    ///
+    /// # Errors
+    /// A Redis URL that can't be used.
+    pub fn bus(&self) -> Result<Bus, AppError> {
+        match &self.config.redis_url {
+            Some(url) => Ok(Bus::redis(url, &self.store.codec().installation())?),
+            None => Ok(Bus::memory()),
+        }
+    }
+
+    fn sync_services(&self) -> SyncServices {
+        SyncServices {
+            store: self.store.clone(),
+            raw: self.raw.clone(),
+            sealer: self.keys.sealer.clone(),
+            trust: self.mail.trust.clone(),
+            hosts: self.mail.hosts.clone(),
+        }
+    }
+}
+
+/// One process at a time on an embedded database.
+fn lock(config: &Config) -> Result<LockFile, AppError> {
+    let path = config.data_dir.join("mailroom.lock");
+    let failed = |error: std::io::Error| {
+        AppError::Setting(format!("{} can't be used: {error}", path.display()))
+    };
+    let file = LockFile::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AppError::Setting(format!(
+            "another Mailroom runs on {}; several servers or workers need PostgreSQL and Redis (DATABASE_URL, REDIS_URL)",
+            config.data_dir.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn mail_access(config: &Config) -> Result<MailAccess, AppError> {
+    let loopback = if config.listens_on_loopback() {
+        LoopbackUse::Allowed
+    } else {
+        LoopbackUse::ListedOnly
+    };
+    let hosts = HostPolicy::parse(&config.allow_hosts)
+        .map_err(|error| AppError::Setting(format!("MAILROOM_ALLOW_HOSTS: {error}")))?
+        .with_loopback(loopback);
+    let pem = match &config.ca_file {
+        Some(path) => Some(std::fs::read(path).map_err(|error| {
+            AppError::Setting(format!(
+                "MAILROOM_CA_FILE {} can't be read: {error}",
+                path.display()
+            ))
+        })?),
+        None => None,
+    };
+    let trust = TlsTrust::load(pem.as_deref())
+        .map_err(|error| AppError::Setting(format!("MAILROOM_CA_FILE: {error}")))?;
+    Ok(MailAccess {
+        trust,
+        hosts: Arc::new(hosts),
+    })
+}
+
+/// A server or worker that runs.
+pub struct Running {
+    /// Where it listens; `None` for a worker.
+    pub address: Option<SocketAddr>,
+    /// Where browsers reach it.
+    pub url: String,
+    /// The path with the token that sets the first administrator up, where there is no user yet.
+    pub set_up_url: Option<String>,
+    pub api: Option<Api>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    app: App,
+}
+
+/// How long a stop waits for what runs.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+impl Running {
+    /// The parts that it runs on.
+    pub const fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Ends when any of its tasks has ended by itself, which none should.
+    pub async fn ended(&mut self) {
+        let (_ended, index, _rest) = futures_util::future::select_all(&mut self.tasks).await;
+        drop(self.tasks.remove(index));
+    }
+
+    /// Stops, and returns once everything has let go of its folder.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let all = futures_util::future::join_all(self.tasks);
+        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+            tracing::warn!("not everything stopped in time");
+        }
+    }
+}
+
+/// Whether a server also syncs mailboxes: in the embedded setting, and wherever there is no Redis to tell workers of news.
+fn syncs_too(config: &Config) -> bool {
+    config.is_sqlite() || config.redis_url.is_none()
+}
+
+/// Starts a server, and a worker in it where the setting is embedded.
+///
+/// # Errors
+/// An address that is taken, or a second server without Redis.
+pub async fn serve(app: App) -> Result<Running, AppError> {
+    let listener = TcpListener::bind(app.config.listen).map_err(|error| {
+        AppError::Failed(format!(
+            "{} can't be listened on: {error}",
+            app.config.listen
+        ))
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| AppError::Failed(error.to_string()))?;
+    if app.store.kind() == Kind::Postgresql && app.config.redis_url.is_none() {
+        alone_without_redis(&app).await?;
+    }
+    let url = app
+        .config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
+    let bus = app.bus()?;
+    let hub = Hub::start(&bus);
+    let (stop, stopped) = watch::channel(false);
+    let accounts = Arc::new(Accounts::new(app.store.clone(), &app.keys, &url));
+    let links = FileLinks::new(&app.keys);
+    let reader = MailReader::new(app.store.clone(), app.raw.clone());
+    let services = Services {
+        store: app.store.clone(),
+        actions: app.actions.clone(),
+        accounts: accounts.clone(),
+        live: Live::new(app.store.clone(), hub.clone()),
+        mail: reader.clone(),
+        file_urls: file_urls(links.clone(), url.clone()),
+        clock: clock::now,
+    };
+    let api = Api::new(graphql::schema(services), Introspection::SignedIn);
+    let set_up_url = set_up_url(&app, &url).await?;
+    let parts = http_parts(&app, api.clone(), accounts.clone(), (reader, links));
+    let mut tasks = vec![
+        tokio::spawn(look_again(accounts, hub.clone())),
+        tokio::spawn(relay::run(app.store.clone(), bus.clone())),
+    ];
+    let mut server_stop = stopped.clone();
+    let server = async move {
+        let stop = async move {
+            // The sender lives as long as the server.
+            drop(server_stop.wait_for(|stop| *stop).await);
+        };
+        if let Err(error) = http::serve(parts, listener, stop).await {
+            tracing::error!(%error, "the server ended");
+        }
+    };
+    tasks.push(tokio::spawn(server));
+    if syncs_too(&app.config) {
+        tasks.push(tokio::spawn(supervisor::run(
+            app.sync_services(),
+            bus,
+            stopped.clone(),
+        )));
+    }
+    Ok(Running {
+        address: Some(address),
+        url,
+        set_up_url,
+        api: Some(api),
+        tasks: until_stopped(tasks, &stopped),
+        stop,
+        app,
+    })
+}
+
+/// Starts a worker that syncs mailboxes beside others.
+///
+/// # Errors
+/// Where there is no PostgreSQL with Redis.
+pub async fn work(app: App) -> Result<Running, AppError> {
+    if app.config.is_sqlite() || app.config.redis_url.is_none() {
+        return Err(AppError::Setting(
+            "worker needs PostgreSQL and Redis (DATABASE_URL, REDIS_URL); without them `mailroom serve` syncs mailboxes itself"
+                .to_owned(),
+        ));
+    }
+    let bus = app.bus()?;
+    let (stop, stopped) = watch::channel(false);
+    let tasks = vec![
+        tokio::spawn(relay::run(app.store.clone(), bus.clone())),
+        tokio::spawn(supervisor::run(app.sync_services(), bus, stopped.clone())),
+    ];
+    Ok(Running {
+        address: None,
+        url: String::new(),
+        set_up_url: None,
+        api: None,
+        tasks: until_stopped(tasks, &stopped),
+        stop,
+        app,
+    })
+}
+
+/// Tasks that don't watch for a stop themselves end with it.
+fn until_stopped(
+    tasks: Vec<JoinHandle<()>>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    /// What ends by itself gets this long to do so.
+    const GRACE: Duration = Duration::from_secs(12);
+    tasks
+        .into_iter()
+        .enumerate()
+        .map(|(index, mut task)| {
+            let mut stopped = stopped.clone();
+            // The first tasks only carry wake-ups: they end at once.
+            let grace = if index < 2 { Duration::ZERO } else { GRACE };
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ended = &mut task => return,
+                    _stopped = stopped.wait_for(|stop| *stop) => {}
+                }
+                if tokio::time::timeout(grace, &mut task).await.is_err() {
+                    task.abort();
+                }
+            })
+        })
+        .collect()
+}
+
+fn http_parts(
+    app: &App,
+    api: Api,
+    accounts: Arc<Accounts>,
+    (reader, links): (MailReader, FileLinks),
+) -> HttpParts {
+    let files = Files {
+        store: app.store.clone(),
+        reader,
+        links,
+        clock: clock::now,
+    };
+    let page = SetUpPage {
+        actions: app.actions.clone(),
+        clock: clock::now,
+    };
+    let store = app.store.clone();
+    HttpParts {
+        api,
+        authenticator: accounts,
+        clock: clock::now,
+        ready: Arc::new(move || {
+            let store = store.clone();
+            async move {
+                store
+                    .read(crate::store::roles::rights_epoch)
+                    .await
+                    .map(drop)
+                    .map_err(|_error| "the database does not answer".to_owned())
+            }
+            .boxed()
+        }),
+        graphiql: true,
+        allowed_origins: app.config.allow_origins.clone(),
+        mounts: vec![
+            Arc::new(move |config| http::files::mount(&files, config)),
+            Arc::new(move |config| http::set_up::mount(&page, config)),
+        ],
+        socket_times: SocketTimes::default(),
+        workers: 0,
+    }
+}
+
+/// Open sockets look at their tokens again whenever a right or a credential changed.
+async fn look_again(accounts: Arc<Accounts>, hub: Arc<Hub>) {
+    let mut news = hub.listen(Topic::Rights);
+    loop {
+        news.wait().await;
+        accounts.look_again();
+    }
+}
+
+async fn set_up_url(app: &App, url: &str) -> Result<Option<String>, AppError> {
+    if app.store.read(users::any).await? {
+        return Ok(None);
+    }
+    let store = app.store.clone();
+    let token =
+        tokio::task::spawn_blocking(move || accounts::create_set_up_token(&store, clock::now()))
+            .await
+            .map_err(|error| AppError::Failed(error.to_string()))??;
+    Ok(Some(format!("{url}/set-up#token={token}")))
+}
+
+/// Without Redis a second server would hear nothing of the first one's changes.
+async fn alone_without_redis(app: &App) -> Result<(), AppError> {
+    let is_alone = app.store.hold_alone().await?;
+    if is_alone {
+        Ok(())
+    } else {
+        Err(AppError::Setting(
+            "another server runs on this database; several need Redis (REDIS_URL)".to_owned(),
+        ))
+    }
+}
+
+fn file_urls(links: FileLinks, url: String) -> graphql::FileUrls {
+    Arc::new(move |wanted: FileRef| {
+        let file = match wanted.file {
+            File::RawMail(id) => LinkedFile::RawMail(id),
+            File::Attachment(id) => LinkedFile::Attachment(id),
+            File::Part(id, part) => LinkedFile::Part(id, i64::try_from(part).ok()?),
+        };
+        let link = links.seal(wanted.viewer_id, file, clock::now());
+        Some(format!("{url}/files/{link}"))
+    })
+}

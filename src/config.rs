@@ -1,1 +1,201 @@
-//! Settings from flags and environment.
+//! Settings, parsed and checked: what stands here can be used. Flags and environment are read by `cli`;
+//! nothing else looks at the environment.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A setting that can't be used: one sentence that names it and says what would do.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct SettingError(pub String);
+
+/// Settings as they were given; `None` where nothing was.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    pub data_dir: Option<PathBuf>,
+    pub database_url: Option<String>,
+    pub redis_url: Option<String>,
+    pub listen: Option<String>,
+    pub public_url: Option<String>,
+    pub allow_hosts: Option<String>,
+    pub key_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub raw_store: Option<String>,
+    pub allow_origins: Option<String>,
+}
+
+/// The settings of a process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub database_url: String,
+    pub redis_url: Option<String>,
+    pub listen: SocketAddr,
+    /// Where clients reach this installation; `None`: at the address it listens on.
+    pub public_url: Option<String>,
+    /// Mail hosts that may be private: hosts, host:port or networks, by commas.
+    pub allow_hosts: String,
+    pub key_file: PathBuf,
+    /// Further certificate authorities for mail servers, PEM.
+    pub ca_file: Option<PathBuf>,
+    pub raw_store: String,
+    /// Origins whose pages may connect, beside our own.
+    pub allow_origins: Vec<String>,
+}
+
+/// Where it listens by default: on loopback only.
+const LISTEN: &str = "127.0.0.1:8080";
+
+impl Config {
+    /// Checks what was given and fills in the rest.
+    ///
+    /// # Errors
+    /// The first setting that can't be used.
+    pub fn new(given: Given) -> Result<Self, SettingError> {
+        let data_dir = given
+            .data_dir
+            .unwrap_or_else(|| PathBuf::from("mailroom-data"));
+        let listen = listen_address(given.listen.as_deref().unwrap_or(LISTEN))?;
+        let database_url = match given.database_url.filter(|url| !url.is_empty()) {
+            Some(url) => checked_database_url(url)?,
+            None => format!("sqlite:{}", data_dir.join("mailroom.sqlite").display()),
+        };
+        let redis_url = given.redis_url.filter(|url| !url.is_empty());
+        if let Some(url) = &redis_url
+            && !["redis://", "rediss://", "redis+unix://", "unix://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(SettingError(
+                "REDIS_URL must begin with redis://, for example redis://127.0.0.1:6379".to_owned(),
+            ));
+        }
+        let public_url = given
+            .public_url
+            .filter(|url| !url.is_empty())
+            .map(checked_public_url)
+            .transpose()?;
+        Ok(Self {
+            key_file: given
+                .key_file
+                .unwrap_or_else(|| data_dir.join("mailroom.key")),
+            raw_store: given
+                .raw_store
+                .unwrap_or_else(|| data_dir.join("raw").display().to_string()),
+            database_url,
+            redis_url,
+            listen,
+            public_url,
+            allow_hosts: given.allow_hosts.unwrap_or_default(),
+            ca_file: given.ca_file,
+            allow_origins: split(given.allow_origins.as_deref().unwrap_or_default()),
+            data_dir,
+        })
+    }
+
+    /// Whether the database is the embedded one.
+    pub fn is_sqlite(&self) -> bool {
+        self.database_url.starts_with("sqlite:")
+    }
+
+    /// Whether Mailroom itself listens on loopback only: then mail servers on loopback may be connected too (R1).
+    pub fn listens_on_loopback(&self) -> bool {
+        self.listen.ip().is_loopback()
+    }
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, SettingError> {
+    let bad = || {
+        SettingError(format!(
+            "MAILROOM_LISTEN must be an address and a port such as {LISTEN} (port 0 picks one), not {text:?}"
+        ))
+    };
+    text.to_socket_addrs()
+        .map_err(|_error| bad())?
+        .next()
+        .ok_or_else(bad)
+}
+
+fn checked_database_url(url: String) -> Result<String, SettingError> {
+    let known = ["sqlite:", "postgres:", "postgresql:"];
+    if known.iter().any(|scheme| url.starts_with(scheme)) {
+        Ok(url)
+    } else {
+        Err(SettingError(
+            "DATABASE_URL must begin with sqlite: or postgres:, for example sqlite:mailroom.sqlite or postgres://mailroom@db/mailroom"
+                .to_owned(),
+        ))
+    }
+}
+
+fn checked_public_url(url: String) -> Result<String, SettingError> {
+    match url::Url::parse(&url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
+        _ => Err(SettingError(
+            "MAILROOM_PUBLIC_URL must be an http or https URL such as https://mail.example.com"
+                .to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_given_is_an_embedded_server_on_loopback() {
+        let config = Config::new(Given::default()).unwrap();
+        assert!(config.is_sqlite() && config.listens_on_loopback());
+        assert_eq!(config.listen.port(), 8080);
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_in_one_sentence() {
+        let text = |value: &str| Some(value.to_owned());
+        let rows = [
+            (
+                Given {
+                    database_url: text("mysql://x"),
+                    ..Given::default()
+                },
+                "DATABASE_URL",
+            ),
+            (
+                Given {
+                    redis_url: text("localhost"),
+                    ..Given::default()
+                },
+                "REDIS_URL",
+            ),
+            (
+                Given {
+                    listen: text("8080"),
+                    ..Given::default()
+                },
+                "MAILROOM_LISTEN",
+            ),
+            (
+                Given {
+                    public_url: text("ftp://x"),
+                    ..Given::default()
+                },
+                "MAILROOM_PUBLIC_URL",
+            ),
+        ];
+        for (given, name) in rows {
+            let error = Config::new(given).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

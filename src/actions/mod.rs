@@ -1,6 +1,30 @@
 //! One file per thing that changes the CRM, whoever asks for it: load facts, ask the rules, write once.
 //! Not for: reading (resolvers ask `store` under a scope) or effects outside (they come from what was committed).
 
+pub mod acting;
+pub mod activities;
+pub mod audit;
+pub mod change;
+pub mod connect_mailbox;
+pub mod convert_lead;
+pub mod crm_settings;
+pub mod fields;
+pub mod idempotency;
+pub mod import_mail;
+pub mod ingest;
+pub mod items;
+pub mod mailbox_folders;
+pub mod mailbox_settings;
+pub mod notes;
+pub mod people;
+pub mod read_mail;
+pub mod relink;
+pub mod roles;
+pub mod save_email;
+mod saving;
+pub mod share_mailbox;
+mod time_zone;
+
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::store::sealed::Sealer;
 use crate::store::{Store, StoreError};
@@ -11,6 +35,7 @@ use thiserror::Error;
 pub struct Actions {
     pub store: Store,
     pub sealer: Sealer,
+    pub mail: connect_mailbox::MailAccess,
 }
 
 /// Why an action did nothing.

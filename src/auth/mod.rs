@@ -1,4 +1,11 @@
-//! The room `auth`: who is it that asks?
+//! Who is it that asks? Bearer tokens and passwords into viewers.
+//! Not for: what a viewer may do (that is `rules::access`).
+
+pub mod access_token;
+pub mod accounts;
+pub mod file_links;
+pub mod keys;
+pub mod passwords;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -14,6 +21,9 @@ pub enum AuthRefusal {
     /// It was ours, and its time is over.
     #[error("the token has expired")]
     Expired,
+    /// It could not be looked up just now. Refused all the same, but worth another try.
+    #[error("the token can't be checked at the moment")]
+    Unavailable,
 }
 
 /// Turns a bearer token into a session. The transport's only view of accounts.

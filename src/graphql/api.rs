@@ -14,6 +14,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use serde_json::{Map, Value as Json};
 
 use super::answer::{Begins, refuse, shape};
+use super::cost::Costs;
 use super::document::{self, Accepted, DocumentCache, RequestError};
 use super::error::Code;
 use super::limits::{self, DEADLINE_SECONDS};
@@ -65,6 +66,7 @@ impl Prepared {
 pub struct Api {
     executor: Arc<dyn Executor>,
     documents: Arc<DocumentCache>,
+    costs: Arc<Costs>,
     introspection: Introspection,
 }
 
@@ -103,6 +105,7 @@ impl Api {
         S: SubscriptionType + 'static,
     {
         Self {
+            costs: Arc::new(Costs::of_schema(&schema.sdl())),
             executor: Arc::new(schema),
             documents: Arc::default(),
             introspection,
@@ -124,6 +127,10 @@ impl Api {
         let accepted = self.documents.accept(&request.query)?;
         let operation = document::choose(&accepted.document, request.operation_name.as_deref())?;
         document::check_required_variables(&operation.node, &request.variables)?;
+        let dear = self
+            .costs
+            .check(&accepted.document, &operation.node, &request.variables);
+        dear.map_err(|dear| RequestError::new(Code::CostLimitExceeded, dear.to_string(), None))?;
         let kind = operation.node.ty.into();
         Ok(Prepared {
             request,

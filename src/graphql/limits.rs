@@ -27,6 +27,9 @@ pub const SELECTIONS_MAX: u64 = 5_000;
 pub const DEPTH_MAX: u64 = 12;
 /// The same inside `__schema` and `__type`: GraphiQL's own query nests 15 deep, through `ofType`.
 pub const INTROSPECTION_DEPTH_MAX: u64 = 20;
+/// Selections inside `__schema` and `__type`, fragments written out: GraphiQL's own query has about
+/// 280. The static cost can't multiply them by the size of the schema.
+pub const INTROSPECTION_SELECTIONS_MAX: u64 = 500;
 /// Lists inside lists of introspection (`fields { type { fields … } }`): each multiplies the answer.
 pub const INTROSPECTION_LISTS_MAX: u64 = 2;
 /// Fields, spreads and inline fragments inside each other: the library's recursion, on a thread's stack.
@@ -69,6 +72,8 @@ pub enum Refusal {
     Depth,
     #[error("The document nests introspection too deep.")]
     IntrospectionDepth,
+    #[error("The document reads more than {INTROSPECTION_SELECTIONS_MAX} fields of the schema.")]
+    IntrospectionSelections,
     #[error("The document nests selections and fragments more than {RECURSION_MAX} deep.")]
     Recursion,
     #[error("The document has more than {ALIASES_MAX} aliases.")]
@@ -112,7 +117,7 @@ where
         .disable_suggestions()
 }
 
-/// The cost of a connection field, for `complexity = "limits::page_cost(first, last, child_complexity)"`.
+/// The cost of a page whose rows cost this much each.
 /// Never overflows, whatever a caller writes into `first`.
 pub fn page_cost(first: Option<i32>, last: Option<i32>, child_cost: usize) -> usize {
     let asked = first.or(last).unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
@@ -283,6 +288,7 @@ struct Size {
     lists: u64,
     introspection_depth: u64,
     introspection_lists: u64,
+    introspection_selections: u64,
 }
 
 impl Size {
@@ -297,6 +303,9 @@ impl Size {
             lists: self.lists.max(other.lists),
             introspection_depth: self.introspection_depth.max(other.introspection_depth),
             introspection_lists: self.introspection_lists.max(other.introspection_lists),
+            introspection_selections: self
+                .introspection_selections
+                .saturating_add(other.introspection_selections),
         }
     }
 
@@ -320,6 +329,7 @@ impl Size {
             // What is below belongs to introspection and has limits of its own.
             size.introspection_depth = size.depth.max(size.introspection_depth);
             size.introspection_lists = size.lists.max(size.introspection_lists);
+            size.introspection_selections = size.selections;
             size.depth = 1;
             size.lists = 0;
         }
@@ -344,6 +354,8 @@ impl Size {
             || self.introspection_lists > INTROSPECTION_LISTS_MAX
         {
             Err(Refusal::IntrospectionDepth)
+        } else if self.introspection_selections > INTROSPECTION_SELECTIONS_MAX {
+            Err(Refusal::IntrospectionSelections)
         } else if self.nesting > recursion_max {
             Err(Refusal::Recursion)
         } else if self.aliases > ALIASES_MAX {
@@ -449,5 +461,166 @@ fn check_const(value: &ConstValue, depth_left: usize) -> Result<(), Refusal> {
         ConstValue::List(items) => items.iter().try_for_each(deeper),
         ConstValue::Object(fields) => fields.values().try_for_each(deeper),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_graphql::parser::parse_query;
+
+    fn check(source: &str) -> Result<DocumentFacts, Refusal> {
+        check_source(source)?;
+        check_document(&parse_query(source).unwrap())
+    }
+
+    /// `{ a { a { … } } }`, this many fields deep.
+    fn deep(levels: usize) -> String {
+        format!("{{ a {}{}", "{ a ".repeat(levels - 1), "}".repeat(levels))
+    }
+
+    /// Each fragment spreads the next one twice: the work doubles with every link.
+    fn doubling(links: usize) -> String {
+        let mut source = "{ q { ...f0 } }".to_owned();
+        for link in 0..links {
+            source += &format!(" fragment f{link} on Q {{ ...f{0} ...f{0} }}", link + 1);
+        }
+        source + &format!(" fragment f{links} on Q {{ a }}")
+    }
+
+    #[test]
+    fn t35_what_asks_for_too_much_is_refused() {
+        let rows: Vec<(&str, String, Option<Refusal>)> = vec![
+            ("a plain query", "{ a { b } }".into(), None),
+            ("12 deep", deep(12), None),
+            ("13 deep", deep(13), Some(Refusal::Depth)),
+            ("brackets 70 deep", deep(70), Some(Refusal::Nesting)),
+            ("a list of lists", format!("{{ a(x: {}) }}", "[".repeat(9_000)), Some(Refusal::Nesting)),
+            ("30 aliases", format!("{{ a {{ {} }} }}", aliases(30)), None),
+            ("31 aliases", format!("{{ a {{ {} }} }}", aliases(31)), Some(Refusal::Aliases)),
+            (
+                "16 aliases spread twice",
+                format!("{{ a {{ ...f }} b {{ ...f }} }} fragment f on Q {{ {} }}", aliases(16)),
+                Some(Refusal::Aliases),
+            ),
+            ("20 root fields", format!("{{ {} }}", "a ".repeat(20)), None),
+            ("21 root fields", format!("{{ {} }}", "a ".repeat(21)), Some(Refusal::RootFields)),
+            (
+                "21 root fields through a fragment",
+                format!("{{ ...f }} fragment f on Q {{ {} }}", "a ".repeat(21)),
+                Some(Refusal::RootFields),
+            ),
+            ("5 directives", format!("{{ a {} }}", "@x ".repeat(5)), None),
+            ("6 directives", format!("{{ a {} }}", "@x ".repeat(6)), Some(Refusal::Directives)),
+            (
+                "6 directives on the operation",
+                format!("query {} {{ a }}", "@x ".repeat(6)),
+                Some(Refusal::Directives),
+            ),
+            ("250 ids", format!("{{ a(x: [{}]) }}", "1 ".repeat(250)), None),
+            ("251 ids", format!("{{ a(x: [{}]) }}", "1 ".repeat(251)), Some(Refusal::Array)),
+            ("a doubling that stays small", doubling(8), None),
+            ("a doubling to 2^20", doubling(20), Some(Refusal::Selections)),
+            ("a doubling to 2^28", doubling(28), Some(Refusal::Selections)),
+            ("a long chain of fragments", doubling(100), Some(Refusal::Recursion)),
+            (
+                "a fragment in itself",
+                "{ ...f } fragment f on Q { ...f ...f }".into(),
+                Some(Refusal::Cycle("f".into())),
+            ),
+            ("2,001 tokens", format!("{{ {} }}", "a ".repeat(1_999)), Some(Refusal::Tokens)),
+            ("17 KiB", format!("{{ a }} # {}", "x".repeat(17 * 1024)), Some(Refusal::DocumentBytes)),
+            (
+                "the same field of the schema over and over",
+                format!("{{ __schema {{ types {{ {} }} }} }}", "name ".repeat(500)),
+                Some(Refusal::IntrospectionSelections),
+            ),
+            (
+                "types of types of types",
+                "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }"
+                    .into(),
+                Some(Refusal::IntrospectionDepth),
+            ),
+        ];
+        for (says, source, wanted) in rows {
+            assert_eq!(check(&source).err(), wanted, "{says}");
+        }
+        let idle_cycle = "{ a } fragment f on Q { ...g } fragment g on Q { a { ...f } }";
+        assert!(matches!(check(idle_cycle), Err(Refusal::Cycle(_))));
+    }
+
+    fn aliases(count: usize) -> String {
+        (0..count).map(|number| format!("x{number}: a ")).collect()
+    }
+
+    #[test]
+    fn t35_a_refusal_takes_no_time() {
+        let sources = [
+            doubling(28),
+            doubling(200),
+            deep(60),
+            format!("{{ a(x: {}) }}", "[".repeat(16_000)),
+            format!("{{ {} }}", "a ".repeat(7_000)),
+            format!("{{ a(x: \"{}\") }}", "\\\"".repeat(9_000)),
+        ];
+        for source in sources {
+            let started = std::time::Instant::now();
+            assert!(check(&source).is_err(), "{:.40}", source);
+            assert!(
+                started.elapsed().as_millis() < 20,
+                "{:.40} {:?}",
+                source,
+                started.elapsed()
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_are_counted_as_the_grammar_has_them() {
+        let rows = [
+            ("{ a }", 3),
+            ("\u{feff}{a,b}#c {{{\n", 4),
+            (r#"{ a(x: "}\"}", y: """ } \""" } """) }"#, 11),
+            ("query Q($x: [Int!]! = [1, -2]) @d { ...f }", 24),
+        ];
+        for (source, wanted) in rows {
+            let mut rest = source.as_bytes();
+            let mut count = 0;
+            while let Some((_, after)) = next_token(rest) {
+                rest = after;
+                count += 1;
+            }
+            assert_eq!(count, wanted, "{source}");
+        }
+    }
+
+    #[test]
+    fn variables_have_limits_too() {
+        let read = |text: &str| serde_json::from_str(text).unwrap();
+        let nested =
+            |levels: usize| format!("{{\"x\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(check_variables(&read(&nested(32))), Ok(()));
+        assert_eq!(
+            check_variables(&read(&nested(34))),
+            Err(Refusal::ValueDepth)
+        );
+        let long = |count: usize| format!("{{\"x\":[{}1]}}", "1,".repeat(count - 1));
+        assert_eq!(check_variables(&read(&long(250))), Ok(()));
+        assert_eq!(check_variables(&read(&long(251))), Err(Refusal::Array));
+    }
+
+    #[test]
+    fn the_cost_of_a_page_never_overflows() {
+        let rows = [
+            ("neither given: twenty", None, None, 3, 61),
+            ("first", Some(50), None, 3, 151),
+            ("last", None, Some(10), 3, 31),
+            ("more than a page is a page", Some(i32::MAX), None, 1, 101),
+            ("nonsense counts as one", Some(-5), None, 3, 4),
+        ];
+        for (says, first, last, child, wanted) in rows {
+            assert_eq!(page_cost(first, last, child), wanted, "{says}");
+        }
+        assert_eq!(page_cost(Some(100), None, usize::MAX), 1_000_000_000);
     }
 }

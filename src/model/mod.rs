@@ -2,6 +2,7 @@
 //! Not for: SQL, protocols, GraphQL.
 
 pub mod activity;
+pub mod decisions;
 pub mod email;
 pub mod item;
 pub mod mailbox;

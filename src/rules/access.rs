@@ -4,7 +4,7 @@
 
 use crate::model::email::EmailOutcome;
 use crate::model::item::{ItemFacts, ItemKind};
-use crate::model::people::{PermissionAction, PermissionLevel, RestrictedField, Viewer};
+use crate::model::people::{PermissionAction, PermissionLevel, RestrictedField, Role, Viewer};
 use crate::model::{DepartmentId, StageId, UserId};
 
 /// Whether something is allowed, with the reason that decided.
@@ -60,19 +60,27 @@ pub fn level_for(
     viewer
         .roles
         .iter()
-        .map(|role| {
-            let mut lines = role
-                .permissions
-                .iter()
-                .filter(|line| line.item == kind && line.action == action);
-            let general = lines.clone().find(|line| line.stage_id.is_none());
-            let exact = stage_id.and_then(|stage| lines.find(|line| line.stage_id == Some(stage)));
-            exact
-                .or(general)
-                .map_or(PermissionLevel::None, |line| line.level)
-        })
+        .map(|role| level_in(role, kind, action, stage_id))
         .max()
         .unwrap_or(PermissionLevel::None)
+}
+
+/// The level that one role gives for items of this kind in this stage.
+pub fn level_in(
+    role: &Role,
+    kind: ItemKind,
+    action: PermissionAction,
+    stage_id: Option<StageId>,
+) -> PermissionLevel {
+    let mut lines = role
+        .permissions
+        .iter()
+        .filter(|line| line.item == kind && line.action == action);
+    let general = lines.clone().find(|line| line.stage_id.is_none());
+    let exact = stage_id.and_then(|stage| lines.find(|line| line.stage_id == Some(stage)));
+    exact
+        .or(general)
+        .map_or(PermissionLevel::None, |line| line.level)
 }
 
 /// What about the item lets this level reach it; the narrowest ground first.
@@ -358,7 +366,7 @@ pub const fn is_in_crm(outcome: EmailOutcome) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::people::{Permission, Role};
+    use crate::model::people::Permission;
     use crate::model::{ItemId, RoleId};
 
     fn role(lines: &[(PermissionAction, PermissionLevel, Option<i64>)]) -> Role {

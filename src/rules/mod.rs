@@ -1,4 +1,19 @@
 //! The product's rules: pure functions, facts in, a decision with its reason out.
 //! No I/O, no async, no clock, no randomness, no `Result`.
+//!
+//! A mail passes them in this order: [`classify`] (is it client mail at all?), [`threading`] (which conversation?),
+//! [`routing`] (which items?; what is made there is in [`creation`], whose turn it is in [`queue`]),
+//! [`activity`] (what is left to do?). Each writes what it tried into the [`trace`].
+//! Saved emails are moved under [`relink`]; who sees and does what is [`access`].
 
 pub mod access;
+pub mod activity;
+pub mod classify;
+pub mod creation;
+pub mod grants;
+pub mod queue;
+pub mod received_at;
+pub mod relink;
+pub mod routing;
+pub mod threading;
+pub mod trace;

@@ -27,6 +27,16 @@ impl Codec {
         })
     }
 
+    /// A word that tells this installation from others that share a server with it.
+    pub fn installation(&self) -> String {
+        let hash = blake3::derive_key("mailroom 2026 name of the installation", &self.id_key);
+        blake3::Hash::from_bytes(hash)
+            .to_hex()
+            .chars()
+            .take(12)
+            .collect()
+    }
+
     /// `Deal_` and 22 characters.
     pub fn seal_id(&self, type_name: &str, id: i64) -> String {
         let tag = self.id_tag(type_name, id);

@@ -52,6 +52,9 @@ const POSTGRESQL: EmbeddedMigrations = embed_migrations!("migrations/postgresql"
 /// A pool of connections.
 pub type Pool = diesel::r2d2::Pool<Manager>;
 
+/// A connection that goes back to its pool when it is dropped.
+pub type PooledConnection = diesel::r2d2::PooledConnection<Manager>;
+
 /// Makes connections of the kind that the URL names, set up as Mailroom needs them.
 pub struct Manager {
     url: String,

@@ -33,6 +33,18 @@ pub fn lock_keys(tx: &mut Tx<'_>, space: i64, keys: &[String]) -> Result<(), Sto
     Ok(())
 }
 
+/// Takes the lock that says "one process alone", held until the connection closes. SQLite's file lock says it already.
+///
+/// # Errors
+/// What the database says.
+pub fn try_hold(conn: &mut AnyConn) -> Result<bool, StoreError> {
+    if matches!(conn, AnyConn::Sqlite(_)) {
+        return Ok(true);
+    }
+    let held: Option<bool> = sql("SELECT pg_try_advisory_lock(7262739)").one(conn)?;
+    Ok(held.unwrap_or(false))
+}
+
 /// Locks a row that this query selects until the end of the transaction.
 pub fn for_update(conn: &AnyConn, query: Sql) -> Sql {
     match conn {

@@ -347,17 +347,7 @@ pub fn attachment_by_id(
 /// # Errors
 /// What the database says.
 pub fn trace(conn: &mut AnyConn, id: EmailId) -> Result<Option<RoutingTrace>, StoreError> {
-    let row: Option<String> = sql("SELECT trace FROM routing_traces WHERE email_id = ")
-        .bind(id.0)
-        .one(conn)?;
-    row.map(|text| {
-        serde_json::from_str(&text).map_err(|_error| StoreError::Corrupt {
-            table: "routing_traces",
-            column: "trace",
-            row: id.0,
-        })
-    })
-    .transpose()
+    Ok(traces(conn, &[id])?.remove(&id))
 }
 
 /// The subject of a thread.
@@ -368,4 +358,52 @@ pub fn thread_subject(conn: &mut AnyConn, id: ThreadId) -> Result<Option<String>
     sql("SELECT subject FROM threads WHERE id = ")
         .bind(id.0)
         .one(conn)
+}
+
+/// Why these emails are where they are; those that were never judged are left out.
+///
+/// # Errors
+/// What the database says, and `Corrupt` for a trace that can't be read.
+pub fn traces(
+    conn: &mut AnyConn,
+    ids: &[EmailId],
+) -> Result<HashMap<EmailId, RoutingTrace>, StoreError> {
+    let rows: Vec<(i64, String)> =
+        sql("SELECT email_id, trace FROM routing_traces WHERE email_id IN (")
+            .list(ids.iter().map(|id| id.0))
+            .push(")")
+            .rows(conn)?;
+    rows.into_iter()
+        .map(|(id, text)| {
+            let trace = serde_json::from_str(&text).map_err(|_error| StoreError::Corrupt {
+                table: "routing_traces",
+                column: "trace",
+                row: id,
+            })?;
+            Ok((EmailId(id), trace))
+        })
+        .collect()
+}
+
+/// The subject of the oldest email in the scope of each of these threads; a thread without such an email is left out.
+///
+/// # Errors
+/// What the database says.
+pub fn thread_subjects(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    ids: &[ThreadId],
+) -> Result<HashMap<ThreadId, String>, StoreError> {
+    let rows: Vec<(i64, String)> = sql(
+        "SELECT o.thread_id, o.subject FROM (SELECT g.thread_id, e.subject, \
+         ROW_NUMBER() OVER (PARTITION BY g.thread_id ORDER BY e.received_at, e.id) AS place \
+         FROM emails e JOIN messages g ON g.id = e.message_id WHERE g.thread_id IN (",
+    )
+    .list(ids.iter().map(|id| id.0))
+    .push(") AND ")
+    .then(scope::emails(within, "e"))
+    .push(") o WHERE o.place = 1")
+    .rows(conn)?;
+    let pair = |(id, subject)| (ThreadId(id), subject);
+    Ok(rows.into_iter().map(pair).collect())
 }

@@ -350,3 +350,23 @@ pub fn conversions(
         };
     Ok(rows.into_iter().map(conversion).collect())
 }
+
+/// The leads that were converted into these deals, made or chosen for it; other deals are left out.
+///
+/// # Errors
+/// What the database says.
+pub fn converted_from(
+    conn: &mut AnyConn,
+    deal_ids: &[ItemId],
+) -> Result<HashMap<ItemId, Vec<ItemId>>, StoreError> {
+    let rows: Vec<(i64, i64)> =
+        sql("SELECT deal_id, lead_id FROM lead_conversions WHERE deal_id IN (")
+            .list(deal_ids.iter().map(|id| id.0))
+            .push(") ORDER BY lead_id")
+            .rows(conn)?;
+    let mut found: HashMap<ItemId, Vec<ItemId>> = HashMap::new();
+    for (deal, lead) in rows {
+        found.entry(ItemId(deal)).or_default().push(ItemId(lead));
+    }
+    Ok(found)
+}

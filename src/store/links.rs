@@ -48,12 +48,7 @@ fn link_change(row: ChangeRow) -> LinkChange {
 /// # Errors
 /// What the database says.
 pub fn changes(conn: &mut AnyConn, id: EmailId) -> Result<Vec<LinkChange>, StoreError> {
-    let rows: Vec<ChangeRow> = sql(CHANGE_COLUMNS)
-        .push(" WHERE email_id = ")
-        .bind(id.0)
-        .push(" ORDER BY at, id")
-        .rows(conn)?;
-    Ok(rows.into_iter().map(link_change).collect())
+    changes_of(conn, &[id])
 }
 
 /// One line of a history.
@@ -83,4 +78,28 @@ pub fn emails_of_item(
         .bind(limit)
         .rows(conn)?;
     Ok(ids.into_iter().map(EmailId).collect())
+}
+
+/// The histories of these emails' links, oldest first.
+///
+/// # Errors
+/// What the database says.
+pub fn changes_of(conn: &mut AnyConn, ids: &[EmailId]) -> Result<Vec<LinkChange>, StoreError> {
+    let rows: Vec<ChangeRow> = sql(CHANGE_COLUMNS)
+        .push(" WHERE email_id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(") ORDER BY at, id")
+        .rows(conn)?;
+    Ok(rows.into_iter().map(link_change).collect())
+}
+
+/// Whether a line of a history took the primary link away.
+///
+/// # Errors
+/// What the database says.
+pub fn was_primary(conn: &mut AnyConn, id: LinkChangeId) -> Result<bool, StoreError> {
+    let was: Option<bool> = sql("SELECT was_primary FROM link_changes WHERE id = ")
+        .bind(id.0)
+        .one(conn)?;
+    Ok(was.unwrap_or(false))
 }

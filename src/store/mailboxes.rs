@@ -10,6 +10,7 @@ use crate::model::mailbox::{
 };
 use crate::model::{DepartmentId, FolderId, MailboxId, Time, UserId};
 use crate::rules::access::{MailboxHolders, MailboxScope};
+use std::collections::HashMap;
 
 type MailboxRow = (
     i64,
@@ -106,6 +107,21 @@ pub fn connected(conn: &mut AnyConn) -> Result<Vec<Mailbox>, StoreError> {
     )
 }
 
+/// The connected mailbox with this canonical address, whoever asks.
+///
+/// # Errors
+/// What the database says.
+pub fn find_connected(
+    conn: &mut AnyConn,
+    address_key: &str,
+) -> Result<Option<MailboxId>, StoreError> {
+    let id: Option<i64> =
+        sql("SELECT id FROM mailboxes WHERE disconnected_at IS NULL AND address_key = ")
+            .bind(address_key)
+            .one(conn)?;
+    Ok(id.map(MailboxId))
+}
+
 /// Those of these mailboxes that are in the scope, in no order.
 ///
 /// # Errors
@@ -165,26 +181,7 @@ pub fn count(
 /// # Errors
 /// What the database says.
 pub fn holders(conn: &mut AnyConn, id: MailboxId) -> Result<Option<MailboxHolders>, StoreError> {
-    let connector: Option<i64> = sql("SELECT connector_id FROM mailboxes WHERE id = ")
-        .bind(id.0)
-        .one(conn)?;
-    let Some(connector) = connector else {
-        return Ok(None);
-    };
-    let users: Vec<i64> = sql("SELECT user_id FROM mailbox_users WHERE mailbox_id = ")
-        .bind(id.0)
-        .push(" ORDER BY user_id")
-        .rows(conn)?;
-    let departments: Vec<i64> =
-        sql("SELECT department_id FROM mailbox_departments WHERE mailbox_id = ")
-            .bind(id.0)
-            .push(" ORDER BY department_id")
-            .rows(conn)?;
-    Ok(Some(MailboxHolders {
-        connector_id: UserId(connector),
-        user_ids: users.into_iter().map(UserId).collect(),
-        department_ids: departments.into_iter().map(DepartmentId).collect(),
-    }))
+    Ok(holders_of(conn, &[id])?.remove(&id))
 }
 
 /// The CRM settings of a mailbox.
@@ -192,49 +189,34 @@ pub fn holders(conn: &mut AnyConn, id: MailboxId) -> Result<Option<MailboxHolder
 /// # Errors
 /// What the database says.
 pub fn settings(conn: &mut AnyConn, id: MailboxId) -> Result<Option<MailboxSettings>, StoreError> {
-    type Row = (
-        bool,
-        String,
-        String,
-        String,
-        bool,
-        String,
-        bool,
-        Option<i64>,
-        i64,
-    );
-    let row: Option<Row> = sql(
-        "SELECT crm_integration, incoming_creates, outgoing_creates, existing_client_routing, replies_follow_thread, \
-         source, vcard_contacts, save_since, settings_version FROM mailboxes WHERE id = ",
-    )
-    .bind(id.0)
-    .one(conn)?;
-    let Some((
-        crm_integration,
-        incoming,
-        outgoing,
-        routing,
-        replies,
-        source,
-        vcards,
-        since,
-        version,
-    )) = row
-    else {
-        return Ok(None);
-    };
-    let queue: Vec<i64> = sql("SELECT user_id FROM mailbox_queue WHERE mailbox_id = ")
-        .bind(id.0)
-        .push(" ORDER BY position")
-        .rows(conn)?;
-    let always: Vec<String> =
-        sql("SELECT pattern FROM mailbox_always_new_lead WHERE mailbox_id = ")
-            .bind(id.0)
-            .push(" ORDER BY pattern")
-            .rows(conn)?;
-    let created =
-        |text: &str, column| word(CreatedItem::from_text, text, "mailboxes", column, id.0);
-    Ok(Some(MailboxSettings {
+    Ok(settings_of(conn, &[id])?.remove(&id))
+}
+
+type SettingsRow = (
+    i64,
+    bool,
+    String,
+    String,
+    String,
+    bool,
+    String,
+    bool,
+    Option<i64>,
+    i64,
+);
+
+const SETTINGS_COLUMNS: &str = "SELECT id, crm_integration, incoming_creates, outgoing_creates, existing_client_routing, \
+     replies_follow_thread, source, vcard_contacts, save_since, settings_version FROM mailboxes";
+
+fn mailbox_settings(
+    row: SettingsRow,
+    queue: Vec<i64>,
+    always_new_lead_for: Vec<String>,
+) -> Result<MailboxSettings, StoreError> {
+    #[rustfmt::skip]
+    let (id, crm_integration, incoming, outgoing, routing, replies_follow_thread, source, vcard_contacts, since, version) = row;
+    let created = |text: &str, column| word(CreatedItem::from_text, text, "mailboxes", column, id);
+    Ok(MailboxSettings {
         crm_integration,
         incoming_creates: created(&incoming, "incoming_creates")?,
         outgoing_creates: created(&outgoing, "outgoing_creates")?,
@@ -243,16 +225,51 @@ pub fn settings(conn: &mut AnyConn, id: MailboxId) -> Result<Option<MailboxSetti
             &routing,
             "mailboxes",
             "existing_client_routing",
-            id.0,
+            id,
         )?,
-        replies_follow_thread: replies,
+        replies_follow_thread,
         queue: queue.into_iter().map(UserId).collect(),
         source,
-        vcard_contacts: vcards,
-        always_new_lead_for: always,
+        vcard_contacts,
+        always_new_lead_for,
         save_since: since.map(Time::from_micros),
         version,
-    }))
+    })
+}
+
+/// The CRM settings of these mailboxes.
+///
+/// # Errors
+/// What the database says.
+pub fn settings_of(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, MailboxSettings>, StoreError> {
+    let rows: Vec<SettingsRow> = sql(SETTINGS_COLUMNS)
+        .push(" WHERE id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(")")
+        .rows(conn)?;
+    let mut queues: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT mailbox_id, user_id FROM mailbox_queue WHERE mailbox_id IN",
+        ids,
+        " ORDER BY position",
+    )?;
+    let mut always: HashMap<i64, Vec<String>> = belonging(
+        conn,
+        "SELECT mailbox_id, pattern FROM mailbox_always_new_lead WHERE mailbox_id IN",
+        ids,
+        " ORDER BY pattern",
+    )?;
+    rows.into_iter()
+        .map(|row| {
+            let id = row.0;
+            let queue = queues.remove(&id).unwrap_or_default();
+            let always = always.remove(&id).unwrap_or_default();
+            Ok((MailboxId(id), mailbox_settings(row, queue, always)?))
+        })
+        .collect()
 }
 
 type FolderRow = (
@@ -296,12 +313,7 @@ fn folder(row: FolderRow) -> Result<Folder, StoreError> {
 /// # Errors
 /// What the database says.
 pub fn folders(conn: &mut AnyConn, id: MailboxId) -> Result<Vec<Folder>, StoreError> {
-    let rows: Vec<FolderRow> = sql(FOLDER_COLUMNS)
-        .push(" WHERE NOT f.is_gone AND f.mailbox_id = ")
-        .bind(id.0)
-        .push(" ORDER BY CASE WHEN f.role = 'INBOX' THEN 0 ELSE 1 END, f.path")
-        .rows(conn)?;
-    rows.into_iter().map(folder).collect()
+    folders_of(conn, &[id])
 }
 
 /// One folder, whoever asks.
@@ -321,30 +333,27 @@ pub fn folder_by_id(conn: &mut AnyConn, id: FolderId) -> Result<Option<Folder>, 
 /// # Errors
 /// What the database says.
 pub fn sync_state(conn: &mut AnyConn, id: MailboxId) -> Result<SyncState, StoreError> {
-    type Row = (
-        String,
-        Option<i64>,
-        Option<String>,
-        Option<String>,
-        Option<String>,
-        Option<i64>,
-    );
-    let row: Option<Row> = sql(
-        "SELECT stage, last_success_at, error_code, error_message, error_advice, error_at FROM mailbox_sync \
-         WHERE mailbox_id = ",
-    )
-    .bind(id.0)
-    .one(conn)?;
-    let counts: Option<(i64, i64, i64)> = sql(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN p.state <> 'NEW' THEN 1 ELSE 0 END), 0), \
-         COALESCE(SUM(CASE WHEN p.state = 'FAILED' THEN 1 ELSE 0 END), 0) FROM placements p \
-         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state <> 'GONE' AND f.mailbox_id = ",
-    )
-    .bind(id.0)
-    .one(conn)?;
-    let (total, done, quarantined) = counts.unwrap_or((0, 0, 0));
-    let (stage, last_success, code, message, advice, error_at) =
-        row.unwrap_or_else(|| ("CONNECTING".to_owned(), None, None, None, None, None));
+    let found = sync_states(conn, &[id])?.remove(&id);
+    found.map_or_else(|| sync_state_of(id.0, None, (0, 0, 0)), Ok)
+}
+
+type SyncRow = (
+    i64,
+    String,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);
+
+fn sync_state_of(
+    id: i64,
+    row: Option<SyncRow>,
+    (total, done, quarantined): (i64, i64, i64),
+) -> Result<SyncState, StoreError> {
+    let (_, stage, last_success, code, message, advice, error_at) =
+        row.unwrap_or_else(|| (id, "CONNECTING".to_owned(), None, None, None, None, None));
     let last_error = match (code, message, advice, error_at) {
         (Some(code), Some(message), Some(advice), Some(at)) => Some(SyncError {
             code,
@@ -355,7 +364,7 @@ pub fn sync_state(conn: &mut AnyConn, id: MailboxId) -> Result<SyncState, StoreE
         _ => None,
     };
     Ok(SyncState {
-        stage: word(SyncStage::from_text, &stage, "mailbox_sync", "stage", id.0)?,
+        stage: word(SyncStage::from_text, &stage, "mailbox_sync", "stage", id)?,
         // Before the first listing nobody knows how much there is.
         total: last_success
             .map(|_at| total)
@@ -367,24 +376,156 @@ pub fn sync_state(conn: &mut AnyConn, id: MailboxId) -> Result<SyncState, StoreE
     })
 }
 
+/// Where the syncs of these mailboxes stand (R8).
+///
+/// # Errors
+/// What the database says.
+pub fn sync_states(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, SyncState>, StoreError> {
+    let rows: Vec<SyncRow> = sql(
+        "SELECT mailbox_id, stage, last_success_at, error_code, error_message, error_advice, error_at FROM mailbox_sync \
+         WHERE mailbox_id IN (",
+    )
+    .list(ids.iter().map(|id| id.0))
+    .push(")")
+    .rows(conn)?;
+    let counts: Vec<(i64, i64, i64, i64)> = sql(
+        "SELECT f.mailbox_id, COUNT(*), COALESCE(SUM(CASE WHEN p.state <> 'NEW' THEN 1 ELSE 0 END), 0), \
+         COALESCE(SUM(CASE WHEN p.state = 'FAILED' THEN 1 ELSE 0 END), 0) FROM placements p \
+         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD') AND f.mailbox_id IN (",
+    )
+    .list(ids.iter().map(|id| id.0))
+    .push(") GROUP BY f.mailbox_id")
+    .rows(conn)?;
+    let mut rows: HashMap<i64, SyncRow> = rows.into_iter().map(|row| (row.0, row)).collect();
+    let counts: HashMap<i64, (i64, i64, i64)> = counts
+        .into_iter()
+        .map(|(id, total, done, quarantined)| (id, (total, done, quarantined)))
+        .collect();
+    ids.iter()
+        .map(|id| {
+            let counted = counts.get(&id.0).copied().unwrap_or((0, 0, 0));
+            Ok((*id, sync_state_of(id.0, rows.remove(&id.0), counted)?))
+        })
+        .collect()
+}
+
 /// The warnings that were noted for a mailbox.
 ///
 /// # Errors
 /// What the database says.
 pub fn warnings(conn: &mut AnyConn, id: MailboxId) -> Result<Vec<MailboxWarning>, StoreError> {
-    let rows: Vec<String> = sql("SELECT warning FROM mailbox_warnings WHERE mailbox_id = ")
-        .bind(id.0)
-        .push(" ORDER BY warning")
+    Ok(warnings_of(conn, &[id])?.remove(&id).unwrap_or_default())
+}
+
+/// The folders that these mailboxes have on their servers, by path, INBOX first.
+///
+/// # Errors
+/// What the database says.
+pub fn folders_of(conn: &mut AnyConn, ids: &[MailboxId]) -> Result<Vec<Folder>, StoreError> {
+    let rows: Vec<FolderRow> = sql(FOLDER_COLUMNS)
+        .push(" WHERE NOT f.is_gone AND f.mailbox_id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(") ORDER BY CASE WHEN f.role = 'INBOX' THEN 0 ELSE 1 END, f.path")
         .rows(conn)?;
-    rows.iter()
-        .map(|text| {
-            word(
-                MailboxWarning::from_text,
-                text,
-                "mailbox_warnings",
-                "warning",
-                id.0,
-            )
+    rows.into_iter().map(folder).collect()
+}
+
+/// Rows of a table that belong to these mailboxes, by mailbox: `select` names the mailbox first and ends at its `IN`.
+fn belonging<T>(
+    conn: &mut AnyConn,
+    select: &'static str,
+    ids: &[MailboxId],
+    order: &'static str,
+) -> Result<HashMap<i64, Vec<T>>, StoreError>
+where
+    (i64, T): super::sql::Row,
+{
+    let rows: Vec<(i64, T)> = sql(select)
+        .push(" (")
+        .list(ids.iter().map(|id| id.0))
+        .push(")")
+        .push(order)
+        .rows(conn)?;
+    let mut found: HashMap<i64, Vec<T>> = HashMap::new();
+    for (mailbox, row) in rows {
+        found.entry(mailbox).or_default().push(row);
+    }
+    Ok(found)
+}
+
+/// Who has access to the mail of these mailboxes.
+///
+/// # Errors
+/// What the database says.
+pub fn holders_of(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, MailboxHolders>, StoreError> {
+    let connectors: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT id, connector_id FROM mailboxes WHERE id IN",
+        ids,
+        "",
+    )?;
+    let mut users: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT mailbox_id, user_id FROM mailbox_users WHERE mailbox_id IN",
+        ids,
+        " ORDER BY user_id",
+    )?;
+    let mut departments: HashMap<i64, Vec<i64>> = belonging(
+        conn,
+        "SELECT mailbox_id, department_id FROM mailbox_departments WHERE mailbox_id IN",
+        ids,
+        " ORDER BY department_id",
+    )?;
+    let mut found = HashMap::new();
+    for (id, connector) in connectors {
+        let Some(connector) = connector.into_iter().next() else {
+            continue;
+        };
+        let (users, departments) = (users.remove(&id), departments.remove(&id));
+        let holders = MailboxHolders {
+            connector_id: UserId(connector),
+            user_ids: users.into_iter().flatten().map(UserId).collect(),
+            department_ids: departments
+                .into_iter()
+                .flatten()
+                .map(DepartmentId)
+                .collect(),
+        };
+        found.insert(MailboxId(id), holders);
+    }
+    Ok(found)
+}
+
+/// The warnings that were noted for these mailboxes.
+///
+/// # Errors
+/// What the database says.
+pub fn warnings_of(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<MailboxId, Vec<MailboxWarning>>, StoreError> {
+    let select = "SELECT mailbox_id, warning FROM mailbox_warnings WHERE mailbox_id IN";
+    let noted: HashMap<i64, Vec<String>> = belonging(conn, select, ids, " ORDER BY warning")?;
+    let read = |id: i64, text: &String| {
+        word(
+            MailboxWarning::from_text,
+            text,
+            "mailbox_warnings",
+            "warning",
+            id,
+        )
+    };
+    noted
+        .into_iter()
+        .map(|(id, texts)| {
+            let warnings: Result<_, StoreError> = texts.iter().map(|text| read(id, text)).collect();
+            Ok((MailboxId(id), warnings?))
         })
         .collect()
 }

@@ -5,24 +5,39 @@
 //! Not for: decisions (they are in `rules`), protocols, GraphQL.
 
 pub mod activities;
+pub mod activity_writes;
+pub mod audit;
+pub mod clients;
 pub mod codec;
+pub mod credentials;
 pub mod db;
 pub mod dialect;
+pub mod email_writes;
 pub mod emails;
+pub mod idempotency_keys;
+pub mod item_writes;
 pub mod items;
+pub mod leases;
+pub mod link_writes;
 pub mod links;
+pub mod mailbox_writes;
 pub mod mailboxes;
+pub mod messages;
 pub mod outbox;
 pub mod page;
+pub mod placements;
 pub mod raw;
 mod read;
+pub mod role_writes;
 pub mod roles;
 pub mod scope;
 pub mod sealed;
 pub mod settings;
+pub mod settings_writes;
 pub mod sql;
 pub mod timeline;
 mod tx;
+pub mod user_writes;
 pub mod users;
 
 pub use db::AnyConn;
@@ -107,6 +122,7 @@ struct Inner {
     ids: Mutex<IdBlock>,
     codec: Codec,
     committed: tokio::sync::Notify,
+    held: Mutex<Option<db::PooledConnection>>,
 }
 
 impl Store {
@@ -128,7 +144,26 @@ impl Store {
             ids: Mutex::default(),
             codec,
             committed: tokio::sync::Notify::new(),
+            held: Mutex::new(None),
         })))
+    }
+
+    /// Holds a PostgreSQL database for this process alone, until it ends; `false` where another holds it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn hold_alone(&self) -> Result<bool, StoreError> {
+        let store = self.clone();
+        on_blocking_thread(move || {
+            let mut conn = store.0.readers.get()?;
+            let is_held = dialect::try_hold(&mut conn)?;
+            if is_held {
+                // The lock is the session's: its connection stays out of the pool for good.
+                *lock(&store.0.held) = Some(conn);
+            }
+            Ok(is_held)
+        })
+        .await
     }
 
     /// Which database it is.

@@ -29,7 +29,7 @@ pub struct RawStore {
 }
 
 /// Mails whose bytes are durable, to be named by the transaction that stores what they say.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Durable {
     rows: Vec<Vec<Value>>,
 }

@@ -186,3 +186,25 @@ fn below(all: &[Department], from: DepartmentId) -> Vec<DepartmentId> {
     }
     found
 }
+
+/// The roles given to these users directly; users without any are left out.
+///
+/// # Errors
+/// What the database says.
+pub fn of_users(
+    conn: &mut AnyConn,
+    ids: &[UserId],
+) -> Result<HashMap<UserId, Vec<Role>>, StoreError> {
+    let pairs: Vec<(i64, i64)> = sql("SELECT user_id, role_id FROM role_users WHERE user_id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(")")
+        .rows(conn)?;
+    let role_ids = sql("").list(pairs.iter().map(|(_user, role)| *role));
+    let mut found: HashMap<UserId, Vec<Role>> = HashMap::new();
+    for role in load(conn, &role_ids)? {
+        for (user, _role) in pairs.iter().filter(|(_user, id)| *id == role.id.0) {
+            found.entry(UserId(*user)).or_default().push(role.clone());
+        }
+    }
+    Ok(found)
+}

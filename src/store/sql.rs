@@ -255,6 +255,28 @@ tuple_rows!(
     (A, B, C, D, E, F, G, H, I, J, K, L, M, N, O, P, Q, R)
 );
 
+/// `UPDATE table SET a = ?, b = ? WHERE id = ?`, for a row that is written whole.
+pub fn update_row(table: &'static str, id: i64, columns: Vec<(&'static str, Value)>) -> Sql {
+    let mut statement = sql("UPDATE ").push(table).push(" SET ");
+    for (index, (column, value)) in columns.into_iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        statement = statement.push(comma).push(column).push(" = ").bind(value);
+    }
+    statement.push(" WHERE id = ").bind(id)
+}
+
+/// `INSERT INTO table (a, b) VALUES (?, ?)`.
+pub fn insert_row(table: &'static str, columns: Vec<(&'static str, Value)>) -> Sql {
+    let mut statement = sql("INSERT INTO ").push(table).push(" (");
+    let mut values = Vec::with_capacity(columns.len());
+    for (index, (column, value)) in columns.into_iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        statement = statement.push(comma).push(column);
+        values.push(value);
+    }
+    statement.push(") VALUES (").list(values).push(")")
+}
+
 /// Rows of one `INSERT`, in sizes that are powers of two, so that few statements are ever prepared.
 const INSERT_ROWS_MAX: usize = 64;
 

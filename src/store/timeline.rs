@@ -281,3 +281,28 @@ pub fn about_emails(
         })
         .collect()
 }
+
+/// Where a note stands: by its item, its author, the moment of its write, and its text. Two that are alike in all of
+/// these are one to everybody; the first is given.
+///
+/// # Errors
+/// What the database says.
+pub fn find_note(
+    conn: &mut AnyConn,
+    item: ItemId,
+    (author, at): (UserId, Time),
+    text: &str,
+) -> Result<Option<Position>, StoreError> {
+    let position: Option<i64> =
+        sql("SELECT position FROM timeline_entries WHERE kind = 'NOTE_ADDED' AND item_id = ")
+            .bind(item.0)
+            .push(" AND actor_id = ")
+            .bind(author.0)
+            .push(" AND at = ")
+            .bind(at.micros())
+            .push(" AND note = ")
+            .bind(text)
+            .push(" ORDER BY position LIMIT 1")
+            .one(conn)?;
+    Ok(position.map(Position))
+}

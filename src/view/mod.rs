@@ -1,1 +1,15 @@
-//! The room `view`.
+//! What a person sees of a mail: clean HTML, plain text, a preview, quoted text told apart.
+//! Pure: text in, text out; ammonia is the judge of what is safe.
+//! Not for reading mails (that is `mail::parse`) and not for deciding who sees them (that is `rules::access`).
+
+mod balance;
+mod html;
+mod markup;
+mod preview;
+mod quotes;
+
+pub use html::{
+    CleanHtml, HTML_BYTES_MAX, SANITISER_VERSION, TEXT_BYTES_MAX, clean, html_of_text, text_of_html,
+};
+pub use preview::{PREVIEW_CHARS_MAX, preview};
+pub use quotes::{Quoted, split_quoted};

@@ -1,4 +1,6 @@
-//! What runs by itself: mailboxes are synced, what was committed is told, what is old is swept.
+//! What runs by itself: mailboxes are synced, what was committed is told.
 //! Not for: rules and writes; workers call `actions`.
 
 pub mod relay;
+pub mod supervisor;
+pub mod sync;

@@ -4,9 +4,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "tests may fail loudly"
 )]
 
+mod architecture;
+mod demo;
+mod questions;
 mod support;
+mod transport;

@@ -254,7 +254,7 @@ CREATE TABLE emails (
   internal_date BIGINT NOT NULL,
   saved_at BIGINT,
   primary_item_id BIGINT,
-  is_automatic BOOLEAN NOT NULL,
+  automatic TEXT,                  -- what makes it automatic, in a word
   problems TEXT NOT NULL,          -- words, by commas
   version BIGINT NOT NULL,
   UNIQUE (mailbox_id, message_id)
@@ -267,7 +267,7 @@ CREATE TABLE placements (
   folder_id BIGINT NOT NULL REFERENCES folders (id) ON DELETE CASCADE,
   epoch BIGINT NOT NULL,
   uid BIGINT NOT NULL,
-  state TEXT NOT NULL,             -- NEW, STORED, FAILED, GONE
+  state TEXT NOT NULL,             -- NEW, STORED, FAILED, GONE, OLD (before the history that was asked for)
   size_bytes BIGINT NOT NULL,
   internal_date BIGINT,
   is_seen BOOLEAN NOT NULL,
@@ -309,10 +309,11 @@ CREATE TABLE routing_traces (
   settings_version BIGINT NOT NULL
 );
 CREATE TABLE sender_counts (
+  mailbox_id BIGINT NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
   address_key TEXT NOT NULL,
   hour BIGINT NOT NULL,            -- hours since 1970
   count BIGINT NOT NULL,
-  PRIMARY KEY (address_key, hour)
+  PRIMARY KEY (mailbox_id, address_key, hour)
 );
 
 -- ── items ──

@@ -1,0 +1,251 @@
+//! The facts that the rules judge a mail by, loaded inside the transaction that stores it.
+//! The same facts come from a mail that has just arrived and from one that is saved by hand.
+
+use crate::mail::address::{AddressKey, matches_pattern};
+use crate::model::decisions::{Party, Who};
+use crate::model::item::Item;
+use crate::model::mailbox::{Folder, FolderRole, Mailbox, MailboxSettings};
+use crate::model::people::CrmSettings;
+use crate::model::{FolderId, ItemId, MailboxId, MessageId, Time};
+use crate::rules::classify::FolderFacts;
+use crate::rules::queue::{Connector, QueueFacts, QueueMember};
+use crate::rules::routing::{CandidateItem, ParentFacts};
+use crate::rules::threading::{ThreadCandidate, ThreadFacts};
+use crate::store::clients::ClientItems;
+use crate::store::messages::MessageHead;
+use crate::store::{
+    AnyConn, StoreError, Tx, clients, items, mailbox_writes, mailboxes, messages, settings, users,
+};
+use std::collections::{BTreeSet, HashMap};
+
+/// Messages looked at that claim one of the ids a mail names: more claim it only to confuse.
+const CANDIDATES_MAX: i64 = 100;
+
+/// What holds for all mails of a batch.
+pub struct Context {
+    pub mailbox: Mailbox,
+    pub settings: MailboxSettings,
+    pub crm: CrmSettings,
+    pub own_keys: Vec<String>,
+    folders: HashMap<FolderId, Folder>,
+    who: HashMap<String, Who>,
+}
+
+impl Context {
+    /// For a mailbox; `keys` are the canonical addresses that stand in the mails.
+    pub fn load(
+        conn: &mut AnyConn,
+        id: MailboxId,
+        keys: &BTreeSet<String>,
+    ) -> Result<Option<Self>, StoreError> {
+        let (Some(mailbox), Some(of_mailbox)) =
+            (mailboxes::get(conn, id)?, mailboxes::settings(conn, id)?)
+        else {
+            return Ok(None);
+        };
+        let folders = mailboxes::folders(conn, id)?;
+        Ok(Some(Self {
+            mailbox,
+            settings: of_mailbox,
+            crm: settings::crm_settings(conn)?,
+            own_keys: clients::own_keys(conn, id)?,
+            folders: folders
+                .into_iter()
+                .map(|folder| (folder.id, folder))
+                .collect(),
+            who: clients::who(conn, keys)?,
+        }))
+    }
+
+    /// What a folder is for; one that is gone or unknown is for nothing in particular.
+    pub fn folder(&self, id: Option<FolderId>) -> FolderFacts {
+        let Some(folder) = id.and_then(|id| self.folders.get(&id)) else {
+            return FolderFacts::default();
+        };
+        let is = |role| folder.role == Some(role);
+        FolderFacts {
+            is_spam_folder: self.mailbox.spam_folder_id == Some(folder.id),
+            is_inbox: is(FolderRole::Inbox),
+            is_sent: is(FolderRole::Sent),
+            is_trash: is(FolderRole::Trash),
+            is_drafts: is(FolderRole::Drafts),
+        }
+    }
+
+    /// Whether spam goes to the Inbox (R3).
+    pub fn spam_goes_to_inbox(&self) -> bool {
+        self.mailbox
+            .spam_folder_id
+            .and_then(|id| self.folders.get(&id))
+            .is_some_and(|folder| folder.role == Some(FolderRole::Inbox))
+    }
+
+    /// Somebody who stands in a mail.
+    pub fn party(&self, key: &str, name: Option<&str>) -> Party {
+        Party {
+            address_key: key.to_owned(),
+            name: name.map(str::to_owned),
+            who: self.who.get(key).copied().unwrap_or(Who::Client),
+            is_excluded: is_listed(&self.crm.exclusions, key),
+        }
+    }
+}
+
+/// Whether an address is on a list of addresses and domains.
+pub fn is_listed(patterns: &[String], key: &str) -> bool {
+    AddressKey::parse(key).is_some_and(|key| {
+        patterns
+            .iter()
+            .any(|pattern| matches_pattern(&key, pattern))
+    })
+}
+
+/// What a mail itself says, wherever it was read from.
+#[derive(Debug, Clone)]
+pub struct MailFacts {
+    /// Canonical address and display name.
+    pub sender: Option<(String, Option<String>)>,
+    /// To, Cc and Bcc, in this order.
+    pub recipients: Vec<(String, Option<String>)>,
+    pub subject: String,
+    pub subject_base: String,
+    pub automatic: Option<String>,
+    pub has_received_header: bool,
+    pub in_reply_to: Vec<String>,
+    /// In the header's order: the nearest last.
+    pub references: Vec<String>,
+    pub internal_date: Time,
+    pub is_backfill: bool,
+    pub is_seen: bool,
+}
+
+/// The messages that a mail names, as candidates for its thread.
+pub fn thread_facts(
+    conn: &mut AnyConn,
+    mail: &MailFacts,
+    sender_is_ours: bool,
+) -> Result<ThreadFacts, StoreError> {
+    let mut named: Vec<String> = mail.in_reply_to.clone();
+    named.extend(mail.references.iter().cloned());
+    named.sort_unstable();
+    named.dedup();
+    let heads = messages::with_headers(conn, &named, CANDIDATES_MAX)?;
+    let of = |id: &String| {
+        heads
+            .iter()
+            .filter(|head| head.header.as_ref() == Some(id))
+            .map(candidate)
+            .collect::<Vec<_>>()
+    };
+    Ok(ThreadFacts {
+        in_reply_to: mail.in_reply_to.iter().flat_map(of).collect(),
+        references: mail.references.iter().rev().flat_map(of).collect(),
+        bounce: None,
+        subject_base: mail.subject_base.clone(),
+        sender_key: mail.sender.as_ref().map(|(key, _name)| key.clone()),
+        sender_is_ours,
+    })
+}
+
+fn candidate(head: &MessageHead) -> ThreadCandidate {
+    ThreadCandidate {
+        message_id: head.id,
+        thread_id: head.thread_id,
+        subject_base: head.subject_base.clone(),
+        participants: head.participant_keys.clone(),
+        is_saved: head.is_saved,
+    }
+}
+
+/// An item as routing sees it.
+pub fn candidate_item(item: &Item, contact: Option<ItemId>) -> CandidateItem {
+    CandidateItem {
+        id: item.id,
+        kind: item.kind,
+        is_open: item.is_open,
+        responsible_id: item.responsible_id,
+        newest_entry_at: item.last_activity_at,
+        created_at: item.created_at,
+        is_extra_lead: item.is_extra_lead,
+        contact_id: contact,
+    }
+}
+
+/// What the client has: contacts, open deals and leads.
+pub struct ClientFacts {
+    pub contacts: Vec<CandidateItem>,
+    pub open_deals: Vec<CandidateItem>,
+    pub leads: Vec<CandidateItem>,
+}
+
+/// Loads what the client with this canonical address has.
+pub fn client_facts(conn: &mut AnyConn, key: &str) -> Result<ClientFacts, StoreError> {
+    let ClientItems {
+        contacts,
+        deals,
+        leads,
+        deal_contact,
+    } = clients::items_of(conn, key)?;
+    let all = |items: &[Item]| {
+        items
+            .iter()
+            .map(|item| candidate_item(item, deal_contact.get(&item.id).copied()))
+            .collect::<Vec<_>>()
+    };
+    Ok(ClientFacts {
+        contacts: all(&contacts),
+        open_deals: all(&deals)
+            .into_iter()
+            .filter(|deal| deal.is_open)
+            .collect(),
+        leads: all(&leads),
+    })
+}
+
+/// The items of the saved message that the mail answers.
+pub fn parent_facts(
+    conn: &mut AnyConn,
+    parent: MessageId,
+) -> Result<Option<ParentFacts>, StoreError> {
+    let ids = clients::items_of_message(conn, parent, None)?;
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let found = items::get_many(conn, &ids)?;
+    Ok(Some(ParentFacts {
+        items: found
+            .iter()
+            .map(|item| candidate_item(item, None))
+            .collect(),
+    }))
+}
+
+/// The queue, its pointer locked until the transaction ends.
+pub fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, StoreError> {
+    let pointer = mailbox_writes::lock_queue_pointer(tx, context.mailbox.id)?;
+    let connector = context.mailbox.connector_id;
+    let mut ids = context.settings.queue.clone();
+    ids.push(connector);
+    let known: HashMap<_, _> = users::get_many(tx.conn, &ids)?
+        .into_iter()
+        .map(|user| (user.id, user.is_active))
+        .collect();
+    let is_active = |id| known.get(&id).copied().unwrap_or(false);
+    Ok(QueueFacts {
+        members: context
+            .settings
+            .queue
+            .iter()
+            .map(|&user_id| QueueMember {
+                user_id,
+                is_active: is_active(user_id),
+            })
+            .collect(),
+        pointer,
+        connector: Connector {
+            user_id: connector,
+            is_active: is_active(connector),
+        },
+        administrators: users::administrators(tx.conn)?,
+    })
+}

@@ -1,0 +1,127 @@
+//! What a person reads of a kept mail: its text, clean HTML, headers, files. Read from the raw mail each time,
+//! so that a better parser or sanitiser shows in old mail too.
+//! Not for: rights. Whoever calls has judged that the email may be seen.
+
+use crate::mail::parse::{self, ParsedMail, PartBytes};
+use crate::model::email::Email;
+use crate::store::raw::RawStore;
+use crate::store::{Store, StoreError};
+use crate::view;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Makes the address of an inline image from its part's index.
+pub type PartUrl = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
+
+/// Reads kept mails. Cheap to clone.
+#[derive(Clone)]
+pub struct MailReader {
+    store: Store,
+    raw: RawStore,
+}
+
+impl MailReader {
+    /// Over these stores.
+    pub fn new(store: Store, raw: RawStore) -> Self {
+        Self { store, raw }
+    }
+
+    /// The message byte for byte as it came.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn bytes(&self, email: &Email) -> Result<Bytes, StoreError> {
+        self.raw.get(&self.store, &email.raw_hash).await
+    }
+
+    /// Parsing may take its time: it is done where blocking is allowed.
+    async fn parsed<T: Send + 'static>(
+        &self,
+        email: &Email,
+        f: impl FnOnce(ParsedMail) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let raw = self.bytes(email).await?;
+        on_blocking_thread(move || f(parse::parse(&raw))).await
+    }
+
+    /// The body as plain text, made from the HTML where there is no text; `None` where the mail has no body.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn text(&self, email: &Email) -> Result<Option<String>, StoreError> {
+        self.parsed(email, |parsed| match (parsed.body_text, parsed.body_html) {
+            (Some(text), _) => Some(text),
+            (None, Some(html)) => Some(view::text_of_html(&html)),
+            (None, None) => None,
+        })
+        .await
+    }
+
+    /// The body as sanitised HTML, made from the text where there is no HTML, or none that can be made safe.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn html(
+        &self,
+        email: &Email,
+        part_url: PartUrl,
+    ) -> Result<Option<String>, StoreError> {
+        self.parsed(email, move |parsed| html_of(&parsed, &part_url))
+            .await
+    }
+
+    /// The header section as text.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn raw_headers(&self, email: &Email) -> Result<String, StoreError> {
+        let raw = self.bytes(email).await?;
+        Ok(parse::raw_headers(&raw))
+    }
+
+    /// One part's decoded bytes, by its index.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn part(
+        &self,
+        email: &Email,
+        part_index: usize,
+    ) -> Result<Option<PartBytes>, StoreError> {
+        let raw = self.bytes(email).await?;
+        on_blocking_thread(move || parse::part_bytes(&raw, part_index)).await
+    }
+}
+
+fn html_of(parsed: &ParsedMail, part_url: &PartUrl) -> Option<String> {
+    let of_content_id = |id: &str| {
+        let part = parsed
+            .attachments
+            .iter()
+            .find(|attachment| attachment.content_id.as_deref() == Some(id))?;
+        // Only what browsers show as a picture, and can't run, is shown in place.
+        let is_picture = matches!(
+            part.media_type.as_str(),
+            "image/png" | "image/jpeg" | "image/gif" | "image/webp"
+        );
+        is_picture.then(|| part_url(part.part_index)).flatten()
+    };
+    let clean = parsed
+        .body_html
+        .as_deref()
+        .and_then(|html| view::clean(html, &of_content_id));
+    match (clean, &parsed.body_text, &parsed.body_html) {
+        (Some(clean), ..) => Some(clean.html),
+        (None, Some(text), _) => Some(view::html_of_text(text)),
+        (None, None, Some(html)) => Some(view::html_of_text(&view::text_of_html(html))),
+        (None, None, None) => None,
+    }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(f)
+        .await
+        .map_err(|error| StoreError::Raw(error.to_string()))
+}

@@ -1,0 +1,186 @@
+//! What saving an email writes, whoever saves it: items, links, entries, the activity. The rules have decided before.
+//! Not for: deciding, or rights.
+
+use super::time_zone::utc_offset_seconds;
+use crate::model::activity::ActivityState;
+use crate::model::decisions::{Creation, PlannedActivity};
+use crate::model::email::Direction;
+use crate::model::item::ItemKind;
+use crate::model::timeline::{NewTimelineEntry, Told};
+use crate::model::{ActivityId, EmailId, ItemId, MessageId, Time, UserId};
+use crate::rules::activity::{self, ActivityFacts};
+use crate::store::email_writes::{self, NewActivity};
+use crate::store::item_writes::{self, NewItem};
+use crate::store::{StoreError, Tx, items, users};
+
+/// A title or name is cut here: what people read in lists.
+const TITLE_CHARS_MAX: usize = 255;
+
+/// The client that items are made for.
+#[derive(Debug, Clone)]
+pub struct ClientAddressed {
+    /// As it stands in the mail.
+    pub address: String,
+    pub address_key: String,
+}
+
+/// An email that is being saved.
+#[derive(Debug, Clone, Copy)]
+pub struct Saving {
+    pub email_id: EmailId,
+    pub message_id: MessageId,
+    pub received_at: Time,
+    pub direction: Direction,
+    /// The mailbox's connector: the actor of what the timeline says (R30).
+    pub connector_id: UserId,
+    /// Who saved it by hand; `None`: the rules did.
+    pub by: Option<UserId>,
+    pub is_seen: bool,
+    pub is_backfill: bool,
+}
+
+/// Cuts a text for a title or a name, at a character.
+pub fn cut(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(TITLE_CHARS_MAX)
+        .collect();
+    line.trim().to_owned()
+}
+
+/// Makes what the rules planned; the ids in the plan's order, the primary one first, and an existing contact last.
+///
+/// # Errors
+/// What the database says.
+pub fn create_items(
+    tx: &mut Tx<'_>,
+    plan: &Creation,
+    client: &ClientAddressed,
+    actor: UserId,
+) -> Result<Vec<ItemId>, StoreError> {
+    let mut made = Vec::new();
+    let mut contact = plan.contact;
+    for item in &plan.items {
+        let stage_id = item_writes::first_stage(tx, item.kind)?;
+        let mut new = NewItem::new(item.kind, cut(&item.title), plan.responsible);
+        new.stage_id = stage_id;
+        new.name = item.name.as_deref().map(cut);
+        new.source = item.source.clone();
+        new.is_extra_lead = plan.is_extra_lead && item.kind == ItemKind::Lead;
+        let id = item_writes::insert(tx, new)?;
+        if item.kind != ItemKind::Deal {
+            let address = (client.address.clone(), client.address_key.clone());
+            item_writes::replace_addresses(tx, id, &[address])?;
+        }
+        if item.kind == ItemKind::Contact {
+            contact = Some(id);
+        }
+        let entry = NewTimelineEntry {
+            item_id: id,
+            actor_id: Some(actor),
+            told: Told::ItemCreated,
+        };
+        tx.tell(entry, None);
+        made.push((id, item.kind));
+    }
+    if let Some(contact) = contact {
+        for (deal, _kind) in made.iter().filter(|(_id, kind)| *kind == ItemKind::Deal) {
+            item_writes::replace_deal_contacts(tx, *deal, &[contact])?;
+        }
+    }
+    let mut ids: Vec<ItemId> = made.into_iter().map(|(id, _kind)| id).collect();
+    if let Some(contact) = plan.contact
+        && !ids.contains(&contact)
+    {
+        ids.push(contact);
+    }
+    Ok(ids)
+}
+
+/// Saves an email on these items, the first being its primary one: links with their history, an entry on each
+/// item's timeline and the message's activity (R30). Links that are there already stay.
+///
+/// # Errors
+/// What the database says.
+pub fn save_on(
+    tx: &mut Tx<'_>,
+    saving: &Saving,
+    on: &[ItemId],
+) -> Result<Option<ActivityId>, StoreError> {
+    let Some(&primary) = on.first() else {
+        return Ok(None);
+    };
+    let mut linked = Vec::new();
+    for &item in on {
+        if linked.contains(&item) {
+            continue;
+        }
+        linked.push(item);
+        let is_primary = item == primary;
+        email_writes::insert_link(
+            tx,
+            (saving.email_id, item),
+            is_primary,
+            saving.received_at,
+            saving.by,
+        )?;
+        let change = (None, Some(item));
+        email_writes::insert_link_change(tx, saving.email_id, saving.by, change, is_primary)?;
+        let email_id = saving.email_id;
+        let entry = NewTimelineEntry {
+            item_id: item,
+            actor_id: Some(saving.connector_id),
+            told: match saving.direction {
+                Direction::Incoming => Told::EmailReceived { email_id },
+                Direction::Outgoing => Told::EmailSent { email_id },
+            },
+        };
+        tx.tell(entry, Some(saving.message_id));
+    }
+    email_writes::update_saved(tx, saving.email_id, primary, saving.direction)?;
+    make_activity(tx, saving, primary).map(Some)
+}
+
+/// The activity's responsible is the primary item's (R30, R31).
+fn make_activity(
+    tx: &mut Tx<'_>,
+    saving: &Saving,
+    primary: ItemId,
+) -> Result<ActivityId, StoreError> {
+    let responsible_id = items::get(tx.conn, primary)?
+        .map(|item| item.responsible_id)
+        .ok_or(StoreError::Corrupt {
+            table: "items",
+            column: "id",
+            row: primary.0,
+        })?;
+    let zone = users::get(tx.conn, responsible_id)?.map(|user| user.time_zone);
+    let plan = activity::plan(&ActivityFacts {
+        direction: saving.direction,
+        is_seen: saving.is_seen,
+        is_backfill: saving.is_backfill,
+        by_hand: saving.by.is_some(),
+        now: tx.now,
+        utc_offset_seconds: zone.map_or(0, |zone| utc_offset_seconds(&zone, tx.now)),
+    });
+    let (state, deadline) = match plan.activity {
+        PlannedActivity::Scheduled { deadline } => (ActivityState::Scheduled, Some(deadline)),
+        PlannedActivity::Completed => (ActivityState::Completed, None),
+    };
+    email_writes::insert_activity(
+        tx,
+        NewActivity {
+            message_id: saving.message_id,
+            responsible_id,
+            state,
+            deadline,
+        },
+    )
+}

@@ -1,0 +1,484 @@
+//! Emails as clients see them, and what hangs on them: addresses, attachments, threads and traces.
+//! Not for: which emails a viewer sees (that is the scope they were read under), or reading bodies (`Bodies`).
+
+use std::sync::Arc;
+
+use async_graphql::{Enum, ID, Object, Result, SimpleObject};
+
+use super::activity::Activity;
+use super::context::{Ask, File, FileRef, failed};
+use super::link::{self, EmailLink, LinkChange, RelinkVerdict};
+use super::lists;
+use super::loaders::{
+    Attachments, CrmEmails, Emails, Items, LinkChanges, Links, MailMailboxes, Participants,
+    ThreadSubjects, Traces,
+};
+use super::mailbox::Mailbox;
+use super::paging::{Connection, Listed, PageArgs};
+use super::scalars::{Cursor, DateTime};
+use super::viewer::User;
+use crate::model::email::{
+    Address as AddressFields, Attachment as AttachmentRow, Email as EmailFields, ParticipantRole,
+    RoutingTrace as TraceRow,
+};
+use crate::model::item::Item as ItemFields;
+use crate::model::{EmailId, ThreadId};
+
+/// Addresses of each kind that an email shows; mails to thousands exist, and all are in `rawHeaders`.
+const ADDRESSES_MAX: usize = 100;
+
+/// One message of one mailbox.
+#[derive(Clone)]
+pub struct Email {
+    ask: Ask,
+    row: Arc<EmailFields>,
+}
+
+impl Email {
+    /// An email that was read under one of the viewer's scopes.
+    pub fn new(ask: &Ask, row: Arc<EmailFields>) -> Self {
+        Self {
+            ask: ask.clone(),
+            row,
+        }
+    }
+
+    /// The email with this id, if the viewer sees it in the CRM or in a mailbox (R22).
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn find(ask: &Ask, id: EmailId) -> Result<Option<Self>> {
+        let row = ask.load::<Emails>(id).await?;
+        Ok(row.map(|row| Self::new(ask, row)))
+    }
+
+    /// The email with this id, if the viewer sees it in the CRM (R21).
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn find_in_crm(ask: &Ask, id: EmailId) -> Result<Option<Self>> {
+        let row = ask.load::<CrmEmails>(id).await?;
+        Ok(row.map(|row| Self::new(ask, row)))
+    }
+
+    /// Its primary item, if the viewer may read it: what may be said about the email in the CRM depends on it (R22).
+    pub(super) async fn readable_primary(
+        ask: &Ask,
+        row: &EmailFields,
+    ) -> Result<Option<Arc<ItemFields>>> {
+        match row.primary_item_id {
+            Some(id) => ask.load::<Items>(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn responsible_user(&self) -> Result<Option<User>> {
+        let primary = Self::readable_primary(&self.ask, &self.row).await?;
+        let Some(primary) = primary else {
+            return Ok(None);
+        };
+        let user = User::named(&self.ask, primary.responsible_id).await?;
+        Ok(Some(user))
+    }
+
+    /// The trace, unless a linked item is hidden: its words name what the rules saw.
+    async fn trace(&self) -> Result<Option<RoutingTrace>> {
+        let links = self.ask.load::<Links>(self.row.id).await?;
+        let linked: Vec<_> = links
+            .iter()
+            .flat_map(|links| links.iter().map(|link| link.item_id))
+            .collect();
+        let readable = self.ask.load_all::<Items>(linked.iter().copied()).await?;
+        if readable.len() < linked.len() {
+            return Ok(None);
+        }
+        let row = self.ask.load::<Traces>(self.row.id).await?;
+        Ok(row.map(|row| RoutingTrace::from(&*row)))
+    }
+
+    async fn recipients(&self, role: ParticipantRole) -> Result<Vec<Address>> {
+        let found = self.ask.load::<Participants>(self.row.id).await?;
+        let found = found.iter().flat_map(|found| found.iter());
+        Ok(found
+            .filter(|(stands_as, _address)| *stands_as == role)
+            .take(ADDRESSES_MAX)
+            .map(|(_role, address)| Address::from(address))
+            .collect())
+    }
+
+    fn file_url(&self, file: File) -> Option<String> {
+        file_url(&self.ask, file)
+    }
+}
+
+fn file_url(ask: &Ask, file: File) -> Option<String> {
+    (ask.services().file_urls)(FileRef {
+        viewer_id: ask.viewer().user_id,
+        file,
+    })
+}
+
+impl Listed for Email {
+    const CONNECTION: &'static str = "EmailConnection";
+    const EDGE: &'static str = "EmailEdge";
+}
+
+/// One message of one mailbox. The same message in two mailboxes is two emails, in one thread and with one activity.
+#[Object]
+impl Email {
+    /// The opaque global id.
+    pub async fn id(&self) -> ID {
+        self.ask.seal(self.row.id)
+    }
+
+    /// The mailbox that it came to or was sent from; null without access to that mailbox.
+    async fn mailbox(&self) -> Option<Result<Mailbox>> {
+        let row = self.ask.load::<MailMailboxes>(self.row.mailbox_id).await;
+        let row = row.transpose()?;
+        Some(row.map(|row| Mailbox::new(&self.ask, row)))
+    }
+
+    /// Whether it came in or went out.
+    async fn direction(&self) -> Direction {
+        self.row.direction.into()
+    }
+
+    /// Who it is from; null where the mail doesn't say.
+    async fn from(&self) -> Option<Address> {
+        self.row.from.as_ref().map(Address::from)
+    }
+
+    /// Who it is to: at most 100, all are in `rawHeaders`.
+    async fn to(&self) -> Result<Vec<Address>> {
+        self.recipients(ParticipantRole::To).await
+    }
+
+    /// Who got a copy: at most 100, all are in `rawHeaders`.
+    async fn cc(&self) -> Result<Vec<Address>> {
+        self.recipients(ParticipantRole::Cc).await
+    }
+
+    /// The subject as it stands; may be empty.
+    async fn subject(&self) -> &str {
+        &self.row.subject
+    }
+
+    /// The first lines of what was written.
+    async fn preview(&self) -> &str {
+        &self.row.preview
+    }
+
+    /// The body as plain text; null where the mail has none.
+    async fn body_text(&self) -> Option<Result<String>> {
+        let body = self.ask.services().mail.text(&self.row).await;
+        body.map_err(|error| failed(&error)).transpose()
+    }
+
+    /// The body as HTML, sanitised: no scripts, no forms. Null where the mail has none.
+    async fn body_html(
+        &self,
+        #[graphql(
+            default = false,
+            desc = "Whether images may be loaded, through the installation's proxy where there is one, never directly."
+        )]
+        load_remote: bool,
+    ) -> Option<Result<String>> {
+        // There is no proxy, and never a direct load: both answers are the same until there is one.
+        let _ = load_remote;
+        let (ask, id) = (self.ask.clone(), self.row.id);
+        let picture_url = move |part| file_url(&ask, File::Part(id, part));
+        let reader = &self.ask.services().mail;
+        let body = reader.html(&self.row, Arc::new(picture_url)).await;
+        body.map_err(|error| failed(&error)).transpose()
+    }
+
+    /// The header section as it stands.
+    async fn raw_headers(&self) -> Option<Result<String>> {
+        let headers = self.ask.services().mail.raw_headers(&self.row).await;
+        Some(headers.map_err(|error| failed(&error)))
+    }
+
+    /// Where the message can be downloaded byte for byte as it came: signed and short-lived.
+    async fn raw_url(&self) -> Option<String> {
+        self.file_url(File::RawMail(self.row.id))
+    }
+
+    /// The Message-ID header; null where the mail has none.
+    async fn message_id(&self) -> Option<&str> {
+        self.row.message_id_header.as_deref()
+    }
+
+    /// The files that hang on it.
+    async fn attachments(&self) -> Result<Vec<Attachment>> {
+        let rows = self.ask.load::<Attachments>(self.row.id).await?;
+        let rows = rows.iter().flat_map(|rows| rows.iter());
+        Ok(rows
+            .map(|row| Attachment::new(&self.ask, row.clone()))
+            .collect())
+    }
+
+    /// When it was sent, by its own header; by the mail server's time where that is missing or can't be.
+    async fn received_at(&self) -> DateTime {
+        self.row.received_at.into()
+    }
+
+    /// When the mail server got it.
+    async fn internal_date(&self) -> DateTime {
+        self.row.internal_date.into()
+    }
+
+    /// When it got into the CRM; null while it is not in it.
+    async fn saved_at(&self) -> Option<DateTime> {
+        self.row.saved_at.map(DateTime)
+    }
+
+    /// Its ties to items, the primary one first; only items that the viewer may read.
+    async fn links(&self) -> Result<Vec<EmailLink>> {
+        link::readable_links(&self.ask, &self.row).await
+    }
+
+    /// How its links changed, oldest first.
+    async fn link_history(&self) -> Result<Vec<LinkChange>> {
+        let rows = self.ask.load::<LinkChanges>(self.row.id).await?;
+        let rows = rows.iter().flat_map(|rows| rows.iter());
+        Ok(rows
+            .map(|row| LinkChange::new(&self.ask, row.clone()))
+            .collect())
+    }
+
+    /// Its primary item's responsible, today; null while it is not in the CRM, and where the viewer may not read that item.
+    async fn responsible(&self) -> Option<Result<User>> {
+        self.responsible_user().await.transpose()
+    }
+
+    /// The to-do that it made; null without one, and where the viewer may not read its primary item.
+    async fn activity(&self) -> Option<Result<Activity>> {
+        Activity::of_email(&self.ask, &self.row).await.transpose()
+    }
+
+    /// Whether it can be moved to another deal, or why not.
+    async fn can_relink(&self) -> Result<RelinkVerdict> {
+        link::can_relink(&self.ask, &self.row).await
+    }
+
+    /// The conversation that it belongs to.
+    async fn thread(&self) -> Thread {
+        Thread::new(&self.ask, self.row.thread_id)
+    }
+
+    /// Why it is where it is; null before it was judged, and where it hangs on an item that the viewer may not read.
+    async fn routing_trace(&self) -> Option<Result<RoutingTrace>> {
+        self.trace().await.transpose()
+    }
+
+    /// What became of it.
+    async fn outcome(&self) -> EmailOutcome {
+        self.row.outcome.into()
+    }
+
+    /// Rises with every change.
+    async fn version(&self) -> i64 {
+        self.row.version
+    }
+}
+
+/// A name and a mail address as they stand in a mail.
+#[derive(SimpleObject, Clone)]
+pub struct Address {
+    /// The display name; null where there is none.
+    name: Option<String>,
+    /// The mail address.
+    address: String,
+}
+
+impl From<&AddressFields> for Address {
+    fn from(fields: &AddressFields) -> Self {
+        Self {
+            name: fields.name.clone().filter(|name| !name.is_empty()),
+            address: fields.address.clone(),
+        }
+    }
+}
+
+/// A file that hangs on an email.
+#[derive(Clone)]
+pub struct Attachment {
+    ask: Ask,
+    row: AttachmentRow,
+}
+
+impl Attachment {
+    /// An attachment of an email that the viewer sees.
+    pub fn new(ask: &Ask, row: AttachmentRow) -> Self {
+        Self {
+            ask: ask.clone(),
+            row,
+        }
+    }
+}
+
+/// A file that hangs on an email.
+#[Object]
+impl Attachment {
+    /// The opaque global id.
+    pub async fn id(&self) -> ID {
+        self.ask.seal(self.row.id)
+    }
+
+    /// The file's name; may be empty.
+    async fn name(&self) -> &str {
+        &self.row.name
+    }
+
+    /// What the mail says that it is: `application/pdf`.
+    async fn media_type(&self) -> &str {
+        &self.row.media_type
+    }
+
+    /// Its size in bytes, decoded.
+    async fn size(&self) -> i64 {
+        self.row.size_bytes
+    }
+
+    /// Where it can be downloaded: signed and short-lived.
+    async fn url(&self) -> Option<String> {
+        file_url(&self.ask, File::Attachment(self.row.id))
+    }
+}
+
+/// A conversation.
+#[derive(Clone)]
+pub struct Thread {
+    ask: Ask,
+    id: ThreadId,
+}
+
+impl Thread {
+    /// The thread of an email that the viewer sees.
+    pub fn new(ask: &Ask, id: ThreadId) -> Self {
+        Self {
+            ask: ask.clone(),
+            id,
+        }
+    }
+
+    /// The thread with this id, if the viewer sees an email of it.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn find(ask: &Ask, id: ThreadId) -> Result<Option<Self>> {
+        let subject = ask.load::<ThreadSubjects>(id).await?;
+        Ok(subject.map(|_subject| Self::new(ask, id)))
+    }
+}
+
+/// A conversation: emails that answer each other, as far as the viewer sees them.
+#[Object]
+impl Thread {
+    /// The opaque global id.
+    pub async fn id(&self) -> ID {
+        self.ask.seal(self.id)
+    }
+
+    /// The subject of its oldest email.
+    async fn subject(&self) -> Result<String> {
+        let subject = self.ask.load::<ThreadSubjects>(self.id).await?;
+        Ok(subject
+            .map(|subject| subject.to_string())
+            .unwrap_or_default())
+    }
+
+    /// Its emails, oldest first.
+    async fn emails(
+        &self,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Email>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        lists::emails_of_thread(&self.ask, self.id, page).await
+    }
+}
+
+/// Why an email is where it is.
+#[derive(SimpleObject, Clone)]
+pub struct RoutingTrace {
+    /// The rules in the order they were tried.
+    steps: Vec<RoutingStep>,
+    /// What decided, in words.
+    reason: String,
+    /// The version of the mailbox's settings that were in force.
+    settings_version: i64,
+}
+
+impl From<&TraceRow> for RoutingTrace {
+    fn from(row: &TraceRow) -> Self {
+        let step = |step: &crate::model::email::RoutingStep| RoutingStep {
+            rule: step.rule.clone(),
+            saw: step.saw.clone(),
+            decided: step.decided.clone(),
+        };
+        Self {
+            steps: row.steps.iter().map(step).collect(),
+            reason: row.reason.clone(),
+            settings_version: row.settings_version,
+        }
+    }
+}
+
+/// One rule that was tried.
+#[derive(SimpleObject, Clone)]
+pub struct RoutingStep {
+    /// The rule's name.
+    rule: String,
+    /// The facts that it saw.
+    saw: String,
+    /// What it decided.
+    decided: String,
+}
+
+/// Which way a mail went.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::model::email::Direction")]
+pub enum Direction {
+    /// To us.
+    Incoming,
+    /// From us.
+    Outgoing,
+}
+
+/// What became of an email: saved to the CRM, or kept unsaved with the reason. New values may be added. Saved later by hand: `SAVED`.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::model::email::EmailOutcome")]
+pub enum EmailOutcome {
+    /// It is in the CRM.
+    Saved,
+    /// It lay in the folder that spam goes to.
+    SpamFolder,
+    /// It lay in the trash.
+    TrashFolder,
+    /// It lay among the drafts.
+    DraftsFolder,
+    /// The mailbox saves nothing by itself.
+    IntegrationOff,
+    /// It is mail among our own people.
+    Internal,
+    /// It is older than what the mailbox saves.
+    TooOld,
+    /// Its sender is on the exclusion list.
+    Excluded,
+    /// A machine wrote it: a newsletter, a bounce, an out-of-office note.
+    Automatic,
+    /// The client is unknown, and the mailbox makes nothing for such mail.
+    NothingToCreate,
+    /// Its sender sent too many in an hour.
+    RateGuard,
+    /// It was taken out of the CRM again.
+    Removed,
+}

@@ -1,0 +1,359 @@
+//! The lists behind the connections: one store list under a scope each, its cursors' name, and how it is counted.
+//! Not for: the fields of what they hold.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_graphql::Result;
+
+use super::activity::{Activity, ActivityState};
+use super::context::{Ask, Scopes};
+use super::email::Email;
+use super::item::{FromItem, ItemRow};
+use super::loaders::{CrmEmails, Items};
+use super::mailbox::Mailbox;
+use super::paging::{Connection, Counter, ListName, PageArgs};
+use super::timeline::{TimelineConnection, TimelineEntry, TimelineKind};
+use super::viewer::User;
+use crate::model::email::Email as EmailFields;
+use crate::model::item::Item as ItemFields;
+use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind, Told};
+use crate::model::{EmailId, FolderId, ItemId, MailboxId, ThreadId};
+use crate::rules::access::Surface;
+use crate::store::emails::EmailFilter;
+use crate::store::items::{ItemFilter, ItemOrder};
+use crate::store::page::{Key, KeyPart, Page, PageRequest};
+use crate::store::{
+    AnyConn, StoreError, activities, emails, items, mailboxes, timeline as entries, users,
+};
+
+/// A page of the items of one kind.
+///
+/// # Errors
+/// `BAD_USER_INPUT` for a page that can't be, `INTERNAL` where the store fails.
+pub async fn items_of_kind<N: FromItem>(
+    ask: &Ask,
+    filter: ItemFilter,
+    order: ItemOrder,
+    args: PageArgs,
+) -> Result<Connection<N>> {
+    let name = ListName::new(ask.viewer().user_id, N::CONNECTION, &(&filter, order));
+    let request = args.request(ask.codec(), &name)?;
+    let narrowed = filter.clone();
+    let page = ask
+        .read(move |conn, scopes| {
+            items::list(conn, scopes.items(), N::KIND, &narrowed, order, &request)
+        })
+        .await?;
+    let counter: Counter = Arc::new(move |conn, scopes, limit| {
+        items::count(conn, scopes.items(), N::KIND, &filter, limit)
+    });
+    let shape = |row| {
+        N::from_item(ItemRow {
+            ask: ask.clone(),
+            row: Arc::new(row),
+        })
+    };
+    Ok(Connection::new(ask, name, page, counter, shape))
+}
+
+/// A page of the users, by name.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn users(ask: &Ask, args: PageArgs) -> Result<Connection<User>> {
+    let name = ListName::new(ask.viewer().user_id, "users", &());
+    let request = args.request(ask.codec(), &name)?;
+    let page = ask
+        .read(move |conn, _scopes| users::list(conn, &request))
+        .await?;
+    let counter: Counter = Arc::new(|conn, _scopes, limit| users::count(conn, limit));
+    let shape = |row| User::new(ask, Arc::new(row));
+    Ok(Connection::new(ask, name, page, counter, shape))
+}
+
+/// A page of the mailboxes that the viewer sees listed, by address.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn mailboxes(ask: &Ask, args: PageArgs) -> Result<Connection<Mailbox>> {
+    let name = ListName::new(ask.viewer().user_id, "mailboxes", &());
+    let request = args.request(ask.codec(), &name)?;
+    let page = ask
+        .read(move |conn, scopes| mailboxes::list(conn, scopes.mailboxes(), &request))
+        .await?;
+    let counter: Counter =
+        Arc::new(|conn, scopes, limit| mailboxes::count(conn, scopes.mailboxes(), limit));
+    let shape = |row| Mailbox::new(ask, Arc::new(row));
+    Ok(Connection::new(ask, name, page, counter, shape))
+}
+
+/// Which end of a list of emails comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+async fn emails_by(
+    ask: &Ask,
+    surface: Surface,
+    order: Order,
+    filter: EmailFilter,
+    args: PageArgs,
+) -> Result<Connection<Email>> {
+    let narrowed = (surface, order, &filter);
+    let name = ListName::new(ask.viewer().user_id, "emails", &narrowed);
+    let request = args.request(ask.codec(), &name)?;
+    let narrowed = filter.clone();
+    let page = ask
+        .read(move |conn, scopes| {
+            let scope = scopes.emails(surface);
+            match order {
+                Order::NewestFirst => emails::list(conn, scope, &narrowed, &request),
+                Order::OldestFirst => emails::list_oldest_first(conn, scope, &narrowed, &request),
+            }
+        })
+        .await?;
+    let counter: Counter = Arc::new(move |conn, scopes, limit| {
+        emails::count(conn, scopes.emails(surface), &filter, limit)
+    });
+    let shape = |row| Email::new(ask, Arc::new(row));
+    Ok(Connection::new(ask, name, page, counter, shape))
+}
+
+/// A page of the emails that the viewer sees in the CRM or in a mailbox (R22), newest first.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn emails(ask: &Ask, filter: EmailFilter, args: PageArgs) -> Result<Connection<Email>> {
+    emails_by(ask, Surface::Either, Order::NewestFirst, filter, args).await
+}
+
+/// A page of the emails linked to a readable item, under R21 alone, newest first.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn emails_of_item(ask: &Ask, item: ItemId, args: PageArgs) -> Result<Connection<Email>> {
+    let filter = EmailFilter {
+        item_id: Some(item),
+        ..EmailFilter::default()
+    };
+    emails_by(ask, Surface::Crm, Order::NewestFirst, filter, args).await
+}
+
+/// A page of a thread's emails, oldest first.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn emails_of_thread(
+    ask: &Ask,
+    thread: ThreadId,
+    args: PageArgs,
+) -> Result<Connection<Email>> {
+    let filter = EmailFilter {
+        thread_id: Some(thread),
+        ..EmailFilter::default()
+    };
+    emails_by(ask, Surface::Either, Order::OldestFirst, filter, args).await
+}
+
+/// A page of a mailbox's mail, under access to the mailbox alone (R22), newest first.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn emails_of_mailbox(
+    ask: &Ask,
+    mailbox: MailboxId,
+    folder: Option<FolderId>,
+    args: PageArgs,
+) -> Result<Connection<Email>> {
+    let filter = EmailFilter {
+        mailbox_id: Some(mailbox),
+        folder_id: folder,
+        ..EmailFilter::default()
+    };
+    emails_by(ask, Surface::Mailbox, Order::NewestFirst, filter, args).await
+}
+
+/// A page of a readable item's activities, oldest first.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn activities_of_item(
+    ask: &Ask,
+    item: ItemId,
+    state: Option<ActivityState>,
+    args: PageArgs,
+) -> Result<Connection<Activity>> {
+    let state = state.map(crate::model::activity::ActivityState::from);
+    let name = ListName::new(ask.viewer().user_id, "activities", &(item, state));
+    let request = args.request(ask.codec(), &name)?;
+    let page = ask
+        .read(move |conn, scopes| {
+            let scope = scopes.emails(Surface::Crm);
+            activities::list_of_item(conn, scope, item, state, &request)
+        })
+        .await?;
+    let counter: Counter = Arc::new(move |conn, scopes, limit| {
+        let scope = scopes.emails(Surface::Crm);
+        activities::count_of_item(conn, scope, item, state, limit)
+    });
+    let shape = |row| Activity::new(ask, Arc::new(row));
+    Ok(Connection::new(ask, name, page, counter, shape))
+}
+
+/// What a timeline's cursors are sealed for: edges, events and `liveCursor` of one timeline share it,
+/// whatever kinds are asked for, so that a subscription goes on from any of them.
+pub fn timeline_name(ask: &Ask, item: Option<ItemId>) -> ListName {
+    ListName::new(ask.viewer().user_id, "timeline", &item)
+}
+
+/// The key of a place in a timeline.
+pub fn position_key(position: Position) -> Key {
+    vec![KeyPart::Number(position.0)]
+}
+
+/// The place in a timeline that a key says.
+pub fn position_of(key: &Key) -> Option<Position> {
+    match key.as_slice() {
+        [KeyPart::Number(position)] => Some(Position(*position)),
+        _ => None,
+    }
+}
+
+/// What entries are about, read under the same scopes and at the same time as they were.
+pub struct Concerned {
+    items: HashMap<ItemId, Arc<ItemFields>>,
+    emails: HashMap<EmailId, Arc<EmailFields>>,
+}
+
+/// The email that an entry can't be shown without; that one was linked or unlinked shows without it (R21).
+fn needed_email(entry: &EntryFields) -> Option<EmailId> {
+    match entry.new.told {
+        Told::EmailReceived { email_id }
+        | Told::EmailSent { email_id }
+        | Told::ActivityCompleted { email_id, .. }
+        | Told::ActivityReopened { email_id, .. } => Some(email_id),
+        _ => None,
+    }
+}
+
+impl Concerned {
+    /// Reads the items and emails of these entries.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn read<'e>(
+        conn: &mut AnyConn,
+        scopes: &Scopes,
+        rows: impl Iterator<Item = &'e EntryFields> + Clone,
+    ) -> Result<Self, StoreError> {
+        let item_ids: HashSet<ItemId> = rows.clone().map(|row| row.new.item_id).collect();
+        let item_ids: Vec<ItemId> = item_ids.into_iter().collect();
+        let email_ids: HashSet<EmailId> = rows.filter_map(needed_email).collect();
+        let email_ids: Vec<EmailId> = email_ids.into_iter().collect();
+        let mut found = Self {
+            items: HashMap::new(),
+            emails: HashMap::new(),
+        };
+        if !item_ids.is_empty() {
+            let rows = items::readable(conn, scopes.items(), &item_ids)?;
+            found.items = rows
+                .into_iter()
+                .map(|row| (row.id, Arc::new(row)))
+                .collect();
+        }
+        if !email_ids.is_empty() {
+            let rows = emails::visible(conn, scopes.emails(Surface::Crm), &email_ids)?;
+            found.emails = rows
+                .into_iter()
+                .map(|row| (row.id, Arc::new(row)))
+                .collect();
+        }
+        Ok(found)
+    }
+
+    /// Keeps what an entry is about for its fields. False where it went out of view
+    /// between the statement that found the entry and the one that looked for this.
+    pub fn keep(&self, ask: &Ask, entry: &EntryFields) -> bool {
+        let Some(item) = self.items.get(&entry.new.item_id) else {
+            return false;
+        };
+        if let Some(id) = needed_email(entry) {
+            let Some(email) = self.emails.get(&id) else {
+                return false;
+            };
+            ask.keep::<CrmEmails>(id, email.clone());
+        }
+        ask.keep::<Items>(item.id, item.clone());
+        true
+    }
+}
+
+/// A page of an item's timeline, or of everything that the viewer may see; oldest first.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn timeline(
+    ask: &Ask,
+    item: Option<&Arc<ItemFields>>,
+    kinds: Vec<TimelineKind>,
+    args: PageArgs,
+) -> Result<TimelineConnection> {
+    let item = item.map(|item| item.id);
+    let name = timeline_name(ask, item);
+    let request = args.request(ask.codec(), &name)?;
+    let kinds: Arc<[Kind]> = kinds.into_iter().map(Kind::from).collect();
+    let wanted = kinds.clone();
+    let (read_at, mut page, concerned) = ask
+        .read(move |conn, scopes| read_timeline(conn, scopes, item, &wanted, &request))
+        .await?;
+    page.rows.retain(|(_key, row)| concerned.keep(ask, row));
+    let counter: Counter = Arc::new(move |conn, scopes, limit| {
+        entries::count(conn, scopes.emails(Surface::Crm), item, &kinds, limit)
+    });
+    let shape = |row| TimelineEntry::new(ask, Arc::new(row));
+    Ok(TimelineConnection {
+        ask: ask.clone(),
+        list: name.clone(),
+        page: Connection::new(ask, name, page, counter, shape),
+        read_at,
+    })
+}
+
+/// Reads where the timeline stands first and the page then: what comes in between is left to the subscription,
+/// so that it is neither missed nor told twice.
+fn read_timeline(
+    conn: &mut AnyConn,
+    scopes: &Scopes,
+    item: Option<ItemId>,
+    kinds: &[Kind],
+    request: &PageRequest,
+) -> Result<(Position, Page<EntryFields>, Concerned), StoreError> {
+    let read_at = entries::last_position(conn)?;
+    let scope = scopes.emails(Surface::Crm);
+    let mut page = entries::list(conn, scope, item, kinds, request)?;
+    let found = page.rows.len();
+    page.rows.retain(|(_key, row)| row.position <= read_at);
+    page.has_next |= page.rows.len() < found;
+    let concerned = Concerned::read(conn, scopes, page.rows.iter().map(|(_key, row)| row))?;
+    Ok((read_at, page, concerned))
+}
+
+/// One entry, if the viewer may see it, with what it is about.
+///
+/// # Errors
+/// What the database says.
+pub fn entry(
+    conn: &mut AnyConn,
+    scopes: &Scopes,
+    position: Position,
+) -> Result<Option<(EntryFields, Concerned)>, StoreError> {
+    let row = entries::get(conn, scopes.emails(Surface::Crm), position)?;
+    row.map(|row| {
+        let concerned = Concerned::read(conn, scopes, std::iter::once(&row))?;
+        Ok((row, concerned))
+    })
+    .transpose()
+}

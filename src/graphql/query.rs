@@ -1,0 +1,337 @@
+//! The fields at the root of queries. Not for: how lists are read (`lists`) or what rows show.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Object, Result};
+
+use super::context::Ask;
+use super::email::Email;
+use super::error;
+use super::filters::{ContactFilter, DealFilter, EmailFilter, ItemOrder, LeadFilter, row_order};
+use super::item::{Contact, Deal, ItemKind, Lead, Stage};
+use super::lists;
+use super::mailbox::Mailbox;
+use super::node::Node;
+use super::paging::{Connection, PageArgs};
+use super::scalars::Cursor;
+use super::settings::CrmSettings;
+use super::timeline::{TimelineConnection, TimelineKind};
+use super::viewer::{Department, Role, User};
+use crate::model::item::ItemKind as Kind;
+use crate::model::{EmailId, MailboxId};
+use crate::store;
+
+/// Ids that `nodes` takes at once: a page.
+const NODES_MAX: usize = 100;
+
+/// The root of queries.
+#[derive(Default)]
+pub struct Query;
+
+/// What can be asked. Every field needs a signed-in viewer; what the viewer may not see is absent everywhere.
+#[Object]
+impl Query {
+    /// Who is signed in.
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<User> {
+        let ask = Ask::of(ctx)?;
+        // Whoever is signed in and has no account any more is not signed in.
+        User::find(&ask, ask.viewer().user_id)
+            .await?
+            .ok_or_else(error::unauthenticated)
+    }
+
+    /// The thing with this id; null for a bad id, and where the viewer may not see it.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "An id of any type.")] id: ID,
+    ) -> Option<Result<Node>> {
+        match Ask::of(ctx) {
+            Ok(ask) => Node::find(&ask, &id).await.transpose(),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The things with these ids, in their order; null as for `node`.
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most 100 ids, of any types.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Node>>> {
+        let ask = Ask::of(ctx)?;
+        if ids.len() > NODES_MAX {
+            return Err(error::bad_input(format!("`ids` has at most {NODES_MAX}.")));
+        }
+        let found = ids.iter().map(|id| Node::find(&ask, id));
+        futures_util::future::try_join_all(found).await
+    }
+
+    /// The lead with this id; null for a bad id, and where the viewer may not read it.
+    async fn lead(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The lead's id.")] id: ID,
+    ) -> Option<Result<Lead>> {
+        let ask = match Ask::of(ctx) {
+            Ok(ask) => ask,
+            Err(error) => return Some(Err(error)),
+        };
+        let id = ask.open_item_of(Kind::Lead, &id)?;
+        Lead::find(&ask, id).await.transpose()
+    }
+
+    /// The deal with this id; null for a bad id, and where the viewer may not read it.
+    async fn deal(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deal's id.")] id: ID,
+    ) -> Option<Result<Deal>> {
+        let ask = match Ask::of(ctx) {
+            Ok(ask) => ask,
+            Err(error) => return Some(Err(error)),
+        };
+        let id = ask.open_item_of(Kind::Deal, &id)?;
+        Deal::find(&ask, id).await.transpose()
+    }
+
+    /// The contact with this id; null for a bad id, and where the viewer may not read it.
+    async fn contact(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The contact's id.")] id: ID,
+    ) -> Option<Result<Contact>> {
+        let ask = match Ask::of(ctx) {
+            Ok(ask) => ask,
+            Err(error) => return Some(Err(error)),
+        };
+        let id = ask.open_item_of(Kind::Contact, &id)?;
+        Contact::find(&ask, id).await.transpose()
+    }
+
+    /// The email with this id; null for a bad id, and where the viewer sees it neither in the CRM nor in a mailbox.
+    async fn email(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The email's id.")] id: ID,
+    ) -> Option<Result<Email>> {
+        let ask = match Ask::of(ctx) {
+            Ok(ask) => ask,
+            Err(error) => return Some(Err(error)),
+        };
+        let id = ask.open::<EmailId>(&id)?;
+        Email::find(&ask, id).await.transpose()
+    }
+
+    /// The mailbox with this id; null for a bad id, and where the viewer neither has access to it nor may change its settings.
+    async fn mailbox(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The mailbox's id.")] id: ID,
+    ) -> Option<Result<Mailbox>> {
+        let ask = match Ask::of(ctx) {
+            Ok(ask) => ask,
+            Err(error) => return Some(Err(error)),
+        };
+        let id = ask.open::<MailboxId>(&id)?;
+        Mailbox::find(&ask, id).await.transpose()
+    }
+
+    /// The mailboxes that the viewer has access to or may change the settings of, by address.
+    async fn mailboxes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Mailbox>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        lists::mailboxes(&Ask::of(ctx)?, page).await
+    }
+
+    /// The leads that the viewer may read.
+    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
+    async fn leads(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What they are narrowed by.")] filter: Option<LeadFilter>,
+        #[graphql(desc = "How they are ordered; without it, the newest come first.")]
+        order_by: Option<ItemOrder>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Lead>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let ask = Ask::of(ctx)?;
+        let filter = filter.unwrap_or_default().rows(&ask)?;
+        lists::items_of_kind(&ask, filter, row_order(order_by), page).await
+    }
+
+    /// The deals that the viewer may read.
+    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
+    async fn deals(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What they are narrowed by.")] filter: Option<DealFilter>,
+        #[graphql(desc = "How they are ordered; without it, the newest come first.")]
+        order_by: Option<ItemOrder>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Deal>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let ask = Ask::of(ctx)?;
+        let filter = filter.unwrap_or_default().rows(&ask).await?;
+        lists::items_of_kind(&ask, filter, row_order(order_by), page).await
+    }
+
+    /// The contacts that the viewer may read.
+    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
+    async fn contacts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What they are narrowed by.")] filter: Option<ContactFilter>,
+        #[graphql(desc = "How they are ordered; without it, the newest come first.")]
+        order_by: Option<ItemOrder>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Contact>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let ask = Ask::of(ctx)?;
+        let filter = filter.unwrap_or_default().rows(&ask)?;
+        lists::items_of_kind(&ask, filter, row_order(order_by), page).await
+    }
+
+    /// The emails that the viewer sees in the CRM or in a mailbox, newest first.
+    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
+    async fn emails(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What they are narrowed by.")] filter: Option<EmailFilter>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Email>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let ask = Ask::of(ctx)?;
+        let filter = filter.unwrap_or_default().rows(&ask).await?;
+        lists::emails(&ask, filter, page).await
+    }
+
+    /// The timeline of everything that the viewer may see, oldest first; page back from its end with `last`.
+    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
+    async fn timeline(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Entries of these kinds only; none given: of every kind.")] kinds: Option<
+            Vec<TimelineKind>,
+        >,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<TimelineConnection> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        lists::timeline(&Ask::of(ctx)?, None, kinds.unwrap_or_default(), page).await
+    }
+
+    /// Everybody with an account, by name.
+    async fn users(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<User>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        lists::users(&Ask::of(ctx)?, page).await
+    }
+
+    /// All departments, by name.
+    async fn departments(&self, ctx: &Context<'_>) -> Result<Vec<Department>> {
+        let ask = Ask::of(ctx)?;
+        let rows = ask
+            .read(|conn, _scopes| store::users::departments(conn))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Department::new(&ask, Arc::new(row)))
+            .collect())
+    }
+
+    /// All roles, by name.
+    async fn roles(&self, ctx: &Context<'_>) -> Result<Vec<Role>> {
+        let ask = Ask::of(ctx)?;
+        let rows = ask.read(|conn, _scopes| store::roles::list(conn)).await?;
+        Ok(rows.into_iter().map(|row| Role::new(&ask, row)).collect())
+    }
+
+    /// The stages of leads, in their order.
+    async fn lead_stages(&self, ctx: &Context<'_>) -> Result<Vec<Stage>> {
+        stages(&Ask::of(ctx)?, ItemKind::Lead).await
+    }
+
+    /// The stages of deals, in their order.
+    async fn deal_stages(&self, ctx: &Context<'_>) -> Result<Vec<Stage>> {
+        stages(&Ask::of(ctx)?, ItemKind::Deal).await
+    }
+
+    /// The settings of the whole installation.
+    async fn crm_settings(&self, ctx: &Context<'_>) -> Result<CrmSettings> {
+        let ask = Ask::of(ctx)?;
+        let row = ask.read(|conn, _scopes| store::settings::crm_settings(conn));
+        Ok(row.await?.into())
+    }
+}
+
+async fn stages(ask: &Ask, kind: ItemKind) -> Result<Vec<Stage>> {
+    let rows = ask
+        .read(|conn, _scopes| store::settings::stages(conn))
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter(|row| ItemKind::from(row.item_kind) == kind)
+        .map(|row| Stage::new(ask, Arc::new(row)))
+        .collect())
+}

@@ -1,0 +1,417 @@
+//! Timeline entries as clients see them: one type for each kind, and the interface they share.
+//! Not for: which of them a viewer sees (that is the scope they were read under).
+
+use std::sync::Arc;
+
+use async_graphql::{Enum, ID, Interface, Object, Result};
+
+use super::activity::Activity;
+use super::context::Ask;
+use super::email::Email;
+use super::error;
+use super::item::{Item, LeadConversion, Stage};
+use super::lists;
+use super::loaders::{Activities, Conversions, CrmEmails, Items, Stages};
+use super::paging::{Connection, Count, Edge, ListName, Listed, PageInfo};
+use super::scalars::{Cursor, DateTime};
+use super::viewer::User;
+use crate::model::timeline::{Position, TimelineEntry as EntryFields, Told};
+use crate::model::{ActivityId, EmailId, StageId};
+
+/// An entry of any kind that the viewer may see.
+#[derive(Clone)]
+pub struct EntryRow {
+    ask: Ask,
+    row: Arc<EntryFields>,
+}
+
+impl EntryRow {
+    async fn item(&self) -> Result<Item> {
+        let row = self.ask.require::<Items>(self.row.new.item_id).await?;
+        Ok(Item::new(&self.ask, row))
+    }
+
+    async fn email(&self, id: EmailId) -> Result<Email> {
+        let row = self.ask.require::<CrmEmails>(id).await?;
+        Ok(Email::new(&self.ask, row))
+    }
+
+    async fn activity(&self, id: ActivityId) -> Result<Activity> {
+        let row = self.ask.require::<Activities>(id).await?;
+        Ok(Activity::new(&self.ask, row))
+    }
+
+    async fn stage(&self, id: StageId) -> Result<Stage> {
+        Ok(Stage::new(&self.ask, self.ask.require::<Stages>(id).await?))
+    }
+
+    async fn conversion(&self) -> Result<LeadConversion> {
+        let row = self.ask.require::<Conversions>(self.row.new.item_id);
+        Ok(LeadConversion {
+            ask: self.ask.clone(),
+            row: row.await?,
+        })
+    }
+}
+
+/// Makes the type of one kind of entry: the fields of the interface, and its own.
+macro_rules! entry_type {
+    ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(EntryRow);
+
+        $(#[$doc])*
+        #[Object]
+        impl $name {
+            /// The opaque global id.
+            pub async fn id(&self) -> ID {
+                self.0.ask.seal(self.0.row.position)
+            }
+
+            /// The item whose timeline it stands on.
+            pub async fn item(&self) -> Result<Item> {
+                self.0.item().await
+            }
+
+            /// When it happened.
+            pub async fn at(&self) -> DateTime {
+                self.0.row.at.into()
+            }
+
+            /// Who did it; null where the rules did.
+            pub async fn actor(&self) -> Option<Result<User>> {
+                User::maybe(&self.0.ask, self.0.row.new.actor_id).await
+            }
+
+            $($own)*
+        }
+    };
+}
+
+/// What can't be: an entry's type is chosen by what it tells.
+fn told_otherwise<T>() -> Result<T> {
+    let bug = std::io::Error::other("an entry tells something else than its type");
+    Err(error::internal(&bug))
+}
+
+entry_type! {
+    /// An email came in and was saved. Its actor is the mailbox's connector.
+    EmailReceived {
+        /// The email.
+        async fn email(&self) -> Result<Email> {
+            match self.0.row.new.told {
+                Told::EmailReceived { email_id } => self.0.email(email_id).await,
+                _ => told_otherwise(),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// An email went out and was saved. Its actor is the mailbox's connector.
+    EmailSent {
+        /// The email.
+        async fn email(&self) -> Result<Email> {
+            match self.0.row.new.told {
+                Told::EmailSent { email_id } => self.0.email(email_id).await,
+                _ => told_otherwise(),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// An email was linked to the item, or moved here from another.
+    EmailLinked {
+        /// The email; null where the viewer may not see it.
+        async fn email(&self) -> Option<Result<Email>> {
+            match self.0.row.new.told {
+                Told::EmailLinked { email_id, .. } => Email::find_in_crm(&self.0.ask, email_id).await.transpose(),
+                _ => Some(told_otherwise()),
+            }
+        }
+
+        /// The item that it was moved from; null where it was on none, or on one that the viewer may not read.
+        async fn from(&self) -> Option<Result<Item>> {
+            match self.0.row.new.told {
+                Told::EmailLinked { from, .. } => Item::maybe(&self.0.ask, from).await,
+                _ => Some(told_otherwise()),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// An email was unlinked from the item, or moved from here to another.
+    EmailUnlinked {
+        /// The email; null where the viewer may not see it.
+        async fn email(&self) -> Option<Result<Email>> {
+            match self.0.row.new.told {
+                Told::EmailUnlinked { email_id, .. } => Email::find_in_crm(&self.0.ask, email_id).await.transpose(),
+                _ => Some(told_otherwise()),
+            }
+        }
+
+        /// The item that it was moved to; null where it went to none, or to one that the viewer may not read.
+        async fn to(&self) -> Option<Result<Item>> {
+            match self.0.row.new.told {
+                Told::EmailUnlinked { to, .. } => Item::maybe(&self.0.ask, to).await,
+                _ => Some(told_otherwise()),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// A to-do was completed.
+    ActivityCompleted {
+        /// The to-do.
+        async fn activity(&self) -> Result<Activity> {
+            match self.0.row.new.told {
+                Told::ActivityCompleted { activity_id, .. } => self.0.activity(activity_id).await,
+                _ => told_otherwise(),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// A to-do was opened again.
+    ActivityReopened {
+        /// The to-do.
+        async fn activity(&self) -> Result<Activity> {
+            match self.0.row.new.told {
+                Told::ActivityReopened { activity_id, .. } => self.0.activity(activity_id).await,
+                _ => told_otherwise(),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// The item was made.
+    ItemCreated {}
+}
+
+entry_type! {
+    /// The lead was converted.
+    LeadConverted {
+        /// What was made of it.
+        async fn conversion(&self) -> Result<LeadConversion> {
+            self.0.conversion().await
+        }
+    }
+}
+
+entry_type! {
+    /// Another user became responsible for the item.
+    ResponsibleChanged {
+        /// Who was responsible before.
+        async fn from(&self) -> Result<User> {
+            match self.0.row.new.told {
+                Told::ResponsibleChanged { from, .. } => User::named(&self.0.ask, from).await,
+                _ => told_otherwise(),
+            }
+        }
+
+        /// Who became responsible.
+        async fn to(&self) -> Result<User> {
+            match self.0.row.new.told {
+                Told::ResponsibleChanged { to, .. } => User::named(&self.0.ask, to).await,
+                _ => told_otherwise(),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// The item went to another stage.
+    StageChanged {
+        /// The stage that it was in.
+        async fn from(&self) -> Result<Stage> {
+            match self.0.row.new.told {
+                Told::StageChanged { from, .. } => self.0.stage(from).await,
+                _ => told_otherwise(),
+            }
+        }
+
+        /// The stage that it went to.
+        async fn to(&self) -> Result<Stage> {
+            match self.0.row.new.told {
+                Told::StageChanged { to, .. } => self.0.stage(to).await,
+                _ => told_otherwise(),
+            }
+        }
+    }
+}
+
+entry_type! {
+    /// Somebody wrote a note.
+    NoteAdded {
+        /// What was written.
+        async fn text(&self) -> Result<&str> {
+            match &self.0.row.new.told {
+                Told::NoteAdded { text } => Ok(text.as_str()),
+                _ => told_otherwise(),
+            }
+        }
+    }
+}
+
+/// One line of an item's history. Entries are never edited. New kinds may be added.
+#[derive(Interface, Clone)]
+#[graphql(
+    field(name = "id", ty = "ID", desc = "The opaque global id."),
+    field(
+        name = "item",
+        ty = "Item",
+        desc = "The item whose timeline it stands on."
+    ),
+    field(name = "at", ty = "DateTime", desc = "When it happened."),
+    field(
+        name = "actor",
+        ty = "Option<Result<User>>",
+        desc = "Who did it; null where the rules did."
+    )
+)]
+pub enum TimelineEntry {
+    EmailReceived(EmailReceived),
+    EmailSent(EmailSent),
+    EmailLinked(EmailLinked),
+    EmailUnlinked(EmailUnlinked),
+    ActivityCompleted(ActivityCompleted),
+    ActivityReopened(ActivityReopened),
+    ItemCreated(ItemCreated),
+    LeadConverted(LeadConverted),
+    ResponsibleChanged(ResponsibleChanged),
+    StageChanged(StageChanged),
+    NoteAdded(NoteAdded),
+}
+
+impl TimelineEntry {
+    /// An entry that the viewer may see.
+    pub fn new(ask: &Ask, row: Arc<EntryFields>) -> Self {
+        let entry = EntryRow {
+            ask: ask.clone(),
+            row: row.clone(),
+        };
+        match row.new.told {
+            Told::EmailReceived { .. } => Self::EmailReceived(EmailReceived(entry)),
+            Told::EmailSent { .. } => Self::EmailSent(EmailSent(entry)),
+            Told::EmailLinked { .. } => Self::EmailLinked(EmailLinked(entry)),
+            Told::EmailUnlinked { .. } => Self::EmailUnlinked(EmailUnlinked(entry)),
+            Told::ActivityCompleted { .. } => Self::ActivityCompleted(ActivityCompleted(entry)),
+            Told::ActivityReopened { .. } => Self::ActivityReopened(ActivityReopened(entry)),
+            Told::ItemCreated => Self::ItemCreated(ItemCreated(entry)),
+            Told::LeadConverted => Self::LeadConverted(LeadConverted(entry)),
+            Told::ResponsibleChanged { .. } => Self::ResponsibleChanged(ResponsibleChanged(entry)),
+            Told::StageChanged { .. } => Self::StageChanged(StageChanged(entry)),
+            Told::NoteAdded { .. } => Self::NoteAdded(NoteAdded(entry)),
+        }
+    }
+
+    /// The entry at this position, if the viewer may see it.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn find(ask: &Ask, position: Position) -> Result<Option<Self>> {
+        let found = ask.read(move |conn, scopes| lists::entry(conn, scopes, position));
+        let Some((row, concerned)) = found.await? else {
+            return Ok(None);
+        };
+        Ok(concerned
+            .keep(ask, &row)
+            .then(|| Self::new(ask, Arc::new(row))))
+    }
+
+    /// The note at this position; for the payload of whoever just wrote it.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn find_note(ask: &Ask, position: Position) -> Result<Option<NoteAdded>> {
+        match Self::find(ask, position).await? {
+            Some(Self::NoteAdded(note)) => Ok(Some(note)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Listed for TimelineEntry {
+    const CONNECTION: &'static str = "TimelineConnection";
+    const EDGE: &'static str = "TimelineEdge";
+}
+
+/// One page of a timeline.
+pub struct TimelineConnection {
+    pub(super) ask: Ask,
+    pub(super) list: ListName,
+    pub(super) page: Connection<TimelineEntry>,
+    /// The last position when the page was read: nothing behind it is on the page.
+    pub(super) read_at: Position,
+}
+
+/// One page of a timeline, of what the viewer may see.
+#[Object]
+impl TimelineConnection {
+    /// The entries of the page, each with its cursor.
+    async fn edges(&self) -> Vec<Edge<TimelineEntry>> {
+        self.page.edges_of()
+    }
+
+    /// The entries of the page.
+    async fn nodes(&self) -> Vec<&TimelineEntry> {
+        self.page.nodes_of()
+    }
+
+    /// Where the page stands in the timeline.
+    async fn page_info(&self) -> PageInfo {
+        self.page.info()
+    }
+
+    /// How long the whole timeline is; counted only when selected.
+    async fn total_count(
+        &self,
+        #[graphql(
+            default = 1000,
+            desc = "Counting stops here, at most at 100,000; `isExact` says whether it did."
+        )]
+        limit: i32,
+    ) -> Result<Count> {
+        self.page.count(limit).await
+    }
+
+    /// Where the timeline stood when it was read: subscribe with it as `after`, and nothing falls between.
+    async fn live_cursor(&self) -> Cursor {
+        let key = lists::position_key(self.read_at);
+        self.list.seal(self.ask.codec(), &key)
+    }
+}
+
+/// What an entry tells. New values may be added.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::model::timeline::TimelineKind")]
+pub enum TimelineKind {
+    /// An email came in and was saved.
+    EmailReceived,
+    /// An email went out and was saved.
+    EmailSent,
+    /// An email was linked to the item, or moved here.
+    EmailLinked,
+    /// An email was unlinked from the item, or moved away.
+    EmailUnlinked,
+    /// A to-do was completed.
+    ActivityCompleted,
+    /// A to-do was opened again.
+    ActivityReopened,
+    /// The item was made.
+    ItemCreated,
+    /// The lead was converted.
+    LeadConverted,
+    /// Another user became responsible.
+    ResponsibleChanged,
+    /// The item went to another stage.
+    StageChanged,
+    /// Somebody wrote a note.
+    NoteAdded,
+}

@@ -1,0 +1,376 @@
+//! What keeps an email, and what ties it to the CRM. Reading is in `emails` and `links`.
+
+use super::sql::{insert_all, sql};
+use super::{StoreError, Tx};
+use crate::model::activity::ActivityState;
+use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole, RoutingTrace};
+use crate::model::{ActivityId, EmailId, ItemId, LinkChangeId, MailboxId, MessageId, Time, UserId};
+
+/// Somebody who stands in a mail.
+#[derive(Debug, Clone)]
+pub struct NewParticipant {
+    pub role: ParticipantRole,
+    pub address: Address,
+    /// `None` where the address is none.
+    pub address_key: Option<String>,
+}
+
+/// A file that hangs on a mail.
+#[derive(Debug, Clone)]
+pub struct NewAttachment {
+    pub part_index: i64,
+    pub name: String,
+    pub media_type: String,
+    pub size_bytes: i64,
+    pub content_id: Option<String>,
+    pub is_inline: bool,
+}
+
+/// An email to keep; it is judged right after.
+#[derive(Debug, Clone)]
+pub struct NewEmail {
+    pub message_id: MessageId,
+    pub mailbox_id: MailboxId,
+    pub raw_hash: Vec<u8>,
+    pub direction: Direction,
+    pub outcome: EmailOutcome,
+    pub from: Option<Address>,
+    pub subject: String,
+    pub preview: String,
+    pub received_at: Time,
+    pub internal_date: Time,
+    /// What makes it automatic, in a word.
+    pub automatic: Option<String>,
+    pub problems: String,
+    pub participants: Vec<NewParticipant>,
+    pub attachments: Vec<NewAttachment>,
+}
+
+/// Keeps an email with its participants and attachments, unsaved.
+///
+/// # Errors
+/// `Conflict` where the mailbox has this message already.
+pub fn insert(tx: &mut Tx<'_>, new: NewEmail) -> Result<EmailId, StoreError> {
+    let id = tx.id()?;
+    let (from_name, from_address) = match new.from {
+        Some(from) => (from.name, Some(from.address)),
+        None => (None, None),
+    };
+    let row = vec![
+        id.into(),
+        new.message_id.0.into(),
+        new.mailbox_id.0.into(),
+        new.raw_hash.into(),
+        new.direction.as_text().into(),
+        new.outcome.as_text().into(),
+        from_name.into(),
+        from_address.into(),
+        new.subject.into(),
+        new.preview.into(),
+        new.received_at.micros().into(),
+        new.internal_date.micros().into(),
+        new.automatic.into(),
+        new.problems.into(),
+        1_i64.into(),
+    ];
+    insert_all(
+        tx.conn,
+        "emails (id, message_id, mailbox_id, raw_hash, direction, outcome, from_name, from_address, subject, preview, \
+         received_at, internal_date, automatic, problems, version)",
+        "",
+        vec![row],
+    )?;
+    let participants = (0_i64..)
+        .zip(new.participants)
+        .map(|(position, participant)| {
+            vec![
+                id.into(),
+                participant.role.as_text().into(),
+                position.into(),
+                participant.address.name.into(),
+                participant.address.address.into(),
+                participant.address_key.into(),
+            ]
+        })
+        .collect();
+    insert_all(
+        tx.conn,
+        "participants (email_id, role, position, name, address, address_key)",
+        "",
+        participants,
+    )?;
+    insert_attachments(tx, id, new.attachments)?;
+    Ok(EmailId(id))
+}
+
+fn insert_attachments(
+    tx: &mut Tx<'_>,
+    email: i64,
+    attachments: Vec<NewAttachment>,
+) -> Result<(), StoreError> {
+    let mut rows = Vec::with_capacity(attachments.len());
+    for attachment in attachments {
+        let id = tx.id()?;
+        rows.push(vec![
+            id.into(),
+            email.into(),
+            attachment.part_index.into(),
+            attachment.name.into(),
+            attachment.media_type.into(),
+            attachment.size_bytes.into(),
+            attachment.content_id.into(),
+            attachment.is_inline.into(),
+        ]);
+    }
+    insert_all(
+        tx.conn,
+        "attachments (id, email_id, part_index, name, media_type, size_bytes, content_id, is_inline)",
+        "",
+        rows,
+    )
+}
+
+/// The email of a message in a mailbox, with its outcome.
+///
+/// # Errors
+/// What the database says.
+pub fn find_copy(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    message: MessageId,
+) -> Result<Option<(EmailId, EmailOutcome)>, StoreError> {
+    let row: Option<(i64, String)> = sql("SELECT id, outcome FROM emails WHERE mailbox_id = ")
+        .bind(mailbox.0)
+        .push(" AND message_id = ")
+        .bind(message.0)
+        .one(tx.conn)?;
+    row.map(|(id, outcome)| {
+        let outcome = EmailOutcome::from_text(&outcome).ok_or(StoreError::Corrupt {
+            table: "emails",
+            column: "outcome",
+            row: id,
+        })?;
+        Ok((EmailId(id), outcome))
+    })
+    .transpose()
+}
+
+/// What became of an email that is not saved.
+///
+/// # Errors
+/// What the database says.
+pub fn update_outcome(
+    tx: &mut Tx<'_>,
+    email: EmailId,
+    outcome: EmailOutcome,
+    direction: Direction,
+) -> Result<(), StoreError> {
+    sql("UPDATE emails SET outcome = ")
+        .bind(outcome.as_text())
+        .push(", direction = ")
+        .bind(direction.as_text())
+        .push(", version = version + 1 WHERE id = ")
+        .bind(email.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The email is in the CRM, on this primary item. The time it was first saved stays.
+///
+/// # Errors
+/// What the database says.
+pub fn update_saved(
+    tx: &mut Tx<'_>,
+    email: EmailId,
+    primary: ItemId,
+    direction: Direction,
+) -> Result<(), StoreError> {
+    sql("UPDATE emails SET outcome = 'SAVED', saved_at = COALESCE(saved_at, ")
+        .bind(tx.now.micros())
+        .push("), primary_item_id = ")
+        .bind(primary.0)
+        .push(", direction = ")
+        .bind(direction.as_text())
+        .push(", version = version + 1 WHERE id = ")
+        .bind(email.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Something about the email changed: its version rises.
+///
+/// # Errors
+/// What the database says.
+pub fn touch(tx: &mut Tx<'_>, email: EmailId) -> Result<(), StoreError> {
+    sql("UPDATE emails SET version = version + 1 WHERE id = ")
+        .bind(email.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Makes an item the primary one among an email's links.
+///
+/// # Errors
+/// What the database says.
+pub fn update_primary(tx: &mut Tx<'_>, email: EmailId, primary: ItemId) -> Result<(), StoreError> {
+    // Two statements: at no moment are there two primary links.
+    sql("UPDATE email_links SET is_primary = FALSE WHERE is_primary AND email_id = ")
+        .bind(email.0)
+        .run(tx.conn)?;
+    sql("UPDATE email_links SET is_primary = TRUE WHERE email_id = ")
+        .bind(email.0)
+        .push(" AND item_id = ")
+        .bind(primary.0)
+        .run(tx.conn)?;
+    sql("UPDATE emails SET version = version + 1, primary_item_id = ")
+        .bind(primary.0)
+        .push(" WHERE id = ")
+        .bind(email.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Ties an email to an item; whether it is the email's first and so primary link.
+///
+/// # Errors
+/// `Conflict` where it is linked there already.
+pub fn insert_link(
+    tx: &mut Tx<'_>,
+    (email, item): (EmailId, ItemId),
+    is_primary: bool,
+    received_at: Time,
+    by: Option<UserId>,
+) -> Result<(), StoreError> {
+    sql("INSERT INTO email_links (email_id, item_id, is_primary, received_at, linked_at, linked_by) VALUES (")
+        .list::<super::sql::Value>([
+            email.0.into(),
+            item.0.into(),
+            is_primary.into(),
+            received_at.micros().into(),
+            tx.now.micros().into(),
+            by.map(|id| id.0).into(),
+        ])
+        .push(")")
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Unties an email from an item.
+///
+/// # Errors
+/// What the database says.
+pub fn delete_link(tx: &mut Tx<'_>, email: EmailId, item: ItemId) -> Result<(), StoreError> {
+    sql("DELETE FROM email_links WHERE email_id = ")
+        .bind(email.0)
+        .push(" AND item_id = ")
+        .bind(item.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Writes a line of an email's link history.
+///
+/// # Errors
+/// What the database says.
+pub fn insert_link_change(
+    tx: &mut Tx<'_>,
+    email: EmailId,
+    by: Option<UserId>,
+    (from, to): (Option<ItemId>, Option<ItemId>),
+    was_primary: bool,
+) -> Result<LinkChangeId, StoreError> {
+    let id = tx.id()?;
+    sql("INSERT INTO link_changes (id, email_id, at, by_user_id, from_item_id, to_item_id, was_primary) VALUES (")
+        .list::<super::sql::Value>([
+            id.into(),
+            email.0.into(),
+            tx.now.micros().into(),
+            by.map(|id| id.0).into(),
+            from.map(|id| id.0).into(),
+            to.map(|id| id.0).into(),
+            was_primary.into(),
+        ])
+        .push(")")
+        .run(tx.conn)?;
+    Ok(LinkChangeId(id))
+}
+
+/// An activity to make.
+#[derive(Debug, Clone, Copy)]
+pub struct NewActivity {
+    pub message_id: MessageId,
+    pub responsible_id: UserId,
+    pub state: ActivityState,
+    pub deadline: Option<Time>,
+}
+
+/// Makes a message's activity, unless it has one: then that one's id.
+///
+/// # Errors
+/// What the database says.
+pub fn insert_activity(tx: &mut Tx<'_>, new: NewActivity) -> Result<ActivityId, StoreError> {
+    let id = tx.id()?;
+    let now = tx.now.micros();
+    let completed_at = (new.state == ActivityState::Completed).then_some(now);
+    let made: Option<i64> = sql(
+        "INSERT INTO activities (id, message_id, responsible_id, state, scheduled_at, deadline, completed_at, version) VALUES (",
+    )
+    .list::<super::sql::Value>([
+        id.into(),
+        new.message_id.0.into(),
+        new.responsible_id.0.into(),
+        new.state.as_text().into(),
+        now.into(),
+        new.deadline.map(Time::micros).into(),
+        completed_at.into(),
+        1_i64.into(),
+    ])
+    .push(") ON CONFLICT (message_id) DO NOTHING RETURNING id")
+    .one(tx.conn)?;
+    if let Some(made) = made {
+        return Ok(ActivityId(made));
+    }
+    let found: Option<i64> = sql("SELECT id FROM activities WHERE message_id = ")
+        .bind(new.message_id.0)
+        .one(tx.conn)?;
+    found.map(ActivityId).ok_or(StoreError::Corrupt {
+        table: "activities",
+        column: "message_id",
+        row: new.message_id.0,
+    })
+}
+
+/// The open activities of a message follow its primary item's responsible (R31).
+///
+/// # Errors
+/// What the database says.
+pub fn update_activity_responsible(
+    tx: &mut Tx<'_>,
+    message: MessageId,
+    responsible: UserId,
+) -> Result<(), StoreError> {
+    sql("UPDATE activities SET version = version + 1, responsible_id = ")
+        .bind(responsible.0)
+        .push(" WHERE state = 'SCHEDULED' AND message_id = ")
+        .bind(message.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Keeps why an email is where it is, in place of an earlier trace.
+///
+/// # Errors
+/// What the database says.
+pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Result<(), StoreError> {
+    let text =
+        serde_json::to_string(trace).map_err(|error| StoreError::Database(error.to_string()))?;
+    sql("INSERT INTO routing_traces (email_id, trace, settings_version) VALUES (")
+        .bind(email.0)
+        .push(", ")
+        .bind(text)
+        .push(", ")
+        .bind(trace.settings_version)
+        .push(") ON CONFLICT (email_id) DO UPDATE SET trace = excluded.trace, settings_version = excluded.settings_version")
+        .run(tx.conn)?;
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! What makes items. Reading is in `items`.
+
+use super::dialect::for_update;
+use super::sql::{insert_all, sql, update_row};
+use super::{StoreError, Tx};
+use crate::model::item::{Item, ItemFacts, ItemKind, LeadConversion, StageKind};
+use crate::model::{ItemId, StageId, UserId};
+
+/// An item to make; fields that its kind doesn't have stay empty.
+#[derive(Debug, Clone)]
+pub struct NewItem {
+    pub kind: ItemKind,
+    pub title: String,
+    pub responsible_id: UserId,
+    pub open_to_everyone: bool,
+    /// `None` for contacts.
+    pub stage_id: Option<StageId>,
+    pub is_open: bool,
+    pub name: Option<String>,
+    pub source: Option<String>,
+    pub company: Option<String>,
+    pub amount: Option<(String, String)>,
+    pub origin_lead_id: Option<ItemId>,
+    pub is_extra_lead: bool,
+}
+
+impl NewItem {
+    /// An item with a title and a responsible, and nothing else yet.
+    pub fn new(kind: ItemKind, title: impl Into<String>, responsible_id: UserId) -> Self {
+        Self {
+            kind,
+            title: title.into(),
+            responsible_id,
+            open_to_everyone: false,
+            stage_id: None,
+            is_open: true,
+            name: None,
+            source: None,
+            company: None,
+            amount: None,
+            origin_lead_id: None,
+            is_extra_lead: false,
+        }
+    }
+}
+
+/// Makes an item. Its ItemCreated entry is the caller's to tell.
+///
+/// # Errors
+/// `Conflict` where the responsible or the stage is not there.
+pub fn insert(tx: &mut Tx<'_>, new: NewItem) -> Result<ItemId, StoreError> {
+    let id = tx.id()?;
+    let (amount, currency) = new.amount.unzip();
+    let row = vec![
+        id.into(),
+        new.kind.as_text().into(),
+        new.title.into(),
+        new.responsible_id.0.into(),
+        new.open_to_everyone.into(),
+        new.stage_id.map(|id| id.0).into(),
+        new.is_open.into(),
+        tx.now.micros().into(),
+        tx.now.micros().into(),
+        new.name.into(),
+        new.source.into(),
+        new.company.into(),
+        amount.into(),
+        currency.into(),
+        new.origin_lead_id.map(|id| id.0).into(),
+        new.is_extra_lead.into(),
+        1_i64.into(),
+    ];
+    insert_all(
+        tx.conn,
+        "items (id, kind, title, responsible_id, open_to_everyone, stage_id, is_open, created_at, last_activity_at, name, \
+         source, company, amount, currency, origin_lead_id, is_extra_lead, version)",
+        "",
+        vec![row],
+    )?;
+    Ok(ItemId(id))
+}
+
+/// Replaces the addresses of a lead or contact: as written, and canonical.
+///
+/// # Errors
+/// `Conflict` where one stands twice.
+pub fn replace_addresses(
+    tx: &mut Tx<'_>,
+    item: ItemId,
+    addresses: &[(String, String)],
+) -> Result<(), StoreError> {
+    let rows: Vec<AddressRow> = addresses
+        .iter()
+        .map(|(address, address_key)| AddressRow {
+            address: address.clone(),
+            address_key: address_key.clone(),
+            is_undeliverable: false,
+        })
+        .collect();
+    replace_address_rows(tx, item, &rows)
+}
+
+/// Replaces the phones of a contact.
+///
+/// # Errors
+/// What the database says.
+pub fn replace_phones(tx: &mut Tx<'_>, item: ItemId, phones: &[String]) -> Result<(), StoreError> {
+    sql("DELETE FROM item_phones WHERE item_id = ")
+        .bind(item.0)
+        .run(tx.conn)?;
+    let rows = (0_i64..)
+        .zip(phones)
+        .map(|(position, phone)| vec![item.0.into(), position.into(), phone.clone().into()])
+        .collect();
+    insert_all(tx.conn, "item_phones (item_id, position, phone)", "", rows)
+}
+
+/// Replaces the contacts of a deal.
+///
+/// # Errors
+/// `Conflict` where one stands twice or is not there.
+pub fn replace_deal_contacts(
+    tx: &mut Tx<'_>,
+    deal: ItemId,
+    contacts: &[ItemId],
+) -> Result<(), StoreError> {
+    sql("DELETE FROM deal_contacts WHERE deal_id = ")
+        .bind(deal.0)
+        .run(tx.conn)?;
+    let rows = (0_i64..)
+        .zip(contacts)
+        .map(|(position, contact)| vec![deal.0.into(), contact.0.into(), position.into()])
+        .collect();
+    insert_all(
+        tx.conn,
+        "deal_contacts (deal_id, contact_id, position)",
+        "",
+        rows,
+    )
+}
+
+/// The first open stage of leads or deals: where new ones begin. Contacts have none.
+///
+/// # Errors
+/// What the database says.
+pub fn first_stage(tx: &mut Tx<'_>, kind: ItemKind) -> Result<Option<StageId>, StoreError> {
+    if kind == ItemKind::Contact {
+        return Ok(None);
+    }
+    let id: Option<i64> = sql("SELECT id FROM stages WHERE item_kind = ")
+        .bind(kind.as_text())
+        .push(" AND kind = ")
+        .bind(StageKind::Open.as_text())
+        .push(" ORDER BY position, id LIMIT 1")
+        .one(tx.conn)?;
+    Ok(id.map(StageId))
+}
+
+/// An address of an item, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressRow {
+    pub address: String,
+    /// The canonical form, by which mail finds it.
+    pub address_key: String,
+    pub is_undeliverable: bool,
+}
+
+/// Locks these items until the end of the transaction, in the order of their ids, so that two writers never wait for each other.
+///
+/// # Errors
+/// What the database says.
+pub fn lock(tx: &mut Tx<'_>, ids: &[ItemId]) -> Result<(), StoreError> {
+    let query = sql("SELECT id FROM items WHERE id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(") ORDER BY id");
+    for_update(tx.conn, query).rows::<i64>(tx.conn)?;
+    Ok(())
+}
+
+/// Writes an item's row anew; its kind, times and extra-lead mark stay what they are.
+///
+/// # Errors
+/// What the database says.
+pub fn update(tx: &mut Tx<'_>, item: &Item) -> Result<(), StoreError> {
+    let (amount, currency) = item.amount.clone().unzip();
+    update_row(
+        "items",
+        item.id.0,
+        vec![
+            ("title", item.title.as_str().into()),
+            ("responsible_id", item.responsible_id.0.into()),
+            ("open_to_everyone", item.open_to_everyone.into()),
+            ("stage_id", item.stage_id.map(|id| id.0).into()),
+            ("is_open", item.is_open.into()),
+            ("name", item.name.clone().into()),
+            ("source", item.source.clone().into()),
+            ("company", item.company.clone().into()),
+            ("amount", amount.into()),
+            ("currency", currency.into()),
+            ("origin_lead_id", item.origin_lead_id.map(|id| id.0).into()),
+            ("version", item.version.into()),
+        ],
+    )
+    .run(tx.conn)?;
+    Ok(())
+}
+
+/// The addresses of an item with their canonical forms, in order.
+///
+/// # Errors
+/// What the database says.
+pub fn address_rows(tx: &mut Tx<'_>, id: ItemId) -> Result<Vec<AddressRow>, StoreError> {
+    let rows: Vec<(String, String, bool)> =
+        sql("SELECT address, address_key, is_undeliverable FROM item_addresses WHERE item_id = ")
+            .bind(id.0)
+            .push(" ORDER BY position")
+            .rows(tx.conn)?;
+    let row = |(address, address_key, is_undeliverable)| AddressRow {
+        address,
+        address_key,
+        is_undeliverable,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Gives an item exactly these addresses, the first being the primary one.
+///
+/// # Errors
+/// What the database says.
+pub fn replace_address_rows(
+    tx: &mut Tx<'_>,
+    id: ItemId,
+    addresses: &[AddressRow],
+) -> Result<(), StoreError> {
+    sql("DELETE FROM item_addresses WHERE item_id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    let rows = (0_i64..).zip(addresses).map(|(position, row)| {
+        vec![
+            id.0.into(),
+            position.into(),
+            row.address.as_str().into(),
+            row.address_key.as_str().into(),
+            row.is_undeliverable.into(),
+        ]
+    });
+    insert_all(
+        tx.conn,
+        "item_addresses (item_id, position, address, address_key, is_undeliverable)",
+        "",
+        rows.collect(),
+    )
+}
+
+/// Records what converting a lead made.
+///
+/// # Errors
+/// `Conflict` where it was converted before.
+pub fn insert_conversion(tx: &mut Tx<'_>, conversion: &LeadConversion) -> Result<(), StoreError> {
+    sql("INSERT INTO lead_conversions (lead_id, at, by_user_id, deal_id, contact_id) VALUES (")
+        .bind(conversion.lead_id.0)
+        .push(", ")
+        .bind(conversion.at.micros())
+        .push(", ")
+        .bind(conversion.by.map(|id| id.0))
+        .push(", ")
+        .bind(conversion.deal_id.map(|id| id.0))
+        .push(", ")
+        .bind(conversion.contact_id.map(|id| id.0))
+        .push(")")
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The facts of every item that a user is responsible for.
+///
+/// # Errors
+/// What the database says.
+pub fn facts_of_responsible(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ItemFacts>, StoreError> {
+    let ids: Vec<i64> = sql("SELECT id FROM items WHERE responsible_id = ")
+        .bind(user.0)
+        .push(" ORDER BY id")
+        .rows(tx.conn)?;
+    let mut found = Vec::with_capacity(ids.len());
+    for part in ids.chunks(IDS_AT_ONCE) {
+        let part: Vec<ItemId> = part.iter().copied().map(ItemId).collect();
+        found.extend(super::items::facts(tx.conn, &part)?);
+    }
+    Ok(found)
+}
+
+/// Ids bound in one statement: far below what either database takes.
+const IDS_AT_ONCE: usize = 500;

@@ -1,0 +1,217 @@
+//! The ledger of UIDs: each one of a synced folder gets a recorded outcome (R5). What is settled of a folder is derived from it.
+
+use super::sql::{Sql, Value, insert_all, sql};
+use super::{AnyConn, StoreError, Tx};
+use crate::model::{EmailId, FolderId, MailboxId, PlacementId, Time};
+
+/// A UID that the server listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewPlacement {
+    pub uid: i64,
+    pub size_bytes: i64,
+    pub internal_date: Option<Time>,
+    pub is_seen: bool,
+    /// It was there when the mailbox was connected, or its folder was first listed.
+    pub is_backfill: bool,
+    /// It lies before the history that was asked for: it is settled without being fetched.
+    pub is_old: bool,
+}
+
+/// A UID that waits to be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenPlacement {
+    pub id: PlacementId,
+    pub uid: i64,
+    pub size_bytes: i64,
+    pub internal_date: Option<Time>,
+    pub is_seen: bool,
+    pub is_backfill: bool,
+    pub tries: i64,
+}
+
+/// Takes listed UIDs into the ledger; those that are in it already stay as they are.
+///
+/// # Errors
+/// What the database says.
+pub fn insert(
+    tx: &mut Tx<'_>,
+    (folder, epoch): (FolderId, i64),
+    placements: &[NewPlacement],
+) -> Result<(), StoreError> {
+    let mut rows = Vec::with_capacity(placements.len());
+    for placement in placements {
+        let id = tx.id()?;
+        rows.push(vec![
+            id.into(),
+            folder.0.into(),
+            epoch.into(),
+            placement.uid.into(),
+            if placement.is_old { "OLD" } else { "NEW" }.into(),
+            placement.size_bytes.into(),
+            placement.internal_date.map(Time::micros).into(),
+            placement.is_seen.into(),
+            placement.is_backfill.into(),
+            Value::I64(0),
+        ]);
+    }
+    insert_all(
+        tx.conn,
+        "placements (id, folder_id, epoch, uid, state, size_bytes, internal_date, is_seen, is_backfill, tries)",
+        " ON CONFLICT (folder_id, epoch, uid) DO NOTHING",
+        rows,
+    )
+}
+
+/// UIDs of a folder that wait, oldest first, whose time to be tried has come.
+///
+/// # Errors
+/// What the database says.
+pub fn list_open(
+    conn: &mut AnyConn,
+    (folder, epoch): (FolderId, i64),
+    now: Time,
+    limit: i64,
+) -> Result<Vec<OpenPlacement>, StoreError> {
+    let query = open(folder, epoch)
+        .push(" AND (next_try_at IS NULL OR next_try_at <= ")
+        .bind(now.micros())
+        .push(") ORDER BY uid LIMIT ")
+        .bind(limit);
+    Ok(query.rows(conn)?.into_iter().map(line).collect())
+}
+
+/// UIDs of a folder that wait, from one on.
+///
+/// # Errors
+/// What the database says.
+pub fn list_from(
+    conn: &mut AnyConn,
+    (folder, epoch): (FolderId, i64),
+    first_uid: i64,
+    limit: i64,
+) -> Result<Vec<OpenPlacement>, StoreError> {
+    let query = open(folder, epoch)
+        .push(" AND uid >= ")
+        .bind(first_uid)
+        .push(" ORDER BY uid LIMIT ")
+        .bind(limit);
+    Ok(query.rows(conn)?.into_iter().map(line).collect())
+}
+
+type OpenRow = (i64, i64, i64, Option<i64>, bool, bool, i64);
+
+fn open(folder: FolderId, epoch: i64) -> Sql {
+    sql(
+        "SELECT id, uid, size_bytes, internal_date, is_seen, is_backfill, tries FROM placements \
+         WHERE state = 'NEW' AND folder_id = ",
+    )
+    .bind(folder.0)
+    .push(" AND epoch = ")
+    .bind(epoch)
+}
+
+fn line(row: OpenRow) -> OpenPlacement {
+    let (id, uid, size_bytes, internal_date, is_seen, is_backfill, tries) = row;
+    OpenPlacement {
+        id: PlacementId(id),
+        uid,
+        size_bytes,
+        internal_date: internal_date.map(Time::from_micros),
+        is_seen,
+        is_backfill,
+        tries,
+    }
+}
+
+/// Whether a UID still waits, locked until the transaction ends: a mail that another worker stored is not stored twice.
+///
+/// # Errors
+/// What the database says.
+pub fn lock_open(tx: &mut Tx<'_>, id: PlacementId) -> Result<bool, StoreError> {
+    let query = sql("SELECT id FROM placements WHERE state = 'NEW' AND id = ").bind(id.0);
+    let found: Option<i64> = super::dialect::for_update(tx.conn, query).one(tx.conn)?;
+    Ok(found.is_some())
+}
+
+/// The mail is stored, as this email.
+///
+/// # Errors
+/// What the database says.
+pub fn update_stored(tx: &mut Tx<'_>, id: PlacementId, email: EmailId) -> Result<(), StoreError> {
+    sql("UPDATE placements SET state = 'STORED', error = NULL, email_id = ")
+        .bind(email.0)
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The mail can't be taken in: it is kept in quarantine with the reason, and its bytes where they are known.
+///
+/// # Errors
+/// What the database says.
+pub fn update_failed(
+    tx: &mut Tx<'_>,
+    id: PlacementId,
+    error: &str,
+    raw_hash: Option<Vec<u8>>,
+) -> Result<(), StoreError> {
+    sql("UPDATE placements SET state = 'FAILED', error = ")
+        .bind(error)
+        .push(", raw_hash = ")
+        .bind(raw_hash)
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The server no longer has it, and it was never fetched.
+///
+/// # Errors
+/// What the database says.
+pub fn update_gone(tx: &mut Tx<'_>, id: PlacementId) -> Result<(), StoreError> {
+    sql("UPDATE placements SET state = 'GONE' WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// It was asked for and did not come: it waits until `next_try_at`.
+///
+/// # Errors
+/// What the database says.
+pub fn update_tried(tx: &mut Tx<'_>, id: PlacementId, next_try_at: Time) -> Result<(), StoreError> {
+    sql("UPDATE placements SET tries = tries + 1, next_try_at = ")
+        .bind(next_try_at.micros())
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The next UID of a folder that was filled by `import`.
+///
+/// # Errors
+/// What the database says.
+pub fn next_uid(conn: &mut AnyConn, folder: FolderId) -> Result<i64, StoreError> {
+    let last: Option<Option<i64>> = sql("SELECT MAX(uid) FROM placements WHERE folder_id = ")
+        .bind(folder.0)
+        .one(conn)?;
+    Ok(last.flatten().unwrap_or(0) + 1)
+}
+
+/// How many UIDs of a mailbox's present epochs are in each state.
+///
+/// # Errors
+/// What the database says.
+pub fn count_by_state(
+    conn: &mut AnyConn,
+    mailbox: MailboxId,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    sql("SELECT p.state, COUNT(*) FROM placements p JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch \
+         WHERE f.mailbox_id = ")
+    .bind(mailbox.0)
+    .push(" GROUP BY p.state ORDER BY p.state")
+    .rows(conn)
+}

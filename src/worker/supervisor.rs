@@ -1,0 +1,147 @@
+//! One thread for each connected mailbox, under a lease, so that any number of workers share the mailboxes.
+//! It hears of new, changed and disconnected mailboxes over the bus, and looks by itself now and then.
+
+use super::sync::{self, Signals, SyncServices};
+use crate::bus::{Bus, Heard};
+use crate::clock;
+use crate::model::MailboxId;
+use crate::model::topic::Topic;
+use crate::store::{StoreError, leases, mailboxes};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+
+/// How often the mailboxes are looked through without being told.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A lease lives this long beyond its last renewal: a worker that died is followed within the minute of R8.
+const LEASE_SECONDS: i64 = 30;
+/// How long a stop waits for the threads: each notices within half a second, unless it is in the middle of a command.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
+
+struct Running {
+    signals: Arc<Signals>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Runs mailboxes until `stop` says so; then ends their threads and gives their leases back.
+pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<bool>) {
+    let holder = format!("{:016x}", rand::random::<u64>());
+    let mut heard = bus.subscribe();
+    let mut running: HashMap<MailboxId, Running> = HashMap::new();
+    loop {
+        if let Err(error) = look_through(&services, &holder, &mut running).await {
+            tracing::warn!(%error, "the mailboxes could not be looked through");
+        }
+        let woken = tokio::select! {
+            woken = tokio::time::timeout(LOOK_EVERY, heard.recv()) => woken,
+            _stopped = stop.wait_for(|stop| *stop) => break,
+        };
+        match woken {
+            Ok(Ok(Heard::Wake(wake))) => {
+                for (id, running) in &running {
+                    let topic = Topic::Sync(*id).to_string();
+                    if wake.topics.contains(&topic) {
+                        running.signals.poke();
+                    }
+                }
+            }
+            Ok(Err(RecvError::Closed)) => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            // Nothing was heard, or something may have been missed: look.
+            Ok(Ok(Heard::Doubt) | Err(RecvError::Lagged(_))) | Err(_) => {}
+        }
+    }
+    end_all(&services, &holder, running).await;
+}
+
+async fn end_all(services: &SyncServices, holder: &str, running: HashMap<MailboxId, Running>) {
+    for running in running.values() {
+        running.signals.stop();
+    }
+    let ids: Vec<MailboxId> = running.keys().copied().collect();
+    let joined = tokio::task::spawn_blocking(move || {
+        for (_id, running) in running {
+            if running.thread.join().is_err() {
+                tracing::error!("a sync thread had panicked");
+            }
+        }
+    });
+    if tokio::time::timeout(STOP_WITHIN, joined).await.is_err() {
+        tracing::warn!("some mailboxes did not stop in time");
+    }
+    let holder = holder.to_owned();
+    let released = services
+        .store
+        .write(clock::now(), move |tx| {
+            for id in ids {
+                leases::release(tx, &lease_name(id), &holder)?;
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await;
+    if let Err(error) = released {
+        tracing::warn!(%error, "the leases expire by themselves");
+    }
+}
+
+fn lease_name(id: MailboxId) -> String {
+    format!("mailbox:{}", id.0)
+}
+
+/// Starts what should run and does not, and stops what runs and should not.
+async fn look_through(
+    services: &SyncServices,
+    holder: &str,
+    running: &mut HashMap<MailboxId, Running>,
+) -> Result<(), StoreError> {
+    running.retain(|_id, running| !running.thread.is_finished());
+    let wanted = services.store.read(mailboxes::connected).await?;
+    let ids: Vec<MailboxId> = wanted.iter().map(|mailbox| mailbox.id).collect();
+    for (id, running) in running.iter() {
+        if !ids.contains(id) {
+            running.signals.stop();
+        }
+    }
+    let held = {
+        let holder = holder.to_owned();
+        services
+            .store
+            .write(clock::now(), move |tx| {
+                let mut held = Vec::new();
+                for id in ids {
+                    if leases::claim(tx, &lease_name(id), &holder, LEASE_SECONDS)?.is_some() {
+                        held.push(id);
+                    }
+                }
+                Ok::<_, StoreError>(held)
+            })
+            .await?
+    };
+    for (id, running) in running.iter() {
+        if !held.contains(id) {
+            // Another worker has it now.
+            running.signals.stop();
+        }
+    }
+    for id in held {
+        if running.contains_key(&id) {
+            continue;
+        }
+        let signals = Arc::new(Signals::default());
+        let (services, for_thread) = (services.clone(), signals.clone());
+        let spawned = std::thread::Builder::new()
+            .name(format!("mailbox-{}", id.0))
+            .stack_size(4 << 20)
+            .spawn(move || sync::run(&services, id, &for_thread));
+        match spawned {
+            Ok(thread) => {
+                running.insert(id, Running { signals, thread });
+            }
+            Err(error) => tracing::error!(%error, "a sync thread could not be started"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The visible state of a mailbox's sync (R8): written when it changes, and now and then to show that it lives.
+
+use crate::clock;
+use crate::mail::{MailError, MailStep};
+use crate::model::MailboxId;
+use crate::model::mailbox::{MailboxWarning, SyncError, SyncStage};
+use crate::store::{Store, StoreError, mailbox_writes};
+
+pub(super) struct State {
+    store: Store,
+    id: MailboxId,
+    stage: Option<SyncStage>,
+}
+
+impl State {
+    pub fn new(store: Store, id: MailboxId) -> Self {
+        Self {
+            store,
+            id,
+            stage: None,
+        }
+    }
+
+    /// Says which stage it is at, if that is new.
+    pub fn stage(&mut self, stage: SyncStage) -> Result<(), StoreError> {
+        // A mailbox that was watched before stays WATCHING while it is looked through again.
+        let is_rest = self.stage == Some(SyncStage::Watching) && stage == SyncStage::Backfill;
+        if self.stage == Some(stage) || is_rest {
+            return Ok(());
+        }
+        self.put(stage, None)
+    }
+
+    /// The login went through: an earlier refusal is history.
+    pub fn logged_in(&mut self) -> Result<(), StoreError> {
+        let id = self.id;
+        self.store.write_now(clock::now(), |tx| {
+            mailbox_writes::delete_warning(tx, id, MailboxWarning::LoginRefused)
+        })
+    }
+
+    /// Everything is taken in; the time of success is written each time.
+    pub fn watching(&mut self) -> Result<(), StoreError> {
+        self.put(SyncStage::Watching, Some(None))
+    }
+
+    /// Says what went wrong and what to do about it. A store that can't be written to is only logged: the sync itself tells of it.
+    pub fn failed(&mut self, error: &MailError) {
+        let stage = if error.is_temporary() {
+            SyncStage::Retrying
+        } else {
+            SyncStage::NeedsAttention
+        };
+        let told = SyncError {
+            code: error.step().error_code().to_owned(),
+            message: error.to_string(),
+            advice: error.advice().to_owned(),
+            at: clock::now(),
+        };
+        tracing::warn!(mailbox = self.id.0, %error, "the sync failed");
+        let is_login = error.step() == MailStep::Login && !error.is_temporary();
+        let id = self.id;
+        let outcome = self.put(stage, Some(Some(&told))).and_then(|()| {
+            if !is_login {
+                return Ok(());
+            }
+            self.store.write_now(clock::now(), |tx| {
+                mailbox_writes::put_warning(tx, id, MailboxWarning::LoginRefused).map(drop)
+            })
+        });
+        if let Err(error) = outcome {
+            tracing::error!(mailbox = self.id.0, %error, "the sync state could not be written");
+        }
+    }
+
+    fn put(
+        &mut self,
+        stage: SyncStage,
+        error: Option<Option<&SyncError>>,
+    ) -> Result<(), StoreError> {
+        let id = self.id;
+        self.store.write_now(clock::now(), |tx| {
+            mailbox_writes::put_sync_state(tx, id, stage, error)
+        })?;
+        self.stage = Some(stage);
+        Ok(())
+    }
+}
