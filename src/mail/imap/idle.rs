@@ -83,7 +83,7 @@ impl ImapSession {
             if line.starts_with(b"+") {
                 is_idling = true;
             } else if let Some(rest) = line.strip_prefix(b"* ") {
-                self.note(rest)?;
+                self.hear(rest)?;
             } else if let Some((found, rest)) = response::split_tagged(&line) {
                 return refused(found, tag, rest);
             } else {
@@ -106,14 +106,12 @@ impl ImapSession {
         }
     }
 
-    fn note(&self, rest: &[u8]) -> Result<(), MailError> {
+    fn hear(&self, rest: &[u8]) -> Result<(), MailError> {
         let step = MailStep::Protocol;
         if response::is_bye(rest) {
             return Err(response::busy(rest, step).unwrap_or(MailError::ConnectionLost { step }));
         }
-        if response::is_news(rest) {
-            self.wire().lock().note_news();
-        }
+        self.wire().lock().note(rest);
         Ok(())
     }
 
@@ -131,9 +129,7 @@ impl ImapSession {
                 if response::is_bye(rest) {
                     return Err(MailError::ConnectionLost { step });
                 }
-                if response::is_news(rest) {
-                    wire.note_news();
-                }
+                wire.note(rest);
             } else if let Some((found, rest)) = response::split_tagged(&line) {
                 // NO after DONE changes nothing: the idling is over.
                 return if found == tag.as_bytes() {

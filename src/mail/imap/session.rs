@@ -129,14 +129,12 @@ impl ImapSession {
 
     /// Opens a folder, read only.
     pub fn examine(&mut self, raw_path: &str) -> Result<Examined, MailError> {
-        let mut wire = self.wire.lock();
-        wire.expect(Answer::Examine);
-        wire.forget_news();
-        drop(wire);
+        self.wire.lock().expect(Answer::Examine);
         let folder = self
             .session
             .examine(raw_path)
             .map_err(|error| fault(&error, &self.wire, MailStep::Listing, "EXAMINE"))?;
+        self.wire.lock().watch(folder.exists);
         self.exists = folder.exists;
         Ok(Examined {
             uid_validity: folder.uid_validity,
@@ -192,7 +190,6 @@ impl ImapSession {
         let _ = wire.set_read_timeout(LOGOUT_TIMEOUT);
         drop(wire);
         let _ = self.session.logout();
-        self.cut_handle().cut();
     }
 
     // ── our own commands on the same stream ──
@@ -262,10 +259,17 @@ impl ImapSession {
                 if let Some(row) = response::fetch_row(rest, literals) {
                     answers.row(row);
                 }
-            } else if response::is_news(rest) {
-                wire.note_news();
+            } else {
+                wire.note(rest);
             }
         }
+    }
+}
+
+/// The connection ends with the session, also while a `CutHandle` to it lives on.
+impl Drop for ImapSession {
+    fn drop(&mut self) {
+        self.cut_handle().cut();
     }
 }
 

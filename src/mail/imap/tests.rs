@@ -865,6 +865,21 @@ fn r6_idle_ends_at_news_at_its_time_or_when_told_to() {
 }
 
 #[test]
+fn a_count_that_is_known_already_is_no_news() {
+    let server = Scripted::answering("NOOP", "* 5 EXISTS\r\n* 0 RECENT\r\n{tag} OK\r\n");
+    let mut session = server.session();
+    session.noop().unwrap();
+    assert!(!session.has_news());
+    let server = Scripted::answering("NOOP", "* 2 EXPUNGE\r\n* 5 EXISTS\r\n{tag} OK\r\n");
+    let mut session = server.session();
+    session.noop().unwrap();
+    assert!(session.has_news(), "one went and one came");
+    session.list_new(1).unwrap();
+    session.noop().unwrap();
+    assert!(session.has_news(), "and again");
+}
+
+#[test]
 fn a_waiting_session_is_cut_from_another_thread() {
     let mut session = Scripted::start(|_, command| {
         if command == "IDLE" {

@@ -94,7 +94,7 @@ fn addresses(
     problems: &mut Vec<MailProblem>,
 ) -> Vec<Address> {
     let mut found = Vec::new();
-    for field in fields.all(name) {
+    for field in fields.some(name, problems) {
         let text = field.parsable(FIELD_BYTES_MAX, problems);
         let HeaderValue::Address(list) = MessageStream::new(&text).parse_address() else {
             continue;
@@ -177,7 +177,7 @@ fn message_id(fields: &Fields<'_>, problems: &mut Vec<MailProblem>) -> Option<St
         problems.push(MailProblem::SeveralMessageIds);
     }
     let found = fields
-        .all("Message-ID")
+        .some("Message-ID", problems)
         .find_map(|field| ids_of(field, problems).into_iter().next());
     if found.is_none() {
         problems.push(MailProblem::NoMessageId);
@@ -188,7 +188,7 @@ fn message_id(fields: &Fields<'_>, problems: &mut Vec<MailProblem>) -> Option<St
 /// The last Message-IDs of all fields of that name, each once.
 fn ids(fields: &Fields<'_>, name: &'static str, problems: &mut Vec<MailProblem>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for field in fields.all(name) {
+    for field in fields.some(name, problems) {
         found.extend(ids_of(field, problems));
     }
     let surplus = found.len().saturating_sub(REFERENCES_MAX);
