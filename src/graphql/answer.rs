@@ -15,6 +15,13 @@ const ERRORS_MAX: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub std::sync::Arc<str>);
 
+impl RequestId {
+    /// A fresh one, for requests that no client has named.
+    pub fn generate() -> Self {
+        Self(format!("{:032x}", rand::random::<u128>()).into())
+    }
+}
+
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
