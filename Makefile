@@ -33,11 +33,11 @@ suite: need-test
 	  tests/with-servers.sh $(CARGO) test $(LOCKED); \
 	fi
 
-test-e2e: need-test ## Only the tests with a real Dovecot, PostgreSQL and Redis
+test-e2e: need-test ## Only the tests through the front door (tests/it), with real Dovecot, PostgreSQL and Redis
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  tests/with-servers.sh $(CARGO) nextest run $(LOCKED) --test it -E 'test(dovecot) or test(e2e)'; \
+	  tests/with-servers.sh $(CARGO) nextest run $(LOCKED) --test it; \
 	else \
-	  tests/with-servers.sh $(CARGO) test $(LOCKED) --test it -- dovecot e2e; \
+	  tests/with-servers.sh $(CARGO) test $(LOCKED) --test it; \
 	fi
 	@$(MAKE) --no-print-directory conformance-if-there
 
