@@ -111,11 +111,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The first few fields of that name, for values that are dear to parse.
-    pub(super) fn some(
-        &self,
+    pub(super) fn some<'s>(
+        &'s self,
         name: &'static str,
         problems: &mut Vec<MailProblem>,
-    ) -> impl Iterator<Item = &Field<'a>> {
+    ) -> impl Iterator<Item = &'s Field<'a>> + use<'s, 'a> {
         if self.all(name).nth(REPEATED_MAX).is_some() {
             problems.push(MailProblem::TooManyHeaders);
         }
