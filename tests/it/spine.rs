@@ -99,7 +99,7 @@ on_both! {
         let entry = &event["timeline"]["entry"];
         assert_eq!(entry["__typename"], "EmailReceived", "{event:#}");
         assert_eq!(entry["email"]["subject"], "A question");
-        assert_eq!(entry["email"]["messageId"], "<one@client.example>");
+        assert_eq!(entry["email"]["messageId"], "one@client.example");
         // R30: the actor is the mailbox's connector.
         assert_eq!(entry["actor"]["name"], "Ada Admin");
 
@@ -294,7 +294,7 @@ on_both! {
         let (first, second) = (emails(&app, &app.admin, &sales, 1).await, emails(&app, &app.admin, &info, 1).await);
         assert_ne!(first[0]["id"], second[0]["id"]);
         assert_eq!(first[0]["links"][0]["item"]["id"], second[0]["links"][0]["item"]["id"]);
-        let data = app.data(&app.admin, "{ leads { nodes { timeline(kinds: [EMAIL_RECEIVED]) { totalCount { value } } activities { totalCount { value } } emails { totalCount { value } } } } }", json!({})).await;
+        let data = app.data(&app.admin, "{ leads(first: 3) { nodes { timeline(kinds: [EMAIL_RECEIVED]) { totalCount { value } } activities { totalCount { value } } emails { totalCount { value } } } } }", json!({})).await;
         let leads = data["leads"]["nodes"].as_array().unwrap();
         assert_eq!(leads.len(), 1, "{data:#}");
         assert_eq!(leads[0], json!({ "timeline": { "totalCount": { "value": 1 } }, "activities": { "totalCount": { "value": 1 } }, "emails": { "totalCount": { "value": 2 } } }));

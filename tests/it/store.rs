@@ -45,7 +45,7 @@ async fn import(app: &crate::support::app::TestApp, mails: Vec<StoredMail>) -> (
     let mut found = Vec::new();
     let mut after = Value::Null;
     loop {
-        let query = "query ($after: Cursor) { emails(first: 100, after: $after) { pageInfo { hasNextPage endCursor }
+        let query = "query ($after: Cursor) { emails(first: 50, after: $after) { pageInfo { hasNextPage endCursor }
           nodes { id outcome subject preview bodyText bodyHtml rawUrl attachments { name size url } } } }";
         let data = app.data(&app.admin, query, json!({ "after": after })).await;
         found.extend(data["emails"]["nodes"].as_array().unwrap().clone());
