@@ -501,12 +501,7 @@ async fn r23_nobody_moves_an_item_into_a_stage_that_they_may_not_change() {
         stage_id: Change::Set(DEAL_WON),
         ..of(&world, deal)
     };
-    let done = items::update(
-        &world.actions,
-        &eve,
-        change.clone(),
-        world.now(),
-    );
+    let done = items::update(&world.actions, &eve, change.clone(), world.now());
     world
         .refused("into it", (Code::Forbidden, "stageId"), done)
         .await;
