@@ -135,7 +135,11 @@ pub async fn run<I: Installation>(
 }
 
 impl<I: Installation> Demo<'_, I> {
-    async fn play(&mut self, data_dir: &Path, stop: &mut Stop) -> anyhow::Result<ExitCode> {
+    async fn play(
+        &mut self,
+        data_dir: &Path,
+        stop: &mut Stop,
+    ) -> anyhow::Result<(ExitCode, Option<Stage>)> {
         let staged = tokio::select! {
             staged = self.set_up(data_dir) => Some(staged?),
             () = stop.told() => None,
