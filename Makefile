@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Steps come in the order in which they stand; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-e2e fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test
+.PHONY: help demo test test-e2e conformance conformance-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test
 
 # cargo takes the versions of Cargo.lock or fails: never a build that nobody has seen.
 CARGO := cargo
@@ -24,7 +24,7 @@ help: ## List the targets
 demo: need-demo ## A made-up company with live mail, on SQLite and a private Dovecot; SECONDS=n ends it after n seconds
 	@$(CARGO) run $(LOCKED) --quiet -- demo $(DEMO_SECONDS)
 
-test: need-test fmt-check lint doc schema-check deny-if-there suite ## All that must pass: format, lints, docs, schema, licences, the suite on both settings
+test: need-test fmt-check lint doc schema-check deny-if-there suite conformance-if-there ## All that must pass: format, lints, docs, schema, licences, the suite on both settings
 
 suite: need-test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -33,12 +33,20 @@ suite: need-test
 	  tests/with-servers.sh $(CARGO) test $(LOCKED); \
 	fi
 
-test-e2e: need-test ## Only the tests with a real Dovecot, PostgreSQL and Redis
+test-e2e: need-test ## Only the tests through the front door (tests/it), with real Dovecot, PostgreSQL and Redis
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  tests/with-servers.sh $(CARGO) nextest run $(LOCKED) --test it -E 'test(dovecot) or test(e2e)'; \
+	  tests/with-servers.sh $(CARGO) nextest run $(LOCKED) --test it; \
 	else \
-	  tests/with-servers.sh $(CARGO) test $(LOCKED) --test it -- dovecot e2e; \
+	  tests/with-servers.sh $(CARGO) test $(LOCKED) --test it; \
 	fi
+	@$(MAKE) --no-print-directory conformance-if-there
+
+conformance: ## The reference suites of GraphQL over HTTP and WebSocket against the built program (needs Node 18 and npm)
+	@$(CARGO) build $(LOCKED) --quiet
+	@cd tests/e2e && npm install --no-audit --no-fund --silent && node mailroom.mjs
+
+conformance-if-there:
+	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory conformance; fi
 
 fmt: ## Format the code
 	$(CARGO) fmt

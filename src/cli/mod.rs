@@ -11,7 +11,7 @@ use crate::app::AppError;
 use anyhow::Context as _;
 use args::{Arguments, Command, Settings, TokenCommand, UserCommand};
 use clap::Parser as _;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +21,12 @@ const BAD_SETTING: u8 = 2;
 /// Reads the arguments, runs the command, and says how it went as an exit code.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = start_log(&arguments.settings) {
+    // The demo's own lines are on standard output; the log speaks up only when something is wrong.
+    let level = match arguments.command {
+        Some(Command::Demo(_)) => "error",
+        _ => "info",
+    };
+    if let Err(error) = start_log(&arguments.settings, level) {
         return failed(&error);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -92,12 +97,13 @@ fn say(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_log(settings: &Settings) -> anyhow::Result<()> {
-    let filter = settings.log.as_deref().unwrap_or("info");
+fn start_log(settings: &Settings, level: &str) -> anyhow::Result<()> {
+    let filter = settings.log.as_deref().unwrap_or(level);
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| AppError::Setting(format!("MAILROOM_LOG {filter:?}: {error}")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = if settings.log_json {
         log.json().try_init()

@@ -14,5 +14,7 @@ mod actions;
 mod architecture;
 mod demo;
 mod questions;
+mod spine;
+mod store;
 mod support;
 mod transport;

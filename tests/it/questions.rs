@@ -8,6 +8,8 @@ use diesel::connection::{Instrumentation, InstrumentationEvent};
 use futures_util::StreamExt as _;
 use mailroom::actions::Actions;
 use mailroom::actions::connect_mailbox::MailAccess;
+use mailroom::auth::accounts::Accounts;
+use mailroom::auth::keys::Keys;
 use mailroom::actions::read_mail::MailReader;
 use mailroom::bus::Bus;
 use mailroom::clock;
@@ -80,6 +82,8 @@ impl World {
         std::fs::create_dir_all(folder.path().join("raw")).unwrap();
         let raw = RawStore::open(&raw_url, tokio::runtime::Handle::current()).unwrap();
         let hub = Hub::start(&Bus::memory());
+        let keys = Keys::load_or_make(&folder.path().join("mailroom.key")).unwrap();
+        let accounts = Accounts::new(store.clone(), &keys, "http://127.0.0.1");
         let services = Services {
             store: store.clone(),
             actions: Actions {
@@ -90,6 +94,7 @@ impl World {
                     hosts: Arc::new(HostPolicy::parse("").unwrap()),
                 },
             },
+            accounts: Arc::new(accounts),
             live: Live::new(store.clone(), hub),
             mail: MailReader::new(store.clone(), raw),
             file_urls: Arc::new(|file| Some(format!("/files/{file:?}"))),

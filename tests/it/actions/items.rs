@@ -1,8 +1,8 @@
 //! Leads, deals and contacts by hand; notes.
 
 use super::world::{
-    DEAL_NEW, DEAL_WON, LEAD_CONVERTED, LEAD_IN_PROCESS, LEAD_JUNK, LEAD_NEW, Line, World,
-    everything, new_item, new_role,
+    DEAL_NEW, DEAL_WON, LEAD_CONVERTED, LEAD_IN_PROCESS, LEAD_JUNK, LEAD_NEW, World, everything,
+    new_item, new_role,
 };
 use mailroom::actions::change::Change;
 use mailroom::actions::fields::Money;
@@ -32,12 +32,6 @@ async fn r23_making_an_item_takes_create_on_it_as_it_will_be() {
     let sales = world.department("Sales", None).await;
     let colleague = world.user("Carl Colleague", Some(sales), None).await;
     let stranger = world.user("Stan Stranger", None, None).await;
-    let create = |level| {
-        everything(PermissionLevel::None)
-            .into_iter()
-            .chain([(Deal, Create, level)])
-            .collect::<Vec<Line>>()
-    };
     // (level, open to everyone, for herself, for a colleague, for a stranger)
     let rows = [
         (PermissionLevel::None, false, false, false, false),
@@ -51,10 +45,7 @@ async fn r23_making_an_item_takes_create_on_it_as_it_will_be() {
     for (number, (level, open_to_everyone, herself, by_colleague, by_stranger)) in
         rows.into_iter().enumerate()
     {
-        let lines: Vec<Line> = create(level)
-            .into_iter()
-            .filter(|line| line.0 == Deal && line.1 == Create && line.2 == level)
-            .collect();
+        let lines = [(Deal, Create, level)];
         let role = world.role(&lines).await;
         let id = world
             .user(&format!("Eve {number}"), Some(sales), Some(vec![role]))

@@ -5,6 +5,7 @@ mod convert_lead;
 mod idempotency;
 mod items;
 mod mailboxes;
+mod mutations;
 mod people;
 mod roles;
 mod world;

@@ -219,7 +219,8 @@ async fn r23_roles_are_given_to_users_and_departments_by_whoever_has_what_they_g
     let olga = holder(&world).await;
     let own_role = olga.roles[0].id;
     let eve = world.user("Eve Employee", Some(sales), None).await;
-    let employee = world.viewer(eve);
+    let employee = world.user("Max Muster", None, None).await;
+    let employee = world.viewer(employee);
     let assign =
         |viewer, holder, ids| roles::assign_roles(&world.actions, viewer, holder, ids, world.now());
     let (user, department) = (RoleHolder::User(eve), RoleHolder::Department(sales));

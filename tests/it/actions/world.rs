@@ -24,6 +24,7 @@ use mailroom::store::messages::{self, NewMessage};
 use mailroom::store::sealed::Sealer;
 use mailroom::store::sql::{Row, sql};
 use mailroom::store::{self, Store, StoreError};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -44,7 +45,7 @@ pub struct World {
     pub actions: Actions,
     pub admin: Viewer,
     clock: AtomicI64,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -74,8 +75,13 @@ impl World {
             actions,
             admin,
             clock: AtomicI64::new(start.micros()),
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn store(&self) -> &Store {
