@@ -152,6 +152,7 @@ impl Authenticator for Tokens {
             is_administrator: false,
             department_id: None,
             departments_below: Vec::new(),
+            departments_above: Vec::new(),
             roles: Vec::new(),
             rights_epoch: 0,
         });
