@@ -512,10 +512,7 @@ impl ItemMutation {
     }
 }
 
-fn to_deal(
-    ask: &Ask,
-    #[graphql(desc = "What is wanted, in one object.")] input: ConvertToDealInput,
-) -> Becomes<NewDeal> {
+fn to_deal(ask: &Ask, input: ConvertToDealInput) -> Becomes<NewDeal> {
     match input {
         ConvertToDealInput::Create(new) => Becomes::New(NewDeal {
             title: new.title,
@@ -528,10 +525,7 @@ fn to_deal(
     }
 }
 
-fn to_contact(
-    ask: &Ask,
-    #[graphql(desc = "What is wanted, in one object.")] input: ConvertToContactInput,
-) -> Becomes<NewContact> {
+fn to_contact(ask: &Ask, input: ConvertToContactInput) -> Becomes<NewContact> {
     match input {
         ConvertToContactInput::Create(new) => Becomes::New(NewContact {
             name: new.name,

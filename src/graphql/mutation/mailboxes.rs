@@ -388,7 +388,7 @@ impl MailboxMutation {
 
 fn mailbox_to_connect(
     ask: &Ask,
-    #[graphql(desc = "What is wanted, in one object.")] input: ConnectMailboxInput,
+    input: ConnectMailboxInput,
 ) -> std::result::Result<ConnectMailbox, Refusal> {
     let (secret_kind, secret) = secret(input.secret);
     let folders = input.folders.unwrap_or_default();
@@ -416,10 +416,7 @@ fn mailbox_to_connect(
     })
 }
 
-fn settings_change(
-    ask: &Ask,
-    #[graphql(desc = "What is wanted, in one object.")] input: MailboxSettingsInput,
-) -> SettingsChange {
+fn settings_change(ask: &Ask, input: MailboxSettingsInput) -> SettingsChange {
     SettingsChange {
         crm_integration: input.crm_integration.into(),
         incoming_creates: changed(input.incoming_creates, Into::into),
@@ -434,18 +431,14 @@ fn settings_change(
     }
 }
 
-fn secret(
-    #[graphql(desc = "What is wanted, in one object.")] input: MailSecretInput,
-) -> (SecretKind, SecretString) {
+fn secret(input: MailSecretInput) -> (SecretKind, SecretString) {
     match input {
         MailSecretInput::Password(text) => (SecretKind::Password, text.into()),
         MailSecretInput::AccessToken(text) => (SecretKind::AccessToken, text.into()),
     }
 }
 
-fn history(
-    #[graphql(desc = "What is wanted, in one object.")] input: HistoryInput,
-) -> std::result::Result<History, Refusal> {
+fn history(input: HistoryInput) -> std::result::Result<History, Refusal> {
     match input {
         HistoryInput::Days(days) => Ok(History::Days(days)),
         HistoryInput::Since(at) => Ok(History::Since(at.0)),
@@ -475,7 +468,7 @@ const fn smtp_port(security: Security) -> u16 {
 fn server(
     field: &str,
     usual: fn(Security) -> u16,
-    #[graphql(desc = "What is wanted, in one object.")] input: MailServerInput,
+    input: MailServerInput,
 ) -> std::result::Result<MailServer, Refusal> {
     let security = input.security.into();
     let port = match input.port {
