@@ -22,7 +22,7 @@ pub struct MoneyInput {
 }
 
 impl From<MoneyInput> for Money {
-    fn from(#[graphql(desc = "What is wanted, in one object.")] input: MoneyInput) -> Self {
+    fn from(input: MoneyInput) -> Self {
         Self {
             amount: input.amount,
             currency: input.currency,
