@@ -411,6 +411,7 @@ fn http_parts(
             Arc::new(move |config| http::set_up::mount(&page, config)),
         ],
         socket_times: SocketTimes::default(),
+        sockets_per_user_max: http::SOCKETS_PER_USER_MAX,
         workers: 0,
     }
 }

@@ -296,7 +296,7 @@ impl Authenticator for Accounts {
                 SessionError::Store(error) => {
                     // Nobody is let in on a doubt.
                     tracing::error!(%error, "a token could not be looked up");
-                    AuthRefusal::Invalid
+                    AuthRefusal::Unavailable
                 }
             })
         })

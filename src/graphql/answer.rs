@@ -7,9 +7,20 @@ use serde::Serialize;
 use super::document::RequestError;
 use super::error::{Code, INTERNAL_MESSAGE, InternalCause};
 
+/// Errors that a refusal names: one can cause thousands of others, and a small document would buy a
+/// large answer.
+const ERRORS_MAX: usize = 20;
+
 /// The id under which a request's faults stand in the log and in its errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub std::sync::Arc<str>);
+
+impl RequestId {
+    /// A fresh one, for requests that no client has named.
+    pub fn generate() -> Self {
+        Self(format!("{:032x}", rand::random::<u128>()).into())
+    }
+}
 
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,9 +84,11 @@ pub fn refuse(errors: Vec<RequestError>, request_id: &RequestId) -> ApiResponse 
 pub fn shape(response: Response, begins: Begins, request_id: &RequestId) -> ApiResponse {
     let has_data = response.data != Value::Null;
     let ran = has_data || !fails_to_begin(&response, begins);
+    let errors_max = if ran { usize::MAX } else { ERRORS_MAX };
     let errors: Vec<ServerError> = response
         .errors
         .into_iter()
+        .take(errors_max)
         .map(|error| finish(error, ran, request_id))
         .collect();
     if !ran && !errors.is_empty() {

@@ -325,9 +325,9 @@ impl Attachment {
         self.ask.seal(self.row.id)
     }
 
-    /// The file's name; may be empty.
-    async fn name(&self) -> &str {
-        &self.row.name
+    /// The file's name; null where the mail gives none.
+    async fn name(&self) -> Option<&str> {
+        Some(self.row.name.as_str()).filter(|name| !name.is_empty())
     }
 
     /// What the mail says that it is: `application/pdf`.

@@ -17,6 +17,7 @@ mod link;
 mod lists;
 mod loaders;
 mod mailbox;
+mod mutation;
 mod node;
 mod paging;
 mod query;
@@ -28,19 +29,17 @@ mod timeline;
 mod viewer;
 
 pub use context::{File, FileRef, FileUrls, Services};
+pub use mutation::Mutation;
 pub use query::Query;
 pub use subscription::Subscription;
 
-use async_graphql::{EmptyMutation, SDLExportOptions, Schema, SchemaBuilder};
-
-/// The root of mutations.
-pub type Mutation = EmptyMutation;
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
 
 /// The whole schema.
 pub type MailroomSchema = Schema<Query, Mutation, Subscription>;
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    let builder = Schema::build(Query, EmptyMutation, Subscription);
+    let builder = Schema::build(Query, Mutation::default(), Subscription);
     limits::apply(builder)
         .register_output_type::<node::Node>()
         .register_output_type::<item::Item>()

@@ -28,7 +28,7 @@ use socket2::SockRef;
 use tokio::sync::watch;
 
 pub use health::ReadyProbe;
-pub use ws::SocketTimes;
+pub use ws::{SOCKETS_PER_USER_MAX, SocketTimes};
 
 use crate::auth::Authenticator;
 use crate::graphql::api::Api;
@@ -63,6 +63,9 @@ pub struct HttpParts {
     /// Routes of other rooms.
     pub mounts: Vec<Mount>,
     pub socket_times: SocketTimes,
+    /// WebSockets that one user may have open in this process; [`SOCKETS_PER_USER_MAX`] unless a
+    /// load test or a robot needs more.
+    pub sockets_per_user_max: usize,
     /// Threads that serve; 0 means one a core.
     pub workers: usize,
 }
@@ -102,7 +105,7 @@ pub async fn serve(
         graphiql: parts.graphiql,
         origins,
         times: parts.socket_times,
-        sockets: SocketCount::default(),
+        sockets: SocketCount::new(parts.sockets_per_user_max),
         shutdown: stopped,
     });
     let server = start(listener, state, parts.mounts, parts.workers)?;

@@ -305,3 +305,293 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     let is_6to4 = first == 0x2002;
     is_global && !is_special_2001 && !is_documentation && !is_6to4
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(host: &str, port: u16, security: MailSecurity) -> MailServer {
+        MailServer {
+            host: host.to_owned(),
+            port,
+            security,
+        }
+    }
+
+    fn vet_by(
+        policy: &str,
+        host: &str,
+        port: u16,
+        resolve: Resolve,
+    ) -> Result<Vec<SocketAddr>, MailError> {
+        let policy = HostPolicy::parse(policy).unwrap();
+        policy.vet(
+            &server(host, port, MailSecurity::Tls),
+            resolve,
+            Duration::from_secs(5),
+        )
+    }
+
+    /// A resolver that knows one public name, and leads every other one home.
+    fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
+        let found = match name {
+            "mail.example.org" | "xn--bcher-kva.example" => vec!["93.184.215.14"],
+            "mixed.example.org" => vec!["10.0.0.7", "93.184.215.14"],
+            "nowhere.example.org" => return Err(io::ErrorKind::NotFound.into()),
+            "empty.example.org" => vec![],
+            _ => vec!["127.0.0.1", "10.0.0.7"],
+        };
+        Ok(found.into_iter().map(|ip| ip.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn r1_no_spelling_of_a_private_host_gets_through() {
+        let hosts = [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "017700000001",
+            "127.000.000.001",
+            "0",
+            "0.0.0.0",
+            "10.0.0.1",
+            "10.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.0.0.1",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "192.88.99.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "[::1]",
+            "::",
+            "[::]",
+            "0:0:0:0:0:0:0:1",
+            "::ffff:127.0.0.1",
+            "[::ffff:7f00:1]",
+            "::127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2002:a00:1::1",
+            "2001::1",
+            "2001:db8::1",
+            "3fff::1",
+            "100::1",
+            "fc00::1",
+            "fd12:3456::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "5f00::1",
+            "1::1",
+            "internal",
+            "rebound.example.org",
+            "①②⑦.⓪.⓪.①",
+            "127。0。0。1",
+            "loopback.example.org",
+        ];
+        for host in hosts {
+            let found = vet_by("", host, 993, resolve);
+            assert_eq!(
+                found,
+                Err(MailError::HostRefused(HostRefusal::Address)),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_told_so() {
+        for host in [
+            "",
+            " ",
+            "a b",
+            "http://a",
+            "a/b",
+            "a@b",
+            "user:pass@a",
+            "fe80::1%eth0",
+            "a%00b",
+            "[::1",
+            "1.2.3.4.5:",
+            "a\nb",
+            "<a>",
+        ] {
+            assert_eq!(
+                vet_by("", host, 993, resolve),
+                Err(MailError::InvalidHost),
+                "{host:?}"
+            );
+        }
+        for host in ["nowhere.example.org", "empty.example.org"] {
+            assert_eq!(
+                vet_by("", host, 993, resolve),
+                Err(MailError::UnknownHost),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn r1_public_hosts_on_mail_ports_and_listed_ones_are_connected_to_at_the_vetted_address() {
+        let port_refused = Err(MailError::HostRefused(HostRefusal::Port));
+        let address_refused = Err(MailError::HostRefused(HostRefusal::Address));
+        let to = |addresses: &[&str]| {
+            Ok(addresses
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect::<Vec<SocketAddr>>())
+        };
+        let rows = [
+            ("", "mail.example.org", 993, to(&["93.184.215.14:993"])),
+            ("", "MAIL.example.org.", 143, to(&["93.184.215.14:143"])),
+            ("", "bücher.example", 993, to(&["93.184.215.14:993"])),
+            ("", "mixed.example.org", 993, to(&["93.184.215.14:993"])),
+            ("", "2606:4700::1111", 993, to(&["[2606:4700::1111]:993"])),
+            (
+                "",
+                "64:ff9b::5db8:d70e",
+                993,
+                to(&["[64:ff9b::5db8:d70e]:993"]),
+            ),
+            ("", "mail.example.org", 6379, port_refused.clone()),
+            (
+                "mail.example.org",
+                "mail.example.org",
+                6379,
+                to(&["93.184.215.14:6379"]),
+            ),
+            (
+                "mail.example.org:6379",
+                "mail.example.org",
+                6379,
+                to(&["93.184.215.14:6379"]),
+            ),
+            (
+                "mail.example.org:6380",
+                "mail.example.org",
+                6379,
+                port_refused,
+            ),
+            ("10.0.0.0/8", "10.0.0.7", 993, to(&["10.0.0.7:993"])),
+            (
+                "10.0.0.0/8",
+                "mixed.example.org",
+                993,
+                to(&["10.0.0.7:993", "93.184.215.14:993"]),
+            ),
+            ("10.0.0.7:993", "10.0.0.7", 993, to(&["10.0.0.7:993"])),
+            ("10.0.0.7:993", "10.0.0.7", 143, address_refused.clone()),
+            ("10.0.0.7", "::ffff:10.0.0.7", 993, to(&["10.0.0.7:993"])),
+            ("::1", "::1", 993, to(&["[::1]:993"])),
+            ("[::1]:993, 10.0.0.0/8", "[::1]", 993, to(&["[::1]:993"])),
+            (
+                "internal",
+                "INTERNAL",
+                993,
+                to(&["127.0.0.1:993", "10.0.0.7:993"]),
+            ),
+            ("internal", "other", 993, address_refused),
+        ];
+        for (policy, host, port, expected) in rows {
+            assert_eq!(
+                vet_by(policy, host, port, resolve),
+                expected,
+                "{host}:{port} where \"{policy}\" is listed"
+            );
+        }
+    }
+
+    #[test]
+    fn r1_plain_goes_to_loopback_only_and_loopback_is_open_where_we_listen_there_ourselves() {
+        let open = HostPolicy::parse("10.0.0.0/8")
+            .unwrap()
+            .with_loopback(LoopbackUse::Allowed);
+        let vet = |host: &str, security| {
+            open.vet(
+                &server(host, 143, security),
+                resolve,
+                Duration::from_secs(5),
+            )
+        };
+        let plain_refused = Err(MailError::HostRefused(HostRefusal::PlainBeyondLoopback));
+        assert!(vet("127.0.0.1", MailSecurity::Plain).is_ok());
+        assert!(vet("::1", MailSecurity::Plain).is_ok());
+        assert!(vet("localhost", MailSecurity::Starttls).is_ok());
+        assert_eq!(vet("10.0.0.7", MailSecurity::Plain), plain_refused);
+        assert_eq!(vet("mail.example.org", MailSecurity::Plain), plain_refused);
+        let home = vet("internal", MailSecurity::Plain).unwrap();
+        assert_eq!(
+            home,
+            ["127.0.0.1:143".parse().unwrap()],
+            "the private address of the same name is left out"
+        );
+    }
+
+    #[test]
+    fn the_operators_list_is_read_with_clear_errors() {
+        for text in [
+            "",
+            " , ,",
+            "a.example",
+            "a.example:993, 10.0.0.0/8,[fd00::1]:143, fd00::/8, ::1, bücher.example:1",
+        ] {
+            assert!(HostPolicy::parse(text).is_ok(), "{text}");
+        }
+        for part in [
+            "a b",
+            "10.0.0.0/33",
+            "a:0",
+            "a:x",
+            "a:70000",
+            ":143",
+            "*.example.org",
+            "http://a",
+            "a@b",
+            "[::1",
+        ] {
+            let error = HostPolicy::parse(&format!("ok.example, {part}")).unwrap_err();
+            assert_eq!(
+                error,
+                format!("\"{part}\" is not a host, host:port, address or network")
+            );
+        }
+    }
+
+    #[test]
+    fn a_slow_resolver_is_not_waited_for() {
+        let slow: Resolve = |_| {
+            // A time-out that nothing ends early.
+            let (_keep, silence) = mpsc::channel::<()>();
+            let _ = silence.recv_timeout(Duration::from_secs(20));
+            Ok(vec![])
+        };
+        let begun = Instant::now();
+        let policy = HostPolicy::default();
+        let found = policy.vet(
+            &server("slow.example.org", 993, MailSecurity::Tls),
+            slow,
+            Duration::from_millis(50),
+        );
+        assert_eq!(found, Err(MailError::UnknownHost));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+}

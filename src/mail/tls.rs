@@ -99,3 +99,123 @@ fn certificate_fault(reason: &CertificateError) -> TlsFault {
         _ => TlsFault::BadCertificate,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection};
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::thread;
+
+    const AUTHORITY: &[u8] = include_bytes!("testdata/ca.pem");
+    const KEY: &[u8] = include_bytes!("testdata/key.pem");
+
+    /// Does one handshake with this certificate, and returns what the client said afterwards.
+    fn serve(listener: TcpListener, certificate: &'static [u8]) -> thread::JoinHandle<Vec<u8>> {
+        let chain = CertificateDer::pem_slice_iter(certificate)
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap();
+        let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let connection = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = StreamOwned::new(connection, socket);
+            let mut said = Vec::new();
+            // The client hangs up as it likes; what it said before counts.
+            let _ = stream.read_to_end(&mut said);
+            said
+        })
+    }
+
+    #[test]
+    fn nothing_is_said_to_a_server_that_is_not_the_one_it_claims_to_be() {
+        let localhost = include_bytes!("testdata/localhost.pem").as_slice();
+        let other_host = include_bytes!("testdata/other_host.pem").as_slice();
+        let expired = include_bytes!("testdata/expired.pem").as_slice();
+        let self_signed = include_bytes!("testdata/self_signed.pem").as_slice();
+        let rows = [
+            (
+                "the right one",
+                localhost,
+                "localhost",
+                Some(AUTHORITY),
+                None,
+            ),
+            (
+                "the right one, by address",
+                localhost,
+                "127.0.0.1",
+                Some(AUTHORITY),
+                None,
+            ),
+            (
+                "a certificate for another host",
+                other_host,
+                "localhost",
+                Some(AUTHORITY),
+                Some(TlsFault::WrongHost),
+            ),
+            (
+                "a certificate for another address",
+                localhost,
+                "127.0.0.2",
+                Some(AUTHORITY),
+                Some(TlsFault::WrongHost),
+            ),
+            (
+                "an expired certificate",
+                expired,
+                "localhost",
+                Some(AUTHORITY),
+                Some(TlsFault::OutOfDate),
+            ),
+            (
+                "a certificate of its own making",
+                self_signed,
+                "localhost",
+                Some(AUTHORITY),
+                Some(TlsFault::UnknownIssuer),
+            ),
+            (
+                "an authority that nobody vouched for",
+                localhost,
+                "localhost",
+                None,
+                Some(TlsFault::UnknownIssuer),
+            ),
+        ];
+        for (what, certificate, host, authority, expected) in rows {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let server = serve(listener, certificate);
+            let trust = TlsTrust::load(authority).unwrap();
+            let found = trust.encrypt(&Host::parse(host).unwrap(), socket);
+            assert_eq!(found.err(), expected.map(MailError::Tls), "{what}");
+            assert_eq!(server.join().unwrap(), b"", "{what}");
+        }
+    }
+
+    #[test]
+    fn an_extra_authority_that_is_none_is_told_so() {
+        for pem in [
+            b"".as_slice(),
+            b"hello",
+            KEY,
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
+            assert!(matches!(
+                TlsTrust::load(Some(pem)),
+                Err(TlsTrustError::BadPem)
+            ));
+        }
+    }
+}

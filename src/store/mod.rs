@@ -206,6 +206,18 @@ impl Store {
         f(&mut conn)
     }
 
+    /// The writer's connection, outside any transaction: for migrations.
+    ///
+    /// # Errors
+    /// Whatever `f` returns, and `Unavailable`.
+    pub fn with_writer<T>(
+        &self,
+        f: impl FnOnce(&mut AnyConn) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut conn = self.0.writers.get()?;
+        f(&mut conn)
+    }
+
     /// Writes in one transaction, on a thread for blocking work: everything that `f` did, the timeline
     /// entries it told and the outbox row commit together, or nothing does.
     ///

@@ -4,12 +4,17 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "tests may fail loudly"
 )]
 
+mod actions;
+mod architecture;
 mod demo;
 mod questions;
+mod spine;
+mod store;
 mod support;
 mod transport;

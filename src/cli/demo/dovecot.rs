@@ -3,10 +3,10 @@
 //! Not for: speaking IMAP; that is `mail`. The tests use it too.
 
 use super::dovecot_config::{Layout, configuration};
-use super::lmtp::{Lmtp, LmtpError};
 use super::private_server::{
     PrivateFolder, PrivateServer, find_program, free_ports, owner_named, owner_of,
 };
+use crate::mail::lmtp::{LmtpClient, LmtpError};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -216,12 +216,21 @@ impl Dovecot {
         self.server.log_tail()
     }
 
-    /// Delivers a mail into an Inbox, over a connection of its own. For many mails open one `Lmtp`.
+    /// A connection to deliver mails over.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn lmtp(&self) -> Result<LmtpClient, DovecotError> {
+        let place = SocketAddr::from((Ipv4Addr::LOCALHOST, self.lmtp_port));
+        Ok(LmtpClient::connect(place)?)
+    }
+
+    /// Delivers a mail into an Inbox, over a connection of its own. For many mails use one `lmtp()`.
     ///
     /// # Errors
     /// When the server refuses it.
     pub fn deliver(&self, raw: &[u8], from: &str, address: &str) -> Result<(), DovecotError> {
-        let mut connection = Lmtp::connect(self.lmtp_port)?;
+        let mut connection = self.lmtp()?;
         connection.deliver(raw, from, &[address])?;
         connection.quit()?;
         Ok(())

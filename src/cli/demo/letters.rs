@@ -1,6 +1,6 @@
 //! Writes the demo's mail: some hundred mails of the past three weeks, and then one after the other without end.
 //! Equal seeds write equal mails, byte for byte. What each mail must become is said with it.
-//! Not for: delivering them (`lmtp`, `dovecot`).
+//! Not for: delivering them (`post`).
 
 pub mod charset;
 pub mod compose;

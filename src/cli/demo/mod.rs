@@ -8,7 +8,6 @@ pub mod dice;
 pub mod dovecot;
 pub mod dovecot_config;
 pub mod letters;
-pub mod lmtp;
 pub mod post;
 pub mod private_server;
 pub mod run;

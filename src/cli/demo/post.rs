@@ -4,7 +4,6 @@
 use super::Installation;
 use super::dovecot::{Dovecot, DovecotError};
 use super::letters::Letter;
-use super::lmtp::Lmtp;
 use anyhow::Context as _;
 use std::sync::Arc;
 
@@ -74,7 +73,7 @@ impl Post {
 /// # Errors
 /// The first that is not taken.
 pub fn through_dovecot(dovecot: &Dovecot, letters: &[Letter]) -> Result<(), DovecotError> {
-    let mut connection = Lmtp::connect(dovecot.lmtp_port())?;
+    let mut connection = dovecot.lmtp()?;
     for letter in letters {
         match letter.folder {
             // What we have sent is put there by the mail program, and bears no trace of a delivery.

@@ -154,7 +154,17 @@ pub async fn connect_mailboxes(
                 let input = mailbox_input(mailbox, ids, server);
                 api.make("connectMailbox", "mailbox", input).await?
             }
-            None => installation.make_file_mailbox(mailbox).await?,
+            None => {
+                let id = installation.make_file_mailbox(mailbox).await?;
+                let input = json!({ "mailboxId": id, "settings": settings_input(mailbox, ids) });
+                let mut api = Api {
+                    installation,
+                    token,
+                };
+                api.change("updateMailboxSettings", "mailbox { id }", input)
+                    .await?;
+                id
+            }
         };
         let administrators = company
             .people
@@ -180,11 +190,6 @@ pub async fn connect_mailboxes(
 }
 
 fn mailbox_input(mailbox: &Mailbox, ids: &Ids, server: MailServer<'_>) -> Value {
-    let queue: Vec<&String> = mailbox
-        .queue
-        .iter()
-        .filter_map(|login| ids.users.get(login))
-        .collect();
     json!({
         "address": mailbox.address(),
         "login": mailbox.address(),
@@ -192,16 +197,25 @@ fn mailbox_input(mailbox: &Mailbox, ids: &Ids, server: MailServer<'_>) -> Value 
         "secret": { "password": server.password },
         "connectorId": ids.users.get(mailbox.connector),
         "history": { "everything": true },
-        "settings": {
-            "crmIntegration": true,
-            "incomingCreates": mailbox.incoming_creates.as_text(),
-            "outgoingCreates": mailbox.outgoing_creates.as_text(),
-            "existingClientRouting": mailbox.routing.as_text(),
-            "repliesFollowThread": true,
-            "queueUserIds": queue,
-            "source": mailbox.source,
-        },
+        "settings": settings_input(mailbox, ids),
         "folders": { "spam": "Junk" },
+    })
+}
+
+fn settings_input(mailbox: &Mailbox, ids: &Ids) -> Value {
+    let queue: Vec<&String> = mailbox
+        .queue
+        .iter()
+        .filter_map(|login| ids.users.get(login))
+        .collect();
+    json!({
+        "crmIntegration": true,
+        "incomingCreates": mailbox.incoming_creates.as_text(),
+        "outgoingCreates": mailbox.outgoing_creates.as_text(),
+        "existingClientRouting": mailbox.routing.as_text(),
+        "repliesFollowThread": true,
+        "queueUserIds": queue,
+        "source": mailbox.source,
     })
 }
 

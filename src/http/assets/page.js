@@ -3,8 +3,9 @@
 'use strict';
 (() => {
   const KEY = 'mailroom.token';
-  const DEFAULT_QUERY = `# Mailroom: queries go over HTTP, subscriptions over WebSocket, both with the token above.
-# Run one of these two; the button lists them by name.
+  const DEFAULT_QUERY = `# Queries go over HTTP, subscriptions over
+# WebSocket, both with the token above.
+# The button runs either of these two.
 
 query Timeline {
   timeline(last: 10) {
@@ -15,7 +16,7 @@ query Timeline {
   }
 }
 
-# Stays open: new mail appears on the right as it is saved.
+# Stays open: new mail appears as it is saved.
 subscription LiveTimeline {
   timeline {
     __typename

@@ -24,8 +24,8 @@ use crate::model::UserId;
 const PROTOCOL: &str = "graphql-transport-ws";
 /// A document of 16 KiB with its variables, over all fragments of the message.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// A screen shows a handful of live lists; a browser with many tabs has a socket for each.
-const SOCKETS_PER_USER_MAX: usize = 50;
+/// The usual limit: a browser with many tabs has a socket for each.
+pub const SOCKETS_PER_USER_MAX: usize = 50;
 
 /// How long a socket waits for what. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +55,10 @@ impl Default for SocketTimes {
 }
 
 /// How many sockets each user has open in this process.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SocketCount {
     users: Arc<Mutex<HashMap<UserId, usize>>>,
+    max: usize,
 }
 
 /// One socket's place in the count, given back when dropped.
@@ -68,11 +69,19 @@ pub struct SocketPlace {
 }
 
 impl SocketCount {
+    /// None yet, and at most `max` of one user.
+    pub fn new(max: usize) -> Self {
+        Self {
+            users: Arc::default(),
+            max,
+        }
+    }
+
     /// A place for one more socket of this user; `None` when all are taken.
     pub fn take(&self, user: UserId) -> Option<SocketPlace> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let count = users.entry(user).or_default();
-        if *count >= SOCKETS_PER_USER_MAX {
+        if *count >= self.max {
             return None;
         }
         *count += 1;
@@ -166,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_user_has_so_many_sockets_and_gets_places_back() {
-        let count = SocketCount::default();
+        let count = SocketCount::new(SOCKETS_PER_USER_MAX);
         let mut places: Vec<_> = (0..SOCKETS_PER_USER_MAX)
             .map(|_| count.take(UserId(1)).unwrap())
             .collect();

@@ -36,6 +36,8 @@ use crate::model::people::Session;
 const OPERATIONS_MAX: usize = 20;
 /// Answers that wait for the writer before the client is read no further.
 const WAITING_MAX: usize = 4;
+/// How long what still waits may take to leave: as long as the kernel suffers a peer that takes nothing.
+const LAST_WORDS: Duration = Duration::from_secs(60);
 /// How long the peer may take to answer our close frame.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Stands in for "never" where a moment is asked for.
@@ -308,7 +310,7 @@ impl Socket {
         if self.ping_at <= now {
             self.ping_at = now + self.state.times.ping;
             if self.writer.waiting.is_empty() {
-                self.pong_until = Some(now + self.state.times.pong);
+                self.pong_until.get_or_insert(now + self.state.times.pong);
                 // The frame is answered by every library, the message by every client of the protocol.
                 self.writer
                     .push(Message::Ping(actix_web::web::Bytes::new()));
@@ -479,7 +481,7 @@ impl Socket {
 
     /// Lets what waits go out, then the close frame, and hears the peer's own.
     async fn say_goodbye(mut self, close: Close) {
-        let until = Instant::now() + self.state.times.write;
+        let until = Instant::now() + LAST_WORDS;
         let description = (!close.reason.is_empty()).then(|| close.reason.into_owned());
         let reason = CloseReason {
             code: CloseCode::from(close.code),

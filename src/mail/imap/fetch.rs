@@ -5,18 +5,22 @@
 //! Not for: deciding what to fetch; the placement ledger does.
 
 use super::response::{Body, FetchRow};
-use super::session::{AnswerLimits, Ended, ImapSession};
+use super::session::{Answers, Ended, ImapSession, out_of_step};
 use crate::mail::error::MailError;
 use crate::model::Time;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 /// Command lines stay under 1 KB (Office 365 fails on longer ones); the rest of the command needs 80 bytes.
 const UID_SET_BYTES_MAX: usize = 900;
 
 /// No literal is expected when mails are listed.
 const LISTING_LITERAL_BYTES_MAX: u64 = 64 * 1024;
+
+/// Mails of one listing, which a hostile server could make endless. Where a folder has more, those with the
+/// lowest UIDs are listed and `ImapSession::has_news` stays true until the rest is.
+pub const LISTED_MAX: usize = 500_000;
 
 /// A mail as the listing tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub struct Fetched {
 pub struct FetchLimits {
     /// A mail above this ends the fetch with `MailError::TooBig`.
     pub mail_bytes_max: u64,
-    /// All mails of one batch together.
+    /// All mails of one batch together; with several under way, their sum counts.
     pub batch_bytes_max: u64,
     /// How many batches are asked for at once; 0 counts as 1.
     pub depth: usize,
@@ -71,14 +75,8 @@ pub struct FetchedBatch {
     pub is_refused: bool,
 }
 
-/// A batch whose commands are sent.
-struct Sent {
-    asked: Vec<u32>,
-    tags: Vec<String>,
-}
-
 impl ImapSession {
-    /// The mails of the open folder from `from_uid` on, by rising UID.
+    /// The mails of the open folder from `from_uid` on, by rising UID, at most `LISTED_MAX`.
     pub fn list_new(&mut self, from_uid: u32) -> Result<Vec<ListedMail>, MailError> {
         let from_uid = from_uid.max(1);
         // `n:*` names the last mail even where its UID is below n, so those are dropped.
@@ -109,22 +107,22 @@ impl ImapSession {
         let tag = self.send(&format!(
             "UID FETCH {set} (UID RFC822.SIZE FLAGS INTERNALDATE)"
         ))?;
-        let limits = AnswerLimits {
-            literal_bytes_max: LISTING_LITERAL_BYTES_MAX,
-            bodies_bytes_max: LISTING_LITERAL_BYTES_MAX,
+        let mut listing = Listing {
+            tag,
+            uids: from_uid..=to_uid,
+            mails: Vec::new(),
+            is_cut: false,
+            refusal: None,
         };
-        let mut rows: Vec<(u32, FetchRow)> = Vec::new();
-        let ended = self.read_answer(&tag, limits, &mut |row| {
-            if let Some(uid) = row.uid.filter(|uid| (from_uid..=to_uid).contains(uid)) {
-                rows.push((uid, row));
-            }
-            Ok(())
-        })?;
-        match ended {
-            Ended::Ok => Ok(merged(rows)),
+        self.read_answers(&mut listing)?;
+        if listing.is_cut {
+            self.wire().lock().note_news();
+        }
+        match listing.refusal {
+            None => Ok(listing.mails),
             // Some servers refuse to list an empty folder.
-            Ended::Refused(_) if self.was_empty() && rows.is_empty() => Ok(Vec::new()),
-            Ended::Refused(error) => Err(error),
+            Some(_) if self.was_empty() && listing.mails.is_empty() => Ok(Vec::new()),
+            Some(error) => Err(error),
         }
     }
 
@@ -136,35 +134,34 @@ impl ImapSession {
         limits: FetchLimits,
         on_batch: &mut dyn FnMut(FetchedBatch) -> ControlFlow<()>,
     ) -> Result<(), MailError> {
-        let mut under_way: VecDeque<Sent> = VecDeque::new();
+        let mut under_way = UnderWay {
+            batches: VecDeque::new(),
+            limits,
+        };
         let mut is_over = false;
+        let mut is_stopped = false;
         let mut busy = None;
         loop {
-            while !is_over && under_way.len() < limits.depth.max(1) {
+            while !is_over && under_way.batches.len() < limits.depth.max(1) {
                 match batches.next() {
-                    Some(uids) => under_way.push_back(self.ask_for(uids)?),
+                    Some(uids) => under_way.batches.push_back(self.ask_for(uids)?),
                     None => is_over = true,
                 }
             }
-            let Some(sent) = under_way.pop_front() else {
+            if under_way.batches.is_empty() {
                 return busy.map_or(Ok(()), Err);
-            };
-            let was_stopped = is_over && busy.is_some();
-            let (batch, error) = self.read_batch(sent, limits)?;
-            if was_stopped {
+            }
+            let (batch, refusal) = self.next_batch(&mut under_way)?;
+            if is_stopped {
+                // It is only read to stay in step.
                 continue;
             }
-            if let Some(error @ MailError::Busy { .. }) = error {
-                is_over = true;
+            is_stopped = on_batch(batch).is_break();
+            if let Some(error @ MailError::Busy { .. }) = refusal {
                 busy = Some(error);
+                is_stopped = true;
             }
-            if on_batch(batch).is_break() {
-                // What is under way must be read, or the stream would be out of step.
-                while let Some(sent) = under_way.pop_front() {
-                    self.read_batch(sent, limits)?;
-                }
-                return busy.map_or(Ok(()), Err);
-            }
+            is_over |= is_stopped;
         }
     }
 
@@ -174,9 +171,13 @@ impl ImapSession {
         uids: Vec<u32>,
         limits: FetchLimits,
     ) -> Result<FetchedBatch, MailError> {
-        let sent = self.ask_for(uids)?;
-        let (batch, error) = self.read_batch(sent, limits)?;
-        match error {
+        let batch = self.ask_for(uids)?;
+        let mut under_way = UnderWay {
+            batches: VecDeque::from([batch]),
+            limits,
+        };
+        let (batch, refusal) = self.next_batch(&mut under_way)?;
+        match refusal {
             Some(error @ MailError::Busy { .. }) if batch.mails.is_empty() => Err(error),
             _ => Ok(batch),
         }
@@ -193,28 +194,21 @@ impl ImapSession {
         let tag = self.send(&format!(
             "UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{length}>)"
         ))?;
-        let literal_bytes_max = u64::from(length);
-        let limits = AnswerLimits {
-            literal_bytes_max,
-            bodies_bytes_max: literal_bytes_max.saturating_mul(2),
+        let mut answer = Slice {
+            tag,
+            uid,
+            bytes_max: u64::from(length),
+            bytes: None,
+            refusal: None,
         };
-        let mut slice = None;
-        let ended = self.read_answer(&tag, limits, &mut |row| {
-            if let (Some(found), Body::Here(bytes)) = (row.uid, row.body)
-                && found == uid
-            {
-                slice.get_or_insert(bytes);
-            }
-            Ok(())
-        })?;
-        match ended {
-            Ended::Ok => Ok(slice),
-            Ended::Refused(error @ MailError::Busy { .. }) => Err(error),
-            Ended::Refused(_) => Ok(None),
+        self.read_answers(&mut answer)?;
+        match answer.refusal {
+            Some(error @ MailError::Busy { .. }) => Err(error),
+            _ => Ok(answer.bytes),
         }
     }
 
-    fn ask_for(&mut self, mut uids: Vec<u32>) -> Result<Sent, MailError> {
+    fn ask_for(&mut self, mut uids: Vec<u32>) -> Result<Asked, MailError> {
         uids.sort_unstable();
         uids.dedup();
         let mut tags = Vec::new();
@@ -223,37 +217,130 @@ impl ImapSession {
                 "UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])"
             ))?);
         }
-        Ok(Sent { asked: uids, tags })
+        Ok(Asked {
+            uids,
+            tags,
+            rows: Rows::default(),
+            refusal: None,
+        })
     }
 
-    fn read_batch(
-        &mut self,
-        sent: Sent,
-        limits: FetchLimits,
+    /// Reads until the oldest batch under way is complete.
+    fn next_batch(
+        &self,
+        under_way: &mut UnderWay,
     ) -> Result<(FetchedBatch, Option<MailError>), MailError> {
-        let mut rows = Rows::default();
-        let mut refusal = None;
-        let mut bodies_bytes_max = limits.batch_bytes_max;
-        for tag in &sent.tags {
-            let answer = AnswerLimits {
-                literal_bytes_max: limits.mail_bytes_max,
-                bodies_bytes_max,
-            };
-            let ended = self.read_answer(tag, answer, &mut |row| {
-                rows.take(row, &sent.asked);
-                Ok(())
-            })?;
-            bodies_bytes_max = limits.batch_bytes_max.saturating_sub(rows.bytes);
-            if let Ended::Refused(error) = ended {
-                refusal = Some(error);
-            }
+        if under_way
+            .batches
+            .front()
+            .is_some_and(|batch| !batch.tags.is_empty())
+        {
+            self.read_answers(under_way)?;
         }
+        let done = under_way.batches.pop_front().ok_or_else(out_of_step)?;
         let batch = FetchedBatch {
-            asked: sent.asked,
-            mails: rows.into_mails(),
-            is_refused: refusal.is_some(),
+            asked: done.uids,
+            mails: done.rows.into_mails(),
+            is_refused: done.refusal.is_some(),
         };
-        Ok((batch, refusal))
+        Ok((batch, done.refusal))
+    }
+}
+
+/// The answer to the fetch of a slice.
+struct Slice {
+    tag: String,
+    uid: u32,
+    bytes_max: u64,
+    bytes: Option<Bytes>,
+    refusal: Option<MailError>,
+}
+
+impl Answers for Slice {
+    fn literal_bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    fn row(&mut self, row: FetchRow) {
+        if let Body::Here(bytes) = row.body
+            && row.uid == Some(self.uid)
+        {
+            self.bytes.get_or_insert(bytes);
+        }
+    }
+
+    fn ended(&mut self, tag: &str, ended: Ended) -> Result<ControlFlow<()>, MailError> {
+        if tag != self.tag {
+            return Err(out_of_step());
+        }
+        if let Ended::Refused(error) = ended {
+            self.refusal = Some(error);
+        }
+        Ok(ControlFlow::Break(()))
+    }
+}
+
+/// A batch whose commands are sent.
+struct Asked {
+    /// Rising, each once.
+    uids: Vec<u32>,
+    /// Of the commands that have not ended.
+    tags: Vec<String>,
+    rows: Rows,
+    refusal: Option<MailError>,
+}
+
+/// The batches that the server works on. Dovecot starts the next command while it waits for us to read, so rows
+/// of all batches come mixed.
+struct UnderWay {
+    batches: VecDeque<Asked>,
+    limits: FetchLimits,
+}
+
+impl Answers for UnderWay {
+    fn literal_bytes_max(&self) -> u64 {
+        let held = self
+            .batches
+            .iter()
+            .map(|batch| batch.rows.bytes)
+            .fold(0_u64, u64::saturating_add);
+        let count = u64::try_from(self.batches.len()).unwrap_or(u64::MAX);
+        let room = self
+            .limits
+            .batch_bytes_max
+            .saturating_mul(count)
+            .saturating_sub(held);
+        self.limits.mail_bytes_max.min(room)
+    }
+
+    fn row(&mut self, row: FetchRow) {
+        // What no batch has asked for is a change of flags, or a server's mistake.
+        let Some(uid) = row.uid else { return };
+        let asked = |batch: &&mut Asked| batch.uids.binary_search(&uid).is_ok();
+        if let Some(batch) = self.batches.iter_mut().find(asked) {
+            batch.rows.take(uid, row);
+        }
+    }
+
+    fn ended(&mut self, tag: &str, ended: Ended) -> Result<ControlFlow<()>, MailError> {
+        let batch = self
+            .batches
+            .iter_mut()
+            .find(|batch| batch.tags.iter().any(|sent| sent == tag));
+        let batch = batch.ok_or_else(out_of_step)?;
+        batch.tags.retain(|sent| sent != tag);
+        if let Ended::Refused(error) = ended {
+            batch.refusal = Some(error);
+        }
+        let is_done = self
+            .batches
+            .front()
+            .is_some_and(|oldest| oldest.tags.is_empty());
+        Ok(if is_done {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     }
 }
 
@@ -266,11 +353,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn take(&mut self, row: FetchRow, asked: &[u32]) {
-        // What was not asked for is a change of flags, or a server's mistake.
-        let Some(uid) = row.uid.filter(|uid| asked.binary_search(uid).is_ok()) else {
-            return;
-        };
+    fn take(&mut self, uid: u32, row: FetchRow) {
         let (is_seen, internal_date, has_body) = self.facts.entry(uid).or_default();
         *is_seen = row.is_seen.or(*is_seen);
         *internal_date = row.internal_date.or(*internal_date);
@@ -302,26 +385,77 @@ impl Rows {
     }
 }
 
-/// One listed mail per UID, rising.
-fn merged(mut rows: Vec<(u32, FetchRow)>) -> Vec<ListedMail> {
-    rows.sort_by_key(|(uid, _)| *uid);
-    let mut mails: Vec<ListedMail> = Vec::with_capacity(rows.len());
-    for (uid, row) in rows {
-        match mails.last_mut() {
-            Some(mail) if mail.uid == uid => {
-                mail.size_bytes = row.size_bytes.unwrap_or(mail.size_bytes);
-                mail.is_seen = row.is_seen.unwrap_or(mail.is_seen);
-                mail.internal_date = row.internal_date.or(mail.internal_date);
+/// What a listing holds so far: the lowest UIDs, so that memory stays bounded and none is skipped.
+struct Listing {
+    tag: String,
+    uids: RangeInclusive<u32>,
+    mails: Vec<ListedMail>,
+    is_cut: bool,
+    refusal: Option<MailError>,
+}
+
+impl Answers for Listing {
+    fn literal_bytes_max(&self) -> u64 {
+        LISTING_LITERAL_BYTES_MAX
+    }
+
+    fn row(&mut self, row: FetchRow) {
+        let Some(uid) = row.uid.filter(|uid| self.uids.contains(uid)) else {
+            return;
+        };
+        // A server may tell size and flags of one mail in separate rows, mostly one right after the other.
+        match self.mails.last_mut() {
+            Some(mail) if mail.uid == uid => add_facts(mail, &row),
+            _ => {
+                let mut mail = ListedMail {
+                    uid,
+                    size_bytes: 0,
+                    is_seen: false,
+                    internal_date: None,
+                };
+                add_facts(&mut mail, &row);
+                self.mails.push(mail);
             }
-            _ => mails.push(ListedMail {
-                uid,
-                size_bytes: row.size_bytes.unwrap_or(0),
-                is_seen: row.is_seen.unwrap_or(false),
-                internal_date: row.internal_date,
-            }),
+        }
+        if self.mails.len() >= 2 * LISTED_MAX {
+            self.tidy();
         }
     }
-    mails
+
+    fn ended(&mut self, tag: &str, ended: Ended) -> Result<ControlFlow<()>, MailError> {
+        if tag != self.tag {
+            return Err(out_of_step());
+        }
+        if let Ended::Refused(error) = ended {
+            self.refusal = Some(error);
+        }
+        self.tidy();
+        Ok(ControlFlow::Break(()))
+    }
+}
+
+impl Listing {
+    /// Rising, each UID once, and no more than the limit.
+    fn tidy(&mut self) {
+        self.mails.sort_by_key(|mail| mail.uid);
+        self.mails.dedup_by(|later, earlier| {
+            let is_same = later.uid == earlier.uid;
+            if is_same {
+                earlier.size_bytes = earlier.size_bytes.max(later.size_bytes);
+                earlier.is_seen |= later.is_seen;
+                earlier.internal_date = earlier.internal_date.or(later.internal_date);
+            }
+            is_same
+        });
+        self.is_cut |= self.mails.len() > LISTED_MAX;
+        self.mails.truncate(LISTED_MAX);
+    }
+}
+
+fn add_facts(mail: &mut ListedMail, row: &FetchRow) {
+    mail.size_bytes = row.size_bytes.unwrap_or(mail.size_bytes);
+    mail.is_seen = row.is_seen.unwrap_or(mail.is_seen);
+    mail.internal_date = row.internal_date.or(mail.internal_date);
 }
 
 /// Rising UIDs as IMAP sets ("1:5,9"), each short enough for one command.

@@ -1,8 +1,8 @@
 //! Waiting for news with IDLE, in our own loop: the crate's hangs when an untagged line precedes the `+`, and
 //! can't be interrupted. Not for: deciding how often to ask where IDLE is missing.
 
-use super::response::{self, Status};
-use super::session::{Ended, ImapSession, ended};
+use super::response;
+use super::session::{Ended, ImapSession, ended, out_of_step};
 use crate::mail::error::{MailError, MailStep};
 use std::io;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ impl ImapSession {
             if line.starts_with(b"+") {
                 is_idling = true;
             } else if let Some(rest) = line.strip_prefix(b"* ") {
-                self.note(rest)?;
+                self.hear(rest)?;
             } else if let Some((found, rest)) = response::split_tagged(&line) {
                 return refused(found, tag, rest);
             } else {
@@ -106,14 +106,12 @@ impl ImapSession {
         }
     }
 
-    fn note(&self, rest: &[u8]) -> Result<(), MailError> {
+    fn hear(&self, rest: &[u8]) -> Result<(), MailError> {
         let step = MailStep::Protocol;
         if response::is_bye(rest) {
             return Err(response::busy(rest, step).unwrap_or(MailError::ConnectionLost { step }));
         }
-        if response::is_news(rest) {
-            self.wire().lock().note_news();
-        }
+        self.wire().lock().note(rest);
         Ok(())
     }
 
@@ -131,12 +129,14 @@ impl ImapSession {
                 if response::is_bye(rest) {
                     return Err(MailError::ConnectionLost { step });
                 }
-                if response::is_news(rest) {
-                    wire.note_news();
-                }
+                wire.note(rest);
             } else if let Some((found, rest)) = response::split_tagged(&line) {
                 // NO after DONE changes nothing: the idling is over.
-                return ended(found, tag, rest, "IDLE").map(drop);
+                return if found == tag.as_bytes() {
+                    ended(rest, "IDLE").map(drop)
+                } else {
+                    Err(out_of_step())
+                };
             }
             if begun.elapsed() >= self.read_timeout() {
                 return Err(MailError::TimedOut { step });
@@ -147,13 +147,16 @@ impl ImapSession {
 
 /// A tagged line before DONE: the server will not idle, or has stopped by itself.
 fn refused(found: &[u8], tag: &str, rest: &[u8]) -> Result<IdleEnd, MailError> {
-    match (ended(found, tag, rest, "IDLE")?, response::status(rest)) {
-        (Ended::Refused(error @ MailError::Busy { .. }), _) => Err(error),
-        (_, Some(Status::Ok)) => Err(MailError::Protocol {
+    if found != tag.as_bytes() {
+        return Err(out_of_step());
+    }
+    match ended(rest, "IDLE")? {
+        Ended::Refused(error @ MailError::Busy { .. }) => Err(error),
+        Ended::Refused(_) => Ok(IdleEnd::Unsupported),
+        Ended::Ok => Err(MailError::Protocol {
             step: MailStep::Protocol,
             what: "IDLE ended by the server",
         }),
-        _ => Ok(IdleEnd::Unsupported),
     }
 }
 

@@ -18,7 +18,10 @@ mod session;
 mod wire;
 
 pub use connect::{Secret, Target, connect};
-pub use fetch::{FetchLimits, Fetched, FetchedBatch, ListedMail};
+pub use fetch::{FetchLimits, Fetched, FetchedBatch, LISTED_MAX, ListedMail};
 pub use folders::ListedFolder;
 pub use idle::IdleEnd;
 pub use session::{CutHandle, Examined, ImapSession};
+
+#[cfg(test)]
+mod tests;

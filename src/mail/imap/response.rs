@@ -81,20 +81,32 @@ pub(super) fn is_bye(rest: &[u8]) -> bool {
     first_word(rest).eq_ignore_ascii_case(b"BYE")
 }
 
-/// Whether an untagged line (after `* `) says that the folder has changed.
-pub(super) fn is_news(rest: &[u8]) -> bool {
+/// What an untagged line tells of changes in the open folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// So many mails are in it; some servers say so again and again.
+    Exists(u32),
+    Expunged,
+    /// Flags, or expunges of which the count is not told.
+    Other,
+}
+
+/// Reads an untagged line (after `* `) for news.
+pub(super) fn news(rest: &[u8]) -> Option<News> {
     let mut words = rest
         .split(|byte| byte.is_ascii_whitespace())
         .filter(|word| !word.is_empty());
-    let first = words.next().unwrap_or_default();
+    let first = words.next()?;
     if first.eq_ignore_ascii_case(b"VANISHED") {
-        return true;
+        return Some(News::Other);
     }
-    let second = words.next().unwrap_or_default();
-    first.iter().all(u8::is_ascii_digit)
-        && [b"EXISTS".as_slice(), b"EXPUNGE", b"FETCH"]
-            .iter()
-            .any(|word| second.eq_ignore_ascii_case(word))
+    let count = number(first)?;
+    match words.next()?.to_ascii_uppercase().as_slice() {
+        b"EXISTS" => Some(News::Exists(count)),
+        b"EXPUNGE" => Some(News::Expunged),
+        b"FETCH" => Some(News::Other),
+        _ => None,
+    }
 }
 
 /// Whether an untagged line (after `* `) is a FETCH.
@@ -431,7 +443,8 @@ mod tests {
     fn fetch_rows_are_read_in_whatever_order_and_form_servers_send_them() {
         let lit = |text: &str| vec![Bytes::copy_from_slice(text.as_bytes())];
         let time = Time::from_seconds(837_596_665);
-        let rows: [(&str, &[u8], Vec<Bytes>, Option<FetchRow>); 15] = [
+        type Row = (&'static str, &'static [u8], Vec<Bytes>, Option<FetchRow>);
+        let rows: [Row; 15] = [
             ("UID and a literal body", b"1 FETCH (UID 7 BODY[] {5})", lit("hello"), Some(row(Some(7), here("hello")))),
             ("the body before the UID", b"1 FETCH (BODY[] {5} UID 7)", lit("hello"), Some(row(Some(7), here("hello")))),
             ("a quoted body", b"1 FETCH (UID 7 BODY[] \"a\\\"b\")", vec![], Some(row(Some(7), here("a\"b")))),

@@ -9,6 +9,7 @@ use crate::mail::error::{MailError, MailStep};
 use bytes::Bytes;
 use imap::types::Capabilities;
 use std::net::{Shutdown, TcpStream};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,11 +62,14 @@ pub(super) enum Ended {
     Refused(MailError),
 }
 
-/// How much an answer to one of our own commands may hold.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AnswerLimits {
-    pub(super) literal_bytes_max: u64,
-    pub(super) bodies_bytes_max: u64,
+/// Takes what the server answers to our own commands. Several can be under way, and servers work on them side
+/// by side: rows and tagged lines of all of them may come in any order.
+pub(super) trait Answers {
+    /// The largest literal that the next response may hold, in bytes.
+    fn literal_bytes_max(&self) -> u64;
+    fn row(&mut self, row: FetchRow);
+    /// A command has ended. `Break`: that was what was waited for.
+    fn ended(&mut self, tag: &str, ended: Ended) -> Result<ControlFlow<()>, MailError>;
 }
 
 impl ImapSession {
@@ -125,14 +129,12 @@ impl ImapSession {
 
     /// Opens a folder, read only.
     pub fn examine(&mut self, raw_path: &str) -> Result<Examined, MailError> {
-        let mut wire = self.wire.lock();
-        wire.expect(Answer::Examine);
-        wire.forget_news();
-        drop(wire);
+        self.wire.lock().expect(Answer::Examine);
         let folder = self
             .session
             .examine(raw_path)
             .map_err(|error| fault(&error, &self.wire, MailStep::Listing, "EXAMINE"))?;
+        self.wire.lock().watch(folder.exists);
         self.exists = folder.exists;
         Ok(Examined {
             uid_validity: folder.uid_validity,
@@ -188,7 +190,6 @@ impl ImapSession {
         let _ = wire.set_read_timeout(LOGOUT_TIMEOUT);
         drop(wire);
         let _ = self.session.logout();
-        self.cut_handle().cut();
     }
 
     // ── our own commands on the same stream ──
@@ -217,35 +218,26 @@ impl ImapSession {
         Ok(tag)
     }
 
-    /// Reads up to the tagged line of `tag` and hands over each FETCH response on the way.
-    pub(super) fn read_answer(
-        &self,
-        tag: &str,
-        limits: AnswerLimits,
-        on_row: &mut dyn FnMut(FetchRow) -> Result<(), MailError>,
-    ) -> Result<Ended, MailError> {
+    /// Reads responses until `answers` has what it waits for.
+    pub(super) fn read_answers(&self, answers: &mut dyn Answers) -> Result<(), MailError> {
         let step = MailStep::Protocol;
         let mut wire = self.wire.lock();
-        let mut bodies_bytes_left = limits.bodies_bytes_max;
         let mut lines_bytes = 0_u64;
         loop {
             let mut text = Vec::new();
             wire.read_line(&mut text)
                 .map_err(|error| MailError::from_io(&error, step))?;
-            if let Some((found, rest)) = response::split_tagged(&text) {
-                return ended(found, tag, rest, "FETCH");
+            if let Some((tag, rest)) = response::split_tagged(&text) {
+                let tag = String::from_utf8_lossy(tag);
+                if answers.ended(&tag, ended(rest, "FETCH")?)?.is_break() {
+                    return Ok(());
+                }
+                continue;
             }
             if text.starts_with(b"+") {
                 continue;
             }
-            let limits = AnswerLimits {
-                bodies_bytes_max: bodies_bytes_left,
-                ..limits
-            };
-            let literals = read_literals(&mut wire, &mut text, limits)?;
-            let literal_bytes: usize = literals.iter().map(Bytes::len).sum();
-            bodies_bytes_left =
-                bodies_bytes_left.saturating_sub(u64::try_from(literal_bytes).unwrap_or(u64::MAX));
+            let literals = read_literals(&mut wire, &mut text, answers.literal_bytes_max())?;
             lines_bytes = lines_bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
             if lines_bytes > LINES_BYTES_MAX {
                 return Err(MailError::Protocol {
@@ -265,29 +257,25 @@ impl ImapSession {
             if response::is_fetch(rest) {
                 // A row that can't be read leaves its UID unanswered, which the caller notices.
                 if let Some(row) = response::fetch_row(rest, literals) {
-                    on_row(row)?;
+                    answers.row(row);
                 }
-            } else if response::is_news(rest) {
-                wire.note_news();
+            } else {
+                wire.note(rest);
             }
         }
     }
 }
 
-/// Judges a tagged line against the tag that is waited for.
-pub(super) fn ended(
-    found: &[u8],
-    tag: &str,
-    rest: &[u8],
-    command: &'static str,
-) -> Result<Ended, MailError> {
-    let step = MailStep::Protocol;
-    if found != tag.as_bytes() {
-        return Err(MailError::Protocol {
-            step,
-            what: "answer to another command",
-        });
+/// The connection ends with the session, also while a `CutHandle` to it lives on.
+impl Drop for ImapSession {
+    fn drop(&mut self) {
+        self.cut_handle().cut();
     }
+}
+
+/// Judges what follows the tag of a tagged line.
+pub(super) fn ended(rest: &[u8], command: &'static str) -> Result<Ended, MailError> {
+    let step = MailStep::Protocol;
     match response::status(rest) {
         Some(Status::Ok) => Ok(Ended::Ok),
         Some(Status::No | Status::Bad) => Ok(Ended::Refused(
@@ -300,17 +288,25 @@ pub(super) fn ended(
     }
 }
 
+/// The error for a tagged line that belongs to no command under way.
+pub(super) const fn out_of_step() -> MailError {
+    MailError::Protocol {
+        step: MailStep::Protocol,
+        what: "answer to another command",
+    }
+}
+
 /// Reads the literals that a response announces, and the lines between; each `{n}` stays in the text.
 fn read_literals(
     wire: &mut Wire,
     text: &mut Vec<u8>,
-    limits: AnswerLimits,
+    bytes_max: u64,
 ) -> Result<Vec<Bytes>, MailError> {
     let step = MailStep::Protocol;
     let mut literals = Vec::new();
-    let mut bytes_left = limits.bodies_bytes_max;
+    let mut bytes_left = bytes_max;
     while let Some(announced) = response::next_literal(text) {
-        if announced > limits.literal_bytes_max || announced > bytes_left {
+        if announced > bytes_left {
             return Err(MailError::TooBig {
                 uid: response::uid_so_far(text),
                 announced_bytes: announced,

@@ -5,7 +5,7 @@
 //! such an answer can sensibly have. A hostile server so reaches neither the crate's recursive parsers nor
 //! its unbounded buffers.
 
-use super::response::{self, Scanner};
+use super::response::{self, News, Scanner};
 use crate::mail::error::{MailError, MailStep};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
@@ -17,7 +17,7 @@ use std::time::Duration;
 const READ_BYTES: usize = 64 * 1024;
 
 /// Longest line outside literals. A SEARCH over a million mails is 8 MB long.
-const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const LINE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 /// Literals in the crate's answers are folder names.
 const NAME_LITERAL_BYTES_MAX: u64 = 4 * 1024;
@@ -29,7 +29,7 @@ const SHORT_ANSWER_BYTES_MAX: usize = 256 * 1024;
 const LISTING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// All lines of a search; a million UIDs take 8 MB.
-const SEARCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+const SEARCH_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 /// What is kept of a refusal, to judge it by.
 const REFUSAL_BYTES_MAX: usize = 512;
@@ -109,6 +109,8 @@ pub(super) struct Wire {
     handed_at: usize,
     refusal: Vec<u8>,
     has_news: bool,
+    /// How many mails the open folder holds, as far as it was told.
+    exists: Option<u32>,
 }
 
 impl Wire {
@@ -124,6 +126,7 @@ impl Wire {
             handed_at: 0,
             refusal: Vec::new(),
             has_news: false,
+            exists: None,
         }
     }
 
@@ -145,7 +148,30 @@ impl Wire {
         self.link.flush()
     }
 
-    /// Notes that the folder has changed since it was last listed.
+    /// Begins to watch a folder that was just opened.
+    pub(super) fn watch(&mut self, exists: u32) {
+        self.exists = Some(exists);
+        self.has_news = false;
+    }
+
+    /// Notes what an untagged line (after `* `) tells. The count that is known already is no news, or a server
+    /// that keeps repeating it would never let us rest.
+    pub(super) fn note(&mut self, rest: &[u8]) {
+        match response::news(rest) {
+            None => {}
+            Some(News::Exists(count)) => {
+                self.has_news |= self.exists != Some(count);
+                self.exists = Some(count);
+            }
+            Some(News::Expunged) => {
+                self.has_news = true;
+                self.exists = self.exists.map(|count| count.saturating_sub(1));
+            }
+            Some(News::Other) => self.has_news = true,
+        }
+    }
+
+    /// Notes that the folder holds more than was listed.
     pub(super) fn note_news(&mut self) {
         self.has_news = true;
     }
@@ -300,8 +326,8 @@ impl Wire {
                 self.keep_refusal(rest);
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            if self.answer != Answer::Examine && response::is_news(rest) {
-                self.has_news = true;
+            if self.answer != Answer::Examine {
+                self.note(rest);
             }
             return Ok(plain_untagged(self.answer, rest));
         }
@@ -484,6 +510,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of lines")]
     fn the_crate_sees_only_the_plainest_form_of_what_it_asked_for() {
         let rows: [(&str, Answer, &[u8], Option<&str>); 17] = [
             (

@@ -44,12 +44,10 @@ pub(super) fn read(tree: &Tree<'_>, content: &Content) -> Option<BounceFacts> {
         .fields
         .lower("From")
         .is_some_and(|from| from.contains("mailer-daemon") || from.contains("postmaster@"));
-    let is_bounce = (is_report && (status.is_some() || disposition.is_some()))
-        || (is_daemon && status.is_some());
-    if !is_bounce
-        && !(failed_by_header.is_some() && is_daemon)
-        && !is_qmail(tree, content, is_daemon)
-    {
+    let is_reported = status.is_some() && (is_report || is_daemon);
+    let is_receipt = disposition.is_some() && is_report;
+    let is_old_form = is_daemon && (failed_by_header.is_some() || is_qmail(tree, content));
+    if !is_reported && !is_receipt && !is_old_form {
         return None;
     }
     let mut facts = BounceFacts {
@@ -77,9 +75,9 @@ pub(super) fn read(tree: &Tree<'_>, content: &Content) -> Option<BounceFacts> {
 }
 
 /// qmail writes plain text with a fixed first line.
-fn is_qmail(tree: &Tree<'_>, content: &Content, is_daemon: bool) -> bool {
+fn is_qmail(tree: &Tree<'_>, content: &Content) -> bool {
     let says_so = |text: &str| text.trim_start().starts_with("Hi. This is the");
-    is_daemon && tree.parts.len() == 1 && content.text.as_deref().is_some_and(says_so)
+    tree.parts.len() == 1 && content.text.as_deref().is_some_and(says_so)
 }
 
 /// The recipients of a delivery status whose action is "failed", one group of lines each.

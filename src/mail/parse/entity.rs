@@ -5,7 +5,7 @@
 
 use super::MailProblem;
 use super::decode;
-use super::fields::{self, Fields, MIME_FIELD_BYTES_MAX};
+use super::fields::{self, Fields};
 use mail_parser::parsers::MessageStream;
 use mail_parser::{ContentType, HeaderValue};
 
@@ -330,7 +330,7 @@ fn mime_field(
     name: &'static str,
     problems: &mut Vec<MailProblem>,
 ) -> Option<ContentType<'static>> {
-    let text = fields.first(name)?.parsable(MIME_FIELD_BYTES_MAX, problems);
+    let text = fields.first(name)?.parsable_parameters(problems);
     match MessageStream::new(&text).parse_content_type().into_owned() {
         HeaderValue::ContentType(found) => Some(found),
         _ => None,

@@ -10,8 +10,15 @@ const FIELDS_MAX: usize = 1000;
 /// Bytes of one field. To with 2,000 addresses has this.
 pub(super) const FIELD_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of a MIME field: mail-parser's time for parameters grows with the square of their number.
+/// Bytes of a MIME field. A long file name in RFC 2231 takes some 3 KB.
 pub(super) const MIME_FIELD_BYTES_MAX: usize = 8 * 1024;
+
+/// Parameters of a MIME field: mail-parser's time grows with the square of their number. That long file name
+/// has about 30 pieces.
+const PARAMETERS_MAX: usize = 64;
+
+/// Fields of one name that are parsed. The standard allows one; lists and gateways sometimes add a second.
+const REPEATED_MAX: usize = 8;
 
 /// One field: its name, and its value as it stands, folded, without the last line end.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +50,27 @@ impl<'a> Field<'a> {
         }
         text.push(b'\n');
         text
+    }
+
+    /// The value of a field with parameters, cut to a number of them that costs little.
+    pub(super) fn parsable_parameters(&self, problems: &mut Vec<MailProblem>) -> Vec<u8> {
+        let mut semicolons = self
+            .value
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b';');
+        match semicolons.nth(PARAMETERS_MAX) {
+            Some((end, _)) if end < MIME_FIELD_BYTES_MAX => {
+                problems.push(MailProblem::HeaderCut);
+                let value = self.value.get(..end).unwrap_or_default();
+                Field {
+                    name: self.name,
+                    value,
+                }
+                .parsable(MIME_FIELD_BYTES_MAX, problems)
+            }
+            _ => self.parsable(MIME_FIELD_BYTES_MAX, problems),
+        }
     }
 
     /// The value on one line.
@@ -80,6 +108,18 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(super) fn all(&self, name: &'static str) -> impl Iterator<Item = &Field<'a>> {
         self.list.iter().filter(move |field| field.is(name))
+    }
+
+    /// The first few fields of that name, for values that are dear to parse.
+    pub(super) fn some<'s>(
+        &'s self,
+        name: &'static str,
+        problems: &mut Vec<MailProblem>,
+    ) -> impl Iterator<Item = &'s Field<'a>> + use<'s, 'a> {
+        if self.all(name).nth(REPEATED_MAX).is_some() {
+            problems.push(MailProblem::TooManyHeaders);
+        }
+        self.all(name).take(REPEATED_MAX)
     }
 
     pub(super) fn first(&self, name: &'static str) -> Option<&Field<'a>> {

@@ -94,7 +94,7 @@ fn addresses(
     problems: &mut Vec<MailProblem>,
 ) -> Vec<Address> {
     let mut found = Vec::new();
-    for field in fields.all(name) {
+    for field in fields.some(name, problems) {
         let text = field.parsable(FIELD_BYTES_MAX, problems);
         let HeaderValue::Address(list) = MessageStream::new(&text).parse_address() else {
             continue;
@@ -177,7 +177,7 @@ fn message_id(fields: &Fields<'_>, problems: &mut Vec<MailProblem>) -> Option<St
         problems.push(MailProblem::SeveralMessageIds);
     }
     let found = fields
-        .all("Message-ID")
+        .some("Message-ID", problems)
         .find_map(|field| ids_of(field, problems).into_iter().next());
     if found.is_none() {
         problems.push(MailProblem::NoMessageId);
@@ -188,7 +188,7 @@ fn message_id(fields: &Fields<'_>, problems: &mut Vec<MailProblem>) -> Option<St
 /// The last Message-IDs of all fields of that name, each once.
 fn ids(fields: &Fields<'_>, name: &'static str, problems: &mut Vec<MailProblem>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for field in fields.all(name) {
+    for field in fields.some(name, problems) {
         found.extend(ids_of(field, problems));
     }
     let surplus = found.len().saturating_sub(REFERENCES_MAX);
@@ -231,13 +231,27 @@ fn date(fields: &Fields<'_>, problems: &mut Vec<MailProblem>) -> Option<Time> {
     let field = fields.first("Date")?;
     let text = field.parsable(SUBJECT_FIELD_BYTES_MAX, problems);
     let found = match MessageStream::new(&text).parse_date() {
-        HeaderValue::DateTime(found) => real_time(&found),
+        HeaderValue::DateTime(found) if has_real_zone(&text) => real_time(&found),
         _ => None,
     };
     if found.is_none() {
         problems.push(MailProblem::BadDate);
     }
     found
+}
+
+/// mail-parser's zone has one byte for the hours, so "+9959" would come out as some other zone.
+fn has_real_zone(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.split_whitespace().all(|word| {
+        let digits = word
+            .strip_prefix(['+', '-'])
+            .filter(|digits| digits.len() == 4);
+        match digits.and_then(|digits| digits.parse::<u16>().ok()) {
+            Some(zone) => zone / 100 <= 14 && zone % 100 < 60,
+            None => true,
+        }
+    })
 }
 
 /// mail-parser makes days like 99 of garbage, so every figure is checked against the calendar.

@@ -232,3 +232,6 @@ pub fn raw_headers(raw: &[u8]) -> String {
     let block = block.get(..RAW_HEADERS_BYTES_MAX).unwrap_or(block);
     decode::readable(block).replace('\0', "\u{fffd}")
 }
+
+#[cfg(test)]
+mod tests;

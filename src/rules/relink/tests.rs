@@ -171,110 +171,122 @@ fn r34_can_move_tells_it_of_each_item() {
     );
 }
 
+/// (what, email, from, to, refusal)
+type Move = (
+    &'static str,
+    RelinkFacts,
+    ConcernedItem,
+    ConcernedItem,
+    Option<LinkRefusal>,
+);
+
+fn check_moves(rows: Vec<Move>) {
+    for (what, facts, from, to, refusal) in rows {
+        assert_eq!(refused(judge_relink(&facts, &from, &to)), refusal, "{what}");
+    }
+}
+
 #[test]
 fn r34_an_email_moves_from_one_deal_to_another() {
     let on_deal = || email(vec![deal(4), contact()]);
-    let tied = || email(vec![converted_deal(), lead(), contact()]);
-    // (what, email, from, to, refusal)
-    let rows = [
+    let on_both = email(vec![deal(4), deal(5)]);
+    let (no_deal, linked) = (Some(L::NotOnADeal), Some(L::AlreadyLinked));
+    check_moves(vec![
         ("to another deal", on_deal(), deal(4), deal(5), None),
-        (
-            "r24: without update on the old deal",
-            on_deal(),
-            read_only(deal(4)),
-            deal(5),
-            Some(L::Forbidden),
-        ),
-        (
-            "r24: without update on the new deal",
-            on_deal(),
-            deal(4),
-            read_only(deal(5)),
-            Some(L::Forbidden),
-        ),
-        (
-            "r24: without update on the contact, which is not concerned",
-            email(vec![deal(4), read_only(contact())]),
-            deal(4),
-            deal(5),
-            None,
-        ),
         ("not saved", unsaved(), deal(4), deal(5), Some(L::NotSaved)),
         (
-            "from a deal that it is not on",
+            "from a deal it is not on",
             on_deal(),
             deal(6),
             deal(5),
             Some(L::NotLinked),
         ),
+        ("to a deal it is on", on_both, deal(4), deal(5), linked),
+        ("to the same deal", on_deal(), deal(4), deal(4), linked),
+        ("from the contact", on_deal(), contact(), deal(5), no_deal),
+        ("to a lead", on_deal(), deal(4), lead(), no_deal),
+    ]);
+}
+
+#[test]
+fn r34_an_email_on_a_converted_lead_and_its_deal_does_not_move() {
+    let tied = || email(vec![converted_deal(), lead(), contact()]);
+    let later = email(vec![converted_deal()]);
+    let of_another = email(vec![deal(4), lead()]);
+    let refused = Some(L::ConvertedLead);
+    check_moves(vec![
+        ("from the deal", tied(), converted_deal(), deal(5), refused),
+        ("from the lead", tied(), lead(), deal(5), refused),
         (
-            "to a deal that it is on",
-            email(vec![deal(4), deal(5)]),
-            deal(4),
-            deal(5),
-            Some(L::AlreadyLinked),
-        ),
-        (
-            "to the same deal",
-            on_deal(),
-            deal(4),
-            deal(4),
-            Some(L::AlreadyLinked),
-        ),
-        (
-            "from the contact",
-            on_deal(),
-            contact(),
-            deal(5),
-            Some(L::NotOnADeal),
-        ),
-        ("to a lead", on_deal(), deal(4), lead(), Some(L::NotOnADeal)),
-        (
-            "from a deal while it is on its lead",
-            tied(),
-            converted_deal(),
-            deal(5),
-            Some(L::ConvertedLead),
-        ),
-        (
-            "from the lead of such a deal",
-            tied(),
-            lead(),
-            deal(5),
-            Some(L::ConvertedLead),
-        ),
-        (
-            "rights are judged first",
-            tied(),
-            read_only(converted_deal()),
-            deal(5),
-            Some(L::Forbidden),
-        ),
-        (
-            "rights to the new deal too",
-            tied(),
-            converted_deal(),
-            read_only(deal(5)),
-            Some(L::Forbidden),
-        ),
-        (
-            "of a hidden lead nothing is told",
-            email(vec![converted_deal(), hidden(lead())]),
-            converted_deal(),
-            deal(5),
-            Some(L::Forbidden),
-        ),
-        (
-            "mail that came after the conversion",
-            email(vec![converted_deal()]),
+            "mail after the conversion does",
+            later,
             converted_deal(),
             deal(5),
             None,
         ),
-    ];
-    for (what, facts, from, to, refusal) in rows {
-        assert_eq!(refused(judge_relink(&facts, &from, &to)), refusal, "{what}");
-    }
+        (
+            "so does mail on another's lead",
+            of_another,
+            deal(4),
+            deal(5),
+            None,
+        ),
+    ]);
+}
+
+#[test]
+fn r24_moving_needs_update_on_both_deals_and_rights_are_judged_first() {
+    let on_deal = || email(vec![deal(4), contact()]);
+    let tied = || email(vec![converted_deal(), lead()]);
+    let under_read_only_contact = email(vec![deal(4), read_only(contact())]);
+    let tied_to_hidden = email(vec![converted_deal(), hidden(lead())]);
+    let (old, new) = (read_only(deal(4)), read_only(deal(5)));
+    let forbidden = Some(L::Forbidden);
+    check_moves(vec![
+        ("not on the old deal", on_deal(), old, deal(5), forbidden),
+        (
+            "not on the new deal",
+            on_deal(),
+            deal(4),
+            new.clone(),
+            forbidden,
+        ),
+        (
+            "not on the contact, which stays",
+            under_read_only_contact,
+            deal(4),
+            deal(5),
+            None,
+        ),
+        (
+            "tied, old",
+            tied(),
+            read_only(converted_deal()),
+            deal(5),
+            forbidden,
+        ),
+        (
+            "tied, new",
+            tied(),
+            converted_deal(),
+            new.clone(),
+            forbidden,
+        ),
+        (
+            "of a hidden lead nothing is told",
+            tied_to_hidden,
+            converted_deal(),
+            deal(5),
+            forbidden,
+        ),
+        (
+            "to a deal it is on",
+            email(vec![deal(4), new.clone()]),
+            deal(4),
+            new,
+            forbidden,
+        ),
+    ]);
 }
 
 #[test]

@@ -1,92 +1,43 @@
 //! What a subject is about, less the marks that mail programs put before it in all languages (R17).
 //! Not for: showing subjects (they are shown as they stand).
 
-/// "Reply" and "forward" as mail programs write them before a subject, in lower case.
-const MARKS: &[&str] = &[
-    "re",
-    "fw",
-    "fwd", // English, and programs of every language
-    "aw",
-    "antwort",
-    "wg",
-    "weitergeleitet", // German
-    "sv",
-    "vs",
-    "vb",
-    "fs", // Danish, Norwegian, Swedish, Icelandic
-    "vl", // Finnish
-    "antw",
-    "betreft",
-    "doorst",
-    "dvs", // Dutch
-    "ref",
-    "réf",
-    "rép",
-    "tr", // French
-    "r",
-    "rif",
-    "i",
-    "inoltro", // Italian
-    "rv",
-    "res",
-    "enc", // Spanish, Portuguese
-    "odp",
-    "pd", // Polish, Czech, Slovak
-    "odg",
-    "pros", // Croatian, Slovenian
-    "vá",
-    "továbbítás", // Hungarian
-    "ynt",
-    "ilt",
-    "i\u{307}lt",
-    "ılt",  // Turkish; the second is what "İLT" becomes in lower case
-    "răsp", // Romanian
-    "atb",
-    "yml",
-    "pārs", // Welsh, Latvian
-    "ats",
-    "prs", // Lithuanian
-    "bls",
-    "trs", // Indonesian
-    "tl",
-    "ct", // Vietnamese
-    "на",
-    "ha",
-    "отв",
-    "ответ",
-    "пер",
-    "перес",
-    "пересл", // Russian; Outlook's "HA" in either alphabet
-    "відп",
-    "прсл", // Ukrainian
-    "отг",
-    "прен", // Bulgarian
-    "одг",  // Serbian
-    "απ",
-    "σχετ",
-    "πρθ", // Greek
-    "השב",
-    "תגובה",
-    "הועבר", // Hebrew
-    "رد",
-    "إعادة توجيه", // Arabic
-    "回复",
-    "回覆",
-    "答复",
-    "答覆",
-    "转发",
-    "轉寄", // Chinese
-    "返信",
-    "転送", // Japanese
-    "회신",
-    "답장",
-    "전달", // Korean
-    "ตอบกลับ",
-    "ส่งต่อ", // Thai
+/// "Reply" and "forward" as mail programs write them before a subject, in lower case, each language once.
+const MARKS: &[(&str, &[&str])] = &[
+    ("English, and programs everywhere", &["re", "fw", "fwd"]),
+    ("German", &["aw", "antwort", "wg", "weitergeleitet"]),
+    ("Danish, Norwegian, Swedish", &["sv", "vs", "vb"]),
+    ("Icelandic", &["fs"]),
+    ("Finnish", &["vl"]),
+    ("Dutch", &["antw", "doorst"]),
+    ("French", &["réf", "rép", "tr"]),
+    ("Italian", &["r", "rif", "i", "inoltro"]),
+    ("Spanish and Portuguese", &["rv", "res", "enc"]),
+    ("Polish, Czech and Slovak", &["odp", "pd"]),
+    ("Croatian and Slovenian", &["odg"]),
+    ("Hungarian", &["vá", "továbbítás"]),
+    // The second is what "İLT" becomes in lower case.
+    ("Turkish", &["ynt", "i\u{307}lt", "ilt", "ılt"]),
+    ("Romanian", &["răsp"]),
+    ("Latvian and Welsh", &["atb", "pārs", "yml"]),
+    ("Lithuanian", &["ats"]),
+    ("Indonesian", &["bls", "trs"]),
+    ("Vietnamese", &["tl", "ct"]),
+    // Outlook's "HA" in either alphabet.
+    ("Russian", &["на", "ha", "отв", "ответ", "пересл"]),
+    ("Ukrainian", &["відп", "прсл"]),
+    ("Bulgarian", &["отг", "прен"]),
+    ("Serbian", &["одг"]),
+    ("Greek", &["απ", "σχετ", "πρθ"]),
+    ("Hebrew", &["השב", "תגובה", "הועבר"]),
+    ("Arabic", &["رد", "إعادة توجيه"]),
+    ("Chinese", &["回复", "回覆", "答复", "答覆", "转发", "轉寄"]),
+    ("Japanese", &["返信", "転送"]),
+    ("Korean", &["회신", "답장", "전달"]),
+    ("Thai", &["ตอบกลับ", "ส่งต่อ"]),
 ];
 
 /// The subject in lower case, its white space folded, less every leading "Re:" and "Fwd:" (also counted ones, as in
-/// "Re[2]:"), every trailing "(fwd)" and the brackets of "[Fwd: …]". Two subjects are the same if these are equal.
+/// `Re[2]:`), every trailing `(fwd)` and the brackets of `[Fwd: …]`. Two subjects are the same if these are equal.
 pub fn subject_base(subject: &str) -> String {
     let visible: String = subject
         .chars()
@@ -120,6 +71,7 @@ fn less_one_mark(subject: &str) -> Option<&str> {
     }
     MARKS
         .iter()
+        .flat_map(|(_, marks)| *marks)
         .filter_map(|mark| subject.strip_prefix(mark))
         .find_map(after_colon)
 }

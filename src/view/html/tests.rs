@@ -411,3 +411,107 @@ fn texts_of_any_length_are_read_and_shown() {
         QUOTE_DEPTH_MAX
     );
 }
+
+/// Pieces that tags, tables, marks and hostile mails are made of.
+const PIECES: &[&str] = &[
+    "<p>",
+    "</p>",
+    "<div>",
+    "</div>",
+    "<b>",
+    "</b>",
+    "<i>",
+    "</i>",
+    "<a href=https://x>",
+    "<a href=javascript:x>",
+    "</a>",
+    "<table>",
+    "</table>",
+    "<tbody>",
+    "<tr>",
+    "</tr>",
+    "<td>",
+    "</td>",
+    "<th>",
+    "<caption>",
+    "<col>",
+    "<colgroup>",
+    "<ul>",
+    "</ul>",
+    "<li>",
+    "</li>",
+    "<dl>",
+    "<dd>",
+    "<dt>",
+    "<h1>",
+    "</h2>",
+    "<pre>",
+    "</pre>",
+    "<blockquote>",
+    "</blockquote>",
+    "<br>",
+    "</br>",
+    "<hr>",
+    "<img src=cid:logo@x>",
+    "<img src=https://x onerror=y>",
+    "<svg>",
+    "</svg>",
+    "<math>",
+    "<mi>",
+    "<style>",
+    "</style>",
+    "<script>",
+    "</script>",
+    "<form>",
+    "</form>",
+    "<select>",
+    "</select>",
+    "<option>",
+    "<button>",
+    "<template>",
+    "</template>",
+    "<textarea>",
+    "</textarea>",
+    "<title>",
+    "</title>",
+    "<noscript>",
+    "</noscript>",
+    "<iframe>",
+    "<body onload=x>",
+    "<html>",
+    "<head>",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "]]>",
+    "<",
+    ">",
+    "\"",
+    "'",
+    "=",
+    "/",
+    "&",
+    "&lt;",
+    "&#60;",
+    "&amp;",
+    "\u{0}",
+    "\u{a0}",
+    "é",
+    "a",
+    " ",
+    "\n",
+];
+
+proptest::proptest! {
+    #[test]
+    fn r44_any_html_comes_out_harmless(picks in proptest::collection::vec(0..PIECES.len(), 0..40)) {
+        let html: String = picks.iter().map(|pick| PIECES[*pick]).collect();
+        let clean_html = cleaned(&html);
+        assert_eq!(fault(&clean_html), None, "{html}\n{clean_html}");
+        let again = clean_html.replace("data-remote-src", "src").replace("/files/7?sig=a&amp;x=b", "cid:logo@x");
+        assert_eq!(cleaned(&again), clean_html, "{html}");
+        let text = text_of_html(&html);
+        assert_eq!(fault(&html_of_text(&text)), None, "{text}");
+        assert!(crate::view::preview(&text).chars().count() <= crate::view::PREVIEW_CHARS_MAX);
+    }
+}

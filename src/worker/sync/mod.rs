@@ -39,7 +39,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// IDLE is issued anew before servers and gateways forget it.
 const IDLE_FOR: Duration = Duration::from_secs(4 * 60);
 /// Folders that nobody watches are looked at this often.
-const LOOK_AT_OTHERS: Duration = Duration::from_secs(60);
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(20);
 /// Where IDLE is missing, the Inbox is asked this often.
 const POLL_EVERY: Duration = Duration::from_secs(30);
 /// The first wait after a failure; it doubles to the longest.

@@ -1,7 +1,6 @@
 //! A private Dovecot for one test: the demo's, which starts in a fraction of a second and goes with the test.
 
 pub use mailroom::cli::demo::dovecot::Dovecot;
-pub use mailroom::cli::demo::lmtp::{Lmtp, LmtpError};
 
 /// Starts one with a user for each address.
 ///
@@ -13,7 +12,8 @@ pub fn start(addresses: &[&str]) -> Dovecot {
 }
 
 mod tests {
-    use super::{Lmtp, LmtpError, start};
+    use super::start;
+    use mailroom::mail::lmtp::LmtpError;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpStream;
     use std::os::unix::fs::MetadataExt;
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn lmtp_reaches_folders_by_detail_and_goes_on_after_a_refusal() {
         let dovecot = start(&[ADA]);
-        let mut lmtp = Lmtp::connect(dovecot.lmtp_port()).unwrap();
+        let mut lmtp = dovecot.lmtp().unwrap();
         let refused = lmtp.deliver(&mail("1@h"), "x@y.example", &["nobody@house.example"]);
         assert!(
             matches!(refused, Err(LmtpError::Refused { .. })),

@@ -1,0 +1,81 @@
+# What there is to do with Mailroom. `make` alone lists it.
+#
+# demo and test install what they miss with apt-get, if they may: see scripts/need.sh. INSTALL=no forbids it.
+# Both build with the dev profile, so that they share one target directory.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Steps come in the order in which they stand; cargo uses all cores by itself.
+.NOTPARALLEL:
+.PHONY: help demo test test-e2e conformance conformance-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test
+
+# cargo takes the versions of Cargo.lock or fails: never a build that nobody has seen.
+CARGO := cargo
+LOCKED := --locked
+
+# `make demo SECONDS=30`. In bash SECONDS counts time, so it reaches the program as an argument, expanded here.
+DEMO_SECONDS := $(if $(SECONDS),--seconds $(SECONDS))
+export INSTALL ?= yes
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 20
+
+demo: need-demo ## A made-up company with live mail, on SQLite and a private Dovecot; SECONDS=n ends it after n seconds
+	@$(CARGO) run $(LOCKED) --quiet -- demo $(DEMO_SECONDS)
+
+test: need-test fmt-check lint doc schema-check deny-if-there suite conformance-if-there ## All that must pass: format, lints, docs, schema, licences, the suite on both settings
+
+suite: need-test
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  tests/with-servers.sh $(CARGO) nextest run $(LOCKED); \
+	else \
+	  tests/with-servers.sh $(CARGO) test $(LOCKED); \
+	fi
+
+test-e2e: need-test ## Only the tests through the front door (tests/it), with real Dovecot, PostgreSQL and Redis
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  tests/with-servers.sh $(CARGO) nextest run $(LOCKED) --test it; \
+	else \
+	  tests/with-servers.sh $(CARGO) test $(LOCKED) --test it; \
+	fi
+	@$(MAKE) --no-print-directory conformance-if-there
+
+conformance: ## The reference suites of GraphQL over HTTP and WebSocket against the built program (needs Node 18 and npm)
+	@$(CARGO) build $(LOCKED) --quiet
+	@cd tests/e2e && npm install --no-audit --no-fund --silent && node mailroom.mjs
+
+conformance-if-there:
+	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory conformance; fi
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+fmt-check:
+	$(CARGO) fmt --check
+
+lint: ## Clippy, without mercy
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+
+doc: ## The code's documentation, in target/doc
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+
+schema: ## Write schema.graphql anew from the code
+	$(CARGO) run $(LOCKED) --quiet -- schema > schema.graphql.new
+	mv schema.graphql.new schema.graphql
+
+schema-check:
+	@$(CARGO) run $(LOCKED) -- schema | diff -u schema.graphql - \
+	  || { echo "schema.graphql is not what the code says: make schema" >&2; exit 1; }
+
+deny: ## Licences, banned crates and sources of the dependencies (needs cargo-deny)
+	$(CARGO) deny $(LOCKED) check licenses bans sources
+
+deny-if-there:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; fi
+
+need-demo:
+	@scripts/need.sh demo
+
+need-test:
+	@scripts/need.sh test

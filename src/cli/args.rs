@@ -1,0 +1,248 @@
+//! Flags and environment. Every setting has a flag and a variable; nothing else is read.
+
+use crate::config::{Config, Given, SettingError};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Puts a company's mail into its CRM: reads mailboxes over IMAP, saves each client's mail on the right lead, deal or
+/// contact, and streams every new timeline entry over GraphQL subscriptions.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mailroom",
+    version,
+    after_help = "Without a command, `mailroom` serves.\nExit codes: 0 it went well, 1 it failed, 2 a setting or argument can't be used."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Settings of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// Folder for the database, the raw mails and the key file [default: mailroom-data]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_DATA_DIR",
+        value_name = "FOLDER",
+        hide_env_values = true
+    )]
+    data_dir: Option<PathBuf>,
+    /// sqlite:PATH or postgres://… [default: a SQLite file in the data folder]
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    database_url: Option<String>,
+    /// redis://…, to run several servers and workers on PostgreSQL [default: none]
+    #[arg(
+        long,
+        global = true,
+        env = "REDIS_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    redis_url: Option<String>,
+    /// Address and port to serve on; port 0 picks one [default: 127.0.0.1:8080]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_LISTEN",
+        value_name = "ADDRESS",
+        hide_env_values = true
+    )]
+    listen: Option<String>,
+    /// Where clients reach this installation [default: where it listens]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_PUBLIC_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    public_url: Option<String>,
+    /// Private mail servers that may be connected to: hosts, host:port or networks, by commas [default: none]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_ALLOW_HOSTS",
+        value_name = "LIST",
+        hide_env_values = true
+    )]
+    allow_hosts: Option<String>,
+    /// Origins whose pages may connect, by commas [default: our own]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_ALLOW_ORIGINS",
+        value_name = "LIST",
+        hide_env_values = true
+    )]
+    allow_origins: Option<String>,
+    /// The key file; made at the first start [default: mailroom.key in the data folder]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_KEY_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    key_file: Option<PathBuf>,
+    /// Further certificate authorities for mail servers, PEM [default: the system's alone]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_CA_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    ca_file: Option<PathBuf>,
+    /// Where raw mails are kept: a folder, or s3://bucket/prefix [default: raw in the data folder]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_RAW_STORE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    raw_store: Option<String>,
+    /// What is logged to standard error: error, warn, info, debug, or a filter like mailroom=debug [default: info]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_LOG",
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
+    pub log: Option<String>,
+    /// Log lines as JSON
+    #[arg(long, global = true, env = "MAILROOM_LOG_JSON", hide_env_values = true)]
+    pub log_json: bool,
+}
+
+impl Settings {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// The first that can't be used.
+    pub fn config(&self) -> Result<Config, SettingError> {
+        Config::new(Given {
+            data_dir: self.data_dir.clone(),
+            database_url: self.database_url.clone(),
+            redis_url: self.redis_url.clone(),
+            listen: self.listen.clone(),
+            public_url: self.public_url.clone(),
+            allow_hosts: self.allow_hosts.clone(),
+            allow_origins: self.allow_origins.clone(),
+            key_file: self.key_file.clone(),
+            ca_file: self.ca_file.clone(),
+            raw_store: self.raw_store.clone(),
+        })
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve GraphQL, and sync the mailboxes unless workers do (the default)
+    Serve,
+    /// Sync mailboxes beside servers; needs PostgreSQL and Redis
+    Worker,
+    /// Play a made-up company with a private mail server, and follow its timeline
+    Demo(DemoArguments),
+    /// Bring the database to this version's tables
+    Migrate,
+    /// Take mail from files into a mailbox: mbox, Maildir, .eml files or folders of them
+    Import(ImportArguments),
+    /// Accounts of employees
+    #[command(subcommand)]
+    User(UserCommand),
+    /// API tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print the GraphQL schema
+    Schema,
+    /// Check database, Redis, key file and mailboxes, and say what is wrong
+    Doctor,
+    /// Ask a running server whether it is ready; for container health checks
+    Health,
+}
+
+/// How the demo runs.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// End after so many seconds [default: when it is stopped]
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Equal seeds play the same company and mail
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Milliseconds between two new mails
+    #[arg(long, value_name = "N", default_value_t = 2500)]
+    pub pause: u64,
+}
+
+/// What to import, and where to.
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// Address of the mailbox
+    #[arg(long, value_name = "ADDRESS")]
+    pub mailbox: String,
+    /// Address of the user who becomes connector, where there is no such mailbox yet
+    #[arg(long, value_name = "ADDRESS")]
+    pub connector: Option<String>,
+    /// Folder of the mailbox
+    #[arg(long, value_name = "NAME", default_value = "INBOX")]
+    pub folder: String,
+    /// Files or folders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// What to do about accounts.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user
+    Create(UserCreateArguments),
+}
+
+/// A user to make.
+#[derive(Debug, Args)]
+pub struct UserCreateArguments {
+    /// Name
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// Email address
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: String,
+    /// Make an administrator
+    #[arg(long)]
+    pub administrator: bool,
+    /// Read the password from standard input; without it the user can't log in by password
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// What to do about API tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make an API token and print it, alone
+    Create(TokenArguments),
+    /// Revoke every API token of a user
+    Revoke(TokenArguments),
+}
+
+/// Whose token.
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// Email address of the user
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: String,
+}

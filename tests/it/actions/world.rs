@@ -1,0 +1,374 @@
+//! A small company on a database of its own, and what tests ask of it.
+
+use mailroom::actions::change::Change;
+use mailroom::actions::connect_mailbox::MailAccess;
+use mailroom::actions::items::{self, CreateItem};
+use mailroom::actions::mailbox_settings::default_settings;
+use mailroom::actions::people::{self, CreateDepartment, CreateUser, UpdateUser};
+use mailroom::actions::roles::{self, CreateRole, PermissionLine};
+use mailroom::actions::{ActionError, ActionResult, Actions};
+use mailroom::mail::hosts::HostPolicy;
+use mailroom::mail::tls::TlsTrust;
+use mailroom::model::activity::ActivityState;
+use mailroom::model::email::{Direction, EmailOutcome};
+use mailroom::model::item::{Item, ItemKind};
+use mailroom::model::mailbox::{MailSecurity, MailServer};
+use mailroom::model::people::{PermissionAction, PermissionLevel, Viewer};
+use mailroom::model::refusal::ErrorCode;
+use mailroom::model::{
+    ActivityId, DepartmentId, EmailId, ItemId, MailboxId, RoleId, StageId, Time, UserId,
+};
+use mailroom::store::email_writes::{self, NewActivity, NewEmail};
+use mailroom::store::mailbox_writes::{self, NewMailbox};
+use mailroom::store::messages::{self, NewMessage};
+use mailroom::store::sealed::Sealer;
+use mailroom::store::sql::{Row, sql};
+use mailroom::store::{self, Store, StoreError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// The stages that every installation starts with.
+pub const LEAD_NEW: StageId = StageId(1);
+pub const LEAD_IN_PROCESS: StageId = StageId(2);
+pub const LEAD_CONVERTED: StageId = StageId(3);
+pub const LEAD_JUNK: StageId = StageId(4);
+pub const DEAL_NEW: StageId = StageId(5);
+pub const DEAL_WON: StageId = StageId(8);
+/// The built-in role "Employee".
+pub const EMPLOYEE: RoleId = RoleId(20);
+
+/// A line of a role for every stage.
+pub type Line = (ItemKind, PermissionAction, PermissionLevel);
+
+pub struct World {
+    pub actions: Actions,
+    pub admin: Viewer,
+    clock: AtomicI64,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// An installation with one administrator.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("mailroom.db").display());
+        let start = Time::from_seconds(1_800_000_000);
+        let actions = Actions {
+            store: Store::open(&url, start).unwrap(),
+            sealer: Sealer::new([7; 32]),
+            mail: MailAccess {
+                trust: TlsTrust::load(None).unwrap(),
+                hosts: Arc::new(HostPolicy::parse("").unwrap()),
+            },
+        };
+        let input = new_user("Ada Admin", None, None);
+        let input = CreateUser {
+            is_administrator: true,
+            ..input
+        };
+        let id = people::create_user_as_operator(&actions, input, start)
+            .await
+            .unwrap();
+        let admin = load_viewer(&actions.store, id);
+        Self {
+            actions,
+            admin,
+            clock: AtomicI64::new(start.micros()),
+            folder,
+        }
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.actions.store
+    }
+
+    /// The present moment, a second later each time.
+    pub fn now(&self) -> Time {
+        Time::from_micros(self.clock.fetch_add(1_000_000, Ordering::Relaxed) + 1_000_000)
+    }
+
+    /// A user with the rights they have now.
+    pub fn viewer(&self, id: UserId) -> Viewer {
+        load_viewer(self.store(), id)
+    }
+
+    pub async fn department(&self, name: &str, parent_id: Option<DepartmentId>) -> DepartmentId {
+        let name = name.to_owned();
+        let input = CreateDepartment { name, parent_id };
+        let admin = self.admin.clone();
+        people::create_department(&self.actions, &admin, input, None, self.now())
+            .await
+            .unwrap()
+    }
+
+    /// A user with these roles (`None`: "Employee").
+    pub async fn user(
+        &self,
+        name: &str,
+        department_id: Option<DepartmentId>,
+        role_ids: Option<Vec<RoleId>>,
+    ) -> UserId {
+        let input = new_user(name, department_id, role_ids);
+        people::create_user(&self.actions, &self.admin, input, None, self.now())
+            .await
+            .unwrap()
+    }
+
+    /// A user whose only role has these lines.
+    pub async fn user_with(&self, name: &str, lines: &[Line]) -> UserId {
+        let role = self.role(lines).await;
+        self.user(name, None, Some(vec![role])).await
+    }
+
+    pub async fn role(&self, lines: &[Line]) -> RoleId {
+        let input = CreateRole {
+            permissions: lines
+                .iter()
+                .map(|&(item, action, level)| PermissionLine {
+                    item,
+                    action,
+                    level,
+                    stage_id: None,
+                })
+                .collect(),
+            ..new_role("A role")
+        };
+        roles::create_role(&self.actions, &self.admin, input, None, self.now())
+            .await
+            .unwrap()
+    }
+
+    pub async fn deactivate(&self, id: UserId) {
+        let change = UpdateUser {
+            is_active: Change::Set(false),
+            ..UpdateUser::of(id)
+        };
+        people::update_user(&self.actions, &self.admin, change, self.now())
+            .await
+            .unwrap();
+    }
+
+    /// A lead, deal or contact of a user.
+    pub async fn item(&self, kind: ItemKind, responsible: UserId) -> ItemId {
+        let input = CreateItem {
+            responsible_id: Some(responsible),
+            ..new_item(kind)
+        };
+        items::create(&self.actions, &self.admin, input, None, self.now())
+            .await
+            .unwrap()
+    }
+
+    pub fn get(&self, id: ItemId) -> Item {
+        self.store()
+            .read_now(|conn| store::items::get(conn, id))
+            .unwrap()
+            .unwrap()
+    }
+
+    /// A connected mailbox with an Inbox and two more folders.
+    pub fn mailbox(&self, connector: UserId) -> MailboxId {
+        let now = self.now();
+        let server = MailServer {
+            host: "mail.example.org".into(),
+            port: 993,
+            security: MailSecurity::Tls,
+        };
+        let address = format!("box{}@example.org", now.micros());
+        let new = NewMailbox {
+            address: address.clone(),
+            address_key: address.clone(),
+            connector_id: connector,
+            imap: server,
+            smtp: None,
+            login: address,
+            history_since: None,
+            settings: default_settings(connector),
+        };
+        let made: Result<MailboxId, StoreError> = self.store().write_now(now, |tx| {
+            let id = mailbox_writes::insert(tx, &new)?;
+            sql("UPDATE mailboxes SET secret_kind = 'PASSWORD', secret_sealed = 'v1.x.y' WHERE id = ")
+                .bind(id.0)
+                .run(tx.conn)?;
+            for (number, role) in [("'INBOX'", "INBOX"), ("'SENT'", "Sent"), ("NULL", "Spam")] {
+                let folder = tx.id()?;
+                sql("INSERT INTO folders (id, mailbox_id, path, role, is_synced, epoch, discovered_next_uid, is_gone) VALUES (")
+                    .list([folder, id.0])
+                    .push(", ")
+                    .bind(role)
+                    .push(format!(", {number}, TRUE, 1, 1, FALSE)"))
+                    .run(tx.conn)?;
+            }
+            Ok(id)
+        });
+        made.unwrap()
+    }
+
+    /// A saved email of a mailbox on these items, the first being its primary one, with its open activity.
+    pub fn email(&self, mailbox: MailboxId, items: &[ItemId]) -> (EmailId, ActivityId) {
+        let now = self.now();
+        let number = now.micros().to_string();
+        let responsible_id = self.get(items[0]).responsible_id;
+        let made: Result<_, StoreError> = self.store().write_now(now, |tx| {
+            sql("INSERT INTO raw_mails (hash, object_key, byte_offset, byte_length) VALUES (")
+                .bind(number.as_bytes().to_vec())
+                .push(", 'none', 0, 0)")
+                .run(tx.conn)?;
+            let message = NewMessage {
+                content_key: number.as_bytes(),
+                header: None,
+                subject: "Hello",
+                subject_base: "Hello",
+                received_at: now,
+                in_reply_to: &[],
+                references: &[],
+                thread_id: None,
+            };
+            let (message_id, _thread) = messages::insert(tx, &message)?;
+            let email = NewEmail {
+                message_id,
+                mailbox_id: mailbox,
+                raw_hash: number.as_bytes().to_vec(),
+                direction: Direction::Incoming,
+                outcome: EmailOutcome::Saved,
+                from: None,
+                subject: "Hello".into(),
+                preview: String::new(),
+                received_at: now,
+                internal_date: now,
+                automatic: None,
+                problems: String::new(),
+                participants: vec![],
+                attachments: vec![],
+            };
+            let id = email_writes::insert(tx, email)?;
+            email_writes::update_saved(tx, id, items[0], Direction::Incoming)?;
+            for (index, item) in items.iter().enumerate() {
+                email_writes::insert_link(tx, (id, *item), index == 0, now, None)?;
+            }
+            let activity = NewActivity {
+                message_id,
+                responsible_id,
+                state: ActivityState::Scheduled,
+                deadline: None,
+            };
+            Ok((id, email_writes::insert_activity(tx, activity)?))
+        });
+        made.unwrap()
+    }
+
+    /// Rows of any query.
+    pub fn rows<T: Row>(&self, query: &str) -> Vec<T> {
+        self.store()
+            .read_now(|conn| sql(query.to_owned()).rows(conn))
+            .unwrap()
+    }
+
+    /// The kinds of an item's timeline entries, oldest first.
+    pub fn told(&self, item: ItemId) -> Vec<String> {
+        self.rows(&format!(
+            "SELECT kind FROM timeline_entries WHERE item_id = {} ORDER BY position",
+            item.0
+        ))
+    }
+
+    /// The whole database as text, but for the ids that were set aside.
+    pub fn dump(&self) -> String {
+        let tables: Vec<String> = self.rows(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+             AND name <> 'id_blocks' ORDER BY name",
+        );
+        let mut text = String::new();
+        for table in tables {
+            let columns: Vec<String> = self.rows(&format!(
+                "SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}') ORDER BY cid"
+            ));
+            let row = columns.join(" || '|' || ");
+            let rows: Vec<String> =
+                self.rows(&format!("SELECT {row} AS r FROM {table} ORDER BY r"));
+            text.push_str(&format!("{table}\n{}\n", rows.join("\n")));
+        }
+        text
+    }
+
+    /// What an action did not do: it must be refused with this code about this field, and write nothing.
+    pub async fn refused<T>(
+        &self,
+        what: &str,
+        (code, field): (ErrorCode, &str),
+        action: impl Future<Output = ActionResult<T>>,
+    ) {
+        let before = self.dump();
+        match action.await {
+            Ok(_) => panic!("{what}: it was done"),
+            Err(ActionError::Refused(refusals)) => {
+                let found: Vec<_> = refusals
+                    .iter()
+                    .map(|refusal| (refusal.code, refusal.field.join(".")))
+                    .collect();
+                assert_eq!(found, [(code, field.to_owned())], "{what}");
+            }
+            Err(error) => panic!("{what}: {error}"),
+        }
+        assert!(before == self.dump(), "{what}: refused, but written");
+    }
+}
+
+/// An empty item of this kind with the title or name that it needs.
+pub fn new_item(kind: ItemKind) -> CreateItem {
+    CreateItem {
+        title: Some("A title".into()),
+        name: Some("A name".into()),
+        ..CreateItem::of(kind)
+    }
+}
+
+pub fn new_user(
+    name: &str,
+    department_id: Option<DepartmentId>,
+    role_ids: Option<Vec<RoleId>>,
+) -> CreateUser {
+    CreateUser {
+        name: name.into(),
+        address: format!("{}@example.com", name.replace(' ', ".")),
+        password: None,
+        department_id,
+        avatar_url: None,
+        time_zone: None,
+        is_administrator: false,
+        role_ids,
+    }
+}
+
+pub fn new_role(name: &str) -> CreateRole {
+    CreateRole {
+        name: name.into(),
+        permissions: vec![],
+        hidden_fields: vec![],
+        may_change_crm_settings: false,
+    }
+}
+
+/// Every right at this level, for every kind.
+pub fn everything(level: PermissionLevel) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for &kind in ItemKind::ALL {
+        for &action in PermissionAction::ALL {
+            lines.push((kind, action, level));
+        }
+    }
+    lines
+}
+
+fn load_viewer(store: &Store, id: UserId) -> Viewer {
+    store
+        .read_now(|conn| store::roles::load_viewer(conn, id))
+        .unwrap()
+        .unwrap()
+}

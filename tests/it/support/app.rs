@@ -1,0 +1,312 @@
+//! A whole Mailroom for a test: server and worker in this process, on a database of its own, asked through the front door.
+
+use super::postgres::TestDatabase;
+use super::redis;
+use futures_util::{SinkExt, StreamExt};
+use mailroom::actions::people::{CreateUser, create_user_as_operator};
+use mailroom::app::{self, App, Purpose, Running};
+use mailroom::auth::accounts;
+use mailroom::clock;
+use mailroom::config::{Config, Given};
+use mailroom::model::UserId;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// Longer than anything that works takes, on a slow machine under load.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Which of the two settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// Embedded: SQLite, an in-process bus.
+    Sqlite,
+    /// PostgreSQL and Redis, with a worker beside the server.
+    Postgresql,
+}
+
+/// Makes two tests of one: on SQLite, and on PostgreSQL + Redis.
+#[macro_export]
+macro_rules! on_both {
+    ($($(#[$doc:meta])* async fn $name:ident($app:ident) $body:block)+) => {$(
+        mod $name {
+            use super::*;
+
+            async fn test(on: $crate::support::app::On) {
+                #[allow(unused_mut, reason = "some tests stop the app")]
+                let mut $app = $crate::support::app::TestApp::start(on).await;
+                $body
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                test($crate::support::app::On::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgresql() {
+                test($crate::support::app::On::Postgresql).await;
+            }
+        }
+    )+};
+}
+
+/// A running Mailroom with one administrator.
+pub struct TestApp {
+    on: On,
+    // Servers go before what they run on.
+    running: Vec<Running>,
+    pub url: String,
+    /// The administrator's token.
+    pub admin: String,
+    redis_url: Option<String>,
+    http: reqwest::Client,
+    folder: TempDir,
+    database: Option<TestDatabase>,
+}
+
+impl TestApp {
+    /// Starts one with an administrator and nothing else.
+    pub async fn start(on: On) -> Self {
+        let database = (on == On::Postgresql).then(TestDatabase::empty);
+        let redis_url = (on == On::Postgresql).then(redis::shared_url);
+        Self::start_on(on, database, redis_url).await
+    }
+
+    /// The same on PostgreSQL with a Redis of the test's own.
+    pub async fn start_with_redis(url: String) -> Self {
+        Self::start_on(On::Postgresql, Some(TestDatabase::empty()), Some(url)).await
+    }
+
+    async fn start_on(on: On, database: Option<TestDatabase>, redis_url: Option<String>) -> Self {
+        let mut app = Self {
+            on,
+            running: Vec::new(),
+            url: String::new(),
+            admin: String::new(),
+            redis_url,
+            http: reqwest::Client::new(),
+            folder: tempfile::tempdir().unwrap(),
+            database,
+        };
+        app.start_again().await;
+        app.admin = app.user("Ada Admin", "ada@ours.example", true).await;
+        app
+    }
+
+    fn config(&self) -> Config {
+        Config::new(Given {
+            data_dir: Some(self.folder.path().to_owned()),
+            database_url: self.database.as_ref().map(TestDatabase::url),
+            redis_url: self.redis_url.clone(),
+            listen: Some("127.0.0.1:0".to_owned()),
+            ..Given::default()
+        })
+        .unwrap()
+    }
+
+    /// Starts the server (and a worker beside it, on PostgreSQL) on what there is.
+    pub async fn start_again(&mut self) {
+        let server = app::serve(App::open(self.config(), Purpose::Run).await.unwrap())
+            .await
+            .unwrap();
+        self.url = format!("http://{}", server.address.unwrap());
+        self.running.push(server);
+        if self.on == On::Postgresql {
+            let worker = app::work(App::open(self.config(), Purpose::Run).await.unwrap());
+            self.running.push(worker.await.unwrap());
+        }
+    }
+
+    /// A second server on the same database; its address.
+    pub async fn second_server(&mut self) -> String {
+        let server = app::serve(App::open(self.config(), Purpose::Run).await.unwrap())
+            .await
+            .unwrap();
+        let url = format!("http://{}", server.address.unwrap());
+        self.running.push(server);
+        url
+    }
+
+    /// Stops everything that runs; the data stays.
+    pub async fn stop(&mut self) {
+        for running in self.running.drain(..) {
+            running.stop().await;
+        }
+    }
+
+    /// The parts, for what a test does behind the front door.
+    pub fn app(&self) -> &App {
+        self.running[0].app()
+    }
+
+    /// Makes a user; their token.
+    pub async fn user(&self, name: &str, address: &str, is_administrator: bool) -> String {
+        let input = CreateUser {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            password: None,
+            department_id: None,
+            avatar_url: None,
+            time_zone: None,
+            is_administrator,
+            role_ids: None,
+        };
+        let id: UserId = create_user_as_operator(&self.app().actions, input, clock::now())
+            .await
+            .unwrap();
+        let store = self.app().store.clone();
+        tokio::task::spawn_blocking(move || accounts::create_api_token(&store, id, clock::now()))
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Asks over HTTP; the whole response.
+    pub async fn ask(&self, token: &str, query: &str, variables: Value) -> Value {
+        ask_at(&self.http, &self.url, token, query, variables).await
+    }
+
+    /// Asks, and takes no errors.
+    pub async fn data(&self, token: &str, query: &str, variables: Value) -> Value {
+        let answer = self.ask(token, query, variables).await;
+        assert!(answer.get("errors").is_none(), "{query}: {answer:#}");
+        answer["data"].clone()
+    }
+
+    /// Runs the mutation `verb` with its input, asking for `wanted` of the payload and its user errors.
+    pub async fn mutate(&self, token: &str, verb: &str, input: Value, wanted: &str) -> Value {
+        let mut type_name = verb.to_owned();
+        type_name[..1].make_ascii_uppercase();
+        let query = format!(
+            "mutation ($input: {type_name}Input!) {{ {verb}(input: $input) {{ {wanted} userErrors {{ code message field }} }} }}"
+        );
+        let data = self.data(token, &query, json!({ "input": input })).await;
+        data[verb].clone()
+    }
+
+    /// The same, and takes no user errors.
+    pub async fn make(&self, token: &str, verb: &str, input: Value, wanted: &str) -> Value {
+        let payload = self.mutate(token, verb, input, wanted).await;
+        assert_eq!(payload["userErrors"], json!([]), "{verb}: {payload:#}");
+        payload
+    }
+
+    /// The user's id.
+    pub async fn viewer_id(&self, token: &str) -> String {
+        let data = self.data(token, "{ viewer { id } }", json!({})).await;
+        text(&data["viewer"]["id"])
+    }
+
+    /// Asks again and again until `is_there` says so; the answer. Fails after [`PATIENCE`].
+    pub async fn until(
+        &self,
+        token: &str,
+        (query, variables): (&str, Value),
+        is_there: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let started = std::time::Instant::now();
+        let mut pace = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            pace.tick().await;
+            let data = self.data(token, query, variables.clone()).await;
+            if is_there(&data) {
+                return data;
+            }
+            assert!(started.elapsed() < PATIENCE, "it never came: {data:#}");
+        }
+    }
+
+    /// Opens a subscription over WebSocket at the first server.
+    pub async fn subscribe(&self, token: &str, query: &str, variables: Value) -> Events {
+        Events::open(&self.url, token, query, variables).await
+    }
+}
+
+async fn ask_at(
+    http: &reqwest::Client,
+    url: &str,
+    token: &str,
+    query: &str,
+    variables: Value,
+) -> Value {
+    let request = http
+        .post(format!("{url}/graphql"))
+        .json(&json!({ "query": query, "variables": variables }));
+    let request = if token.is_empty() {
+        request
+    } else {
+        request.bearer_auth(token)
+    };
+    request.send().await.unwrap().json().await.unwrap()
+}
+
+/// An id or another text of an answer.
+pub fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {value:#}"))
+        .to_owned()
+}
+
+/// The events of one subscription.
+pub struct Events(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Events {
+    /// Opens a subscription at a server.
+    pub async fn open(url: &str, token: &str, query: &str, variables: Value) -> Self {
+        let address = format!("{}/graphql", url.replacen("http", "ws", 1));
+        let mut request = address.into_client_request().unwrap();
+        let protocol = "graphql-transport-ws".parse().unwrap();
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", protocol);
+        let (socket, _response) = tokio_tungstenite::connect_async(request).await.unwrap();
+        let mut events = Self(socket);
+        let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
+        events.send(&init).await;
+        assert_eq!(events.message().await["type"], "connection_ack");
+        let payload = json!({ "query": query, "variables": variables });
+        events
+            .send(&json!({ "type": "subscribe", "id": "1", "payload": payload }))
+            .await;
+        events
+    }
+
+    async fn send(&mut self, message: &Value) {
+        let message = Message::text(message.to_string());
+        self.0.send(message).await.unwrap();
+    }
+
+    /// The next message of the protocol; `null` when the server closed.
+    pub async fn message(&mut self) -> Value {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.0.next())
+                .await
+                .expect("no message came");
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    match message["type"].as_str() {
+                        Some("ping") => self.send(&json!({ "type": "pong" })).await,
+                        _ => return message,
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(_)) | Some(Err(_)) | None => return Value::Null,
+            }
+        }
+    }
+
+    /// The `data` of the next event.
+    pub async fn next(&mut self) -> Value {
+        let message = self.message().await;
+        assert_eq!(message["type"], "next", "{message:#}");
+        assert!(message["payload"].get("errors").is_none(), "{message:#}");
+        message["payload"]["data"].clone()
+    }
+}
