@@ -88,12 +88,12 @@ mod tests {
     #[test]
     fn absent_keeps_null_clears_and_a_value_sets() {
         assert_eq!(Change::Keep.applied(Some(1)), Some(1));
-        assert_eq!(Change::Clear.applied(Some(1)), None::<i32>);
+        assert_eq!(Change::Clear.applied(Some(1)), None);
         assert_eq!(Change::Set(2).applied(Some(1)), Some(2));
         assert_eq!(Change::Keep.applied_required("title", 1), Ok(1));
         assert_eq!(Change::Set(2).applied_required("title", 1), Ok(2));
-        let refused = Change::Clear.applied_required("title", 1_i32).unwrap_err();
+        let refused = Change::Clear.applied_required("title", 1).unwrap_err();
         assert_eq!(refused.field, ["title"]);
-        assert_eq!(Change::<Vec<i32>>::Clear.applied_list(vec![1]), Vec::<i32>::new());
+        assert!(Change::<Vec<i32>>::Clear.applied_list(vec![1]).is_empty());
     }
 }

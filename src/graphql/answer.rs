@@ -68,7 +68,7 @@ pub fn refuse(errors: Vec<RequestError>, request_id: &RequestId) -> ApiResponse 
     let code = errors.first().map_or(Code::Internal, |error| error.code);
     let errors: Vec<ServerError> = errors
         .into_iter()
-        .map(|refused| coded(refused.error, refused.code, request_id))
+        .map(|refused| coded(*refused.error, refused.code, request_id))
         .collect();
     let errors = json(&errors);
     ApiResponse {

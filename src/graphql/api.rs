@@ -280,7 +280,7 @@ fn shape_stream(
 fn panicked() -> RequestError {
     RequestError {
         code: Code::Internal,
-        error: ServerError::new(super::error::INTERNAL_MESSAGE, None),
+        error: Box::new(ServerError::new(super::error::INTERNAL_MESSAGE, None)),
     }
 }
 

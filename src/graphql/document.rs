@@ -59,7 +59,8 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct RequestError {
     pub code: Code,
-    pub error: ServerError,
+    /// Boxed: it is large, and errors are rare.
+    pub error: Box<ServerError>,
 }
 
 impl RequestError {
@@ -67,7 +68,7 @@ impl RequestError {
     pub fn new(code: Code, message: impl Into<String>, position: Option<Pos>) -> Self {
         Self {
             code,
-            error: ServerError::new(message, position),
+            error: Box::new(ServerError::new(message, position)),
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Batched loading: the rows that sibling fields ask for at one time are read by one statement.
 //!
 //! The library's own loader waits a millisecond on a spawned task, so that batches depend on threads and time.
-//! Here the first to ask steps back once; all resolvers of a request run in one task, so by its next turn every
-//! sibling has asked, and the number of statements is the same for a page of any size.
+//! Here the first to ask steps back for as long as others of its request, which all run in one task, go on to ask;
+//! so the number of statements is the same for a page of any size.
 //! Not for: keeping rows beyond one [`Ask`](super::context::Ask).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::context::Scopes;
@@ -16,7 +20,7 @@ use crate::model::activity::Activity;
 use crate::model::email::{
     Address, Attachment, Email, EmailLink, LinkChange, ParticipantRole, RoutingTrace,
 };
-use crate::model::item::{ClientAddress, Item, ItemFacts, LeadConversion, Stage};
+use crate::model::item::{ClientAddress, Item, ItemFacts, LeadConversion, Stage as StageRow};
 use crate::model::mailbox::{Folder, Mailbox, MailboxSettings, MailboxWarning, SyncState};
 use crate::model::people::{Department, Role, User};
 use crate::model::{
@@ -26,6 +30,9 @@ use crate::rules::access::{MailboxHolders, Surface};
 use crate::store::{
     AnyConn, Store, StoreError, activities, emails, items, links, mailboxes, roles, settings, users,
 };
+
+/// A reading waits for those who ask this often at most: a page of 100 has asked after three or four.
+const PAUSES_MAX: usize = 10;
 
 /// One kind of row that is loaded by its key.
 pub trait Load: Sized + 'static {
@@ -49,6 +56,9 @@ pub trait Load: Sized + 'static {
 /// The result of reading, as all who asked for it hear it.
 type Told = Result<(), Arc<StoreError>>;
 
+/// Keys that are to be read or being read, each with whoever waits for it beside the one who reads.
+type Asked<K> = HashMap<K, Vec<oneshot::Sender<Told>>>;
+
 /// The rows of one kind that are loaded or asked for.
 pub struct Batch<L: Load>(Mutex<State<L>>);
 
@@ -56,20 +66,20 @@ struct State<L: Load> {
     /// What was read; `None` for what is absent or hidden.
     known: HashMap<L::Key, Option<L::Value>>,
     /// What the next reading is for.
-    wanted: HashSet<L::Key>,
-    /// Who waits for the next reading, beside the one who does it.
-    followers: Vec<oneshot::Sender<Told>>,
+    wanted: Asked<L::Key>,
     /// Whether somebody is about to do the next reading.
     is_led: bool,
+    /// What is being read.
+    in_flight: Asked<L::Key>,
 }
 
 impl<L: Load> Default for Batch<L> {
     fn default() -> Self {
         Self(Mutex::new(State {
             known: HashMap::new(),
-            wanted: HashSet::new(),
-            followers: Vec::new(),
+            wanted: HashMap::new(),
             is_led: false,
+            in_flight: HashMap::new(),
         }))
     }
 }
@@ -106,8 +116,10 @@ impl<L: Load> Batch<L> {
                 Turn::Have(value) => return Ok(value),
                 Turn::Lead => self.lead(store, scopes).await?,
                 Turn::Follow(told) => {
+                    // Tokio lets 128 receivers of a task hear at a time, which would tear a page apart.
+                    let told = tokio::task::unconstrained(told).await;
                     // Whoever led may have been dropped with a part of the query that failed: then ask again.
-                    if let Ok(told) = told.await {
+                    if let Ok(told) = told {
                         told?;
                     }
                 }
@@ -120,58 +132,168 @@ impl<L: Load> Batch<L> {
         if let Some(value) = state.known.get(&key) {
             return Turn::Have(value.clone());
         }
-        state.wanted.insert(key);
-        if state.is_led {
-            let (tell, told) = oneshot::channel();
-            state.followers.push(tell);
-            Turn::Follow(told)
-        } else {
-            state.is_led = true;
-            Turn::Lead
+        let is_led = state.is_led;
+        let waiting = match state.in_flight.get_mut(&key) {
+            Some(waiting) => waiting,
+            None if is_led => state.wanted.entry(key).or_default(),
+            None => {
+                state.is_led = true;
+                state.wanted.insert(key, Vec::new());
+                return Turn::Lead;
+            }
+        };
+        let (tell, told) = oneshot::channel();
+        waiting.push(tell);
+        Turn::Follow(told)
+    }
+
+    /// Steps back until nobody has asked for more since the last time.
+    async fn until_nobody_asks(&self) {
+        let mut asked = 0;
+        for _ in 0..PAUSES_MAX {
+            Pause::default().await;
+            let wanted = self.state().wanted.len();
+            if wanted == asked {
+                return;
+            }
+            asked = wanted;
         }
     }
 
     async fn lead(&self, store: &Store, scopes: &Arc<Scopes>) -> Told {
-        let stand_in = StandIn(self);
-        tokio::task::yield_now().await;
-        let (keys, followers) = {
-            let mut state = self.state();
-            let keys: Vec<L::Key> = state.wanted.drain().collect();
-            (keys, std::mem::take(&mut state.followers))
+        let mut reading = Reading {
+            batch: self,
+            stage: Stage::Gathering,
         };
-        drop(stand_in);
+        self.until_nobody_asks().await;
+        let keys = reading.begin();
         let scopes = scopes.clone();
-        let read = store.read(move |conn| {
-            let found = L::read(conn, &scopes, &keys)?;
-            Ok((keys, found))
-        });
-        let told = match read.await {
-            Ok((keys, mut found)) => {
-                let mut state = self.state();
-                for key in keys {
-                    state.known.insert(key, found.remove(&key));
-                }
+        let read = store.read(move |conn| L::read(conn, &scopes, &keys));
+        match read.await {
+            Ok(found) => {
+                reading.end(found);
                 Ok(())
             }
-            Err(error) => Err(Arc::new(error)),
-        };
-        for follower in followers {
-            // Who is gone no longer wants to know.
-            let _ = follower.send(told.clone());
+            Err(error) => {
+                let error = Arc::new(error);
+                reading.fail(&error);
+                Err(error)
+            }
         }
-        told
     }
 }
 
-/// Gives the lead back when the leader begins to read, or is dropped before.
-struct StandIn<'a, L: Load>(&'a Batch<L>);
+/// One reading. Dropped before its end, it gives back what it holds: its followers' senders go, and they ask again.
+struct Reading<'a, L: Load> {
+    batch: &'a Batch<L>,
+    stage: Stage<L::Key>,
+}
 
-impl<L: Load> Drop for StandIn<'_, L> {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
+/// How far a reading is.
+enum Stage<K> {
+    /// It waits for others to ask.
+    Gathering,
+    /// It reads these.
+    InFlight(Vec<K>),
+    /// It has told its followers.
+    Done,
+}
+
+impl<L: Load> Reading<'_, L> {
+    /// Takes what is wanted, and lets another lead the next reading.
+    fn begin(&mut self) -> Vec<L::Key> {
+        let mut state = self.batch.state();
         state.is_led = false;
-        // Empty once the leader has taken them; else their senders go, and they ask again.
-        state.followers.clear();
+        let wanted = std::mem::take(&mut state.wanted);
+        let keys: Vec<L::Key> = wanted.keys().copied().collect();
+        state.in_flight.extend(wanted);
+        self.stage = Stage::InFlight(keys.clone());
+        keys
+    }
+
+    fn end(mut self, mut found: HashMap<L::Key, L::Value>) {
+        self.finish(&Ok(()), |state, key| {
+            state.known.insert(key, found.remove(&key));
+        });
+    }
+
+    fn fail(mut self, error: &Arc<StoreError>) {
+        self.finish(&Err(error.clone()), |_state, _key| {});
+    }
+
+    fn finish(&mut self, told: &Told, mut keep: impl FnMut(&mut State<L>, L::Key)) {
+        let Stage::InFlight(keys) = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return;
+        };
+        let mut state = self.batch.state();
+        for key in keys {
+            keep(&mut state, key);
+            for follower in state.in_flight.remove(&key).into_iter().flatten() {
+                // Who is gone no longer wants to know.
+                let _ = follower.send(told.clone());
+            }
+        }
+    }
+}
+
+impl<L: Load> Drop for Reading<'_, L> {
+    fn drop(&mut self) {
+        let mut state = self.batch.state();
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Gathering => {
+                state.is_led = false;
+                state.wanted.clear();
+            }
+            Stage::InFlight(keys) => {
+                for key in keys {
+                    state.in_flight.remove(&key);
+                }
+            }
+            Stage::Done => {}
+        }
+    }
+}
+
+/// Waits until the runtime has run what was ready. Tokio's own yielding ends at its second poll, whoever causes it:
+/// a sibling field's wake-up would end it while others have not asked yet.
+#[derive(Default)]
+struct Pause {
+    waker: Arc<PauseWaker>,
+    yielding: Option<BoxFuture<'static, ()>>,
+}
+
+#[derive(Default)]
+struct PauseWaker {
+    is_over: AtomicBool,
+    waiting: Mutex<Option<Waker>>,
+}
+
+impl Wake for PauseWaker {
+    fn wake(self: Arc<Self>) {
+        self.is_over.store(true, Ordering::Release);
+        let waiting = self.waiting.lock();
+        if let Some(waiting) = waiting.unwrap_or_else(PoisonError::into_inner).take() {
+            waiting.wake();
+        }
+    }
+}
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let waiting = self.waker.waiting.lock();
+        *waiting.unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        if self.yielding.is_none() {
+            let waker = Waker::from(self.waker.clone());
+            let yielding = self.yielding.insert(Box::pin(tokio::task::yield_now()));
+            return yielding.as_mut().poll(&mut Context::from_waker(&waker));
+        }
+        if self.waker.is_over.load(Ordering::Acquire) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -249,7 +371,7 @@ loaders! {
     roles_of: RolesOf(UserId => Arc<Vec<Role>>) |conn, _scopes, keys|
         shared(roles::of_users(conn, keys)?);
     /// Stages; there are few, so all are read.
-    stages: Stages(StageId => Arc<Stage>) |conn, _scopes, _keys|
+    stages: Stages(StageId => Arc<StageRow>) |conn, _scopes, _keys|
         by_key(settings::stages(conn)?, |stage| stage.id);
 
     /// Items that the viewer may read.

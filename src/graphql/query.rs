@@ -155,7 +155,6 @@ impl Query {
     }
 
     /// The leads that the viewer may read.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn leads(
         &self,
         ctx: &Context<'_>,
@@ -179,7 +178,6 @@ impl Query {
     }
 
     /// The deals that the viewer may read.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn deals(
         &self,
         ctx: &Context<'_>,
@@ -203,7 +201,6 @@ impl Query {
     }
 
     /// The contacts that the viewer may read.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn contacts(
         &self,
         ctx: &Context<'_>,
@@ -227,7 +224,6 @@ impl Query {
     }
 
     /// The emails that the viewer sees in the CRM or in a mailbox, newest first.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn emails(
         &self,
         ctx: &Context<'_>,
@@ -249,7 +245,6 @@ impl Query {
     }
 
     /// The timeline of everything that the viewer may see, oldest first; page back from its end with `last`.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn timeline(
         &self,
         ctx: &Context<'_>,

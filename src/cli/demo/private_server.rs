@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take to stop before it is killed; Dovecot and Redis need milliseconds, PostgreSQL a second.
 const STOP_SECONDS: u64 = 10;
 
+/// How long a folder may resist its removal.
+const REMOVE_SECONDS: u64 = 5;
+
 /// How long we wait for "it has died" between two tries whether it answers.
 const TRY_AGAIN_MILLISECONDS: u64 = 10;
 
@@ -64,8 +67,15 @@ impl PrivateFolder {
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(%error, folder = %self.path.display(), "a temporary folder could not be removed");
+        let started = Instant::now();
+        while let Err(error) = fs::remove_dir_all(&self.path) {
+            // The children of a server that has just ended may still be writing their last.
+            if started.elapsed() > Duration::from_secs(REMOVE_SECONDS) {
+                let folder = self.path.display();
+                tracing::warn!(%error, %folder, "a temporary folder could not be removed");
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(TRY_AGAIN_MILLISECONDS));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::tally::Tally;
 use super::{DemoOptions, Installation, Request};
 use crate::clock;
 use crate::model::email::EmailOutcome;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,8 +26,11 @@ const LIVE_SECONDS_MIN: u64 = 10;
 /// How long the installation may take for the history before the demo calls what is missing lost.
 const HISTORY_SECONDS_MAX: u64 = 300;
 
-/// The same for the last live mails.
-const LAST_SECONDS_MAX: u64 = 30;
+/// The same for the last live mails: folders other than the Inbox may wait a minute for their turn.
+const LAST_SECONDS_MAX: u64 = 90;
+
+/// A subscription that says nothing for so long is broken.
+const SUBSCRIBE_SECONDS_MAX: u64 = 20;
 
 /// How often it asks for outcomes while it waits.
 const ASK_MILLISECONDS: u64 = 400;
@@ -40,6 +43,9 @@ const OUTCOMES: &str = "query ($mailbox: ID!, $after: Cursor) { mailbox(id: $mai
   sync { stage quarantined lastError { message advice } }
   emails(first: 100, after: $after) { nodes { messageId outcome } pageInfo { hasNextPage endCursor } }
 } }";
+
+/// Has a mailbox looked at now.
+const SYNC: &str = "mutation ($mailbox: ID!) { syncMailbox(input: { mailboxId: $mailbox }) { userErrors { message } } }";
 
 /// A query to begin with.
 const FIRST_QUERY: &str = "{ deals(first: 5, orderBy: { field: LAST_ACTIVITY_AT }) { nodes { title stage { name } responsible { name }
@@ -122,13 +128,18 @@ pub async fn run<I: Installation>(
     let played = demo.play(&data_dir, &mut stop).await;
     // Even after an error: whatever was started is stopped before the folder goes.
     let stopped = demo.installation.stop().await;
-    let code = played?;
+    // The mail server goes last: Mailroom's connections to it have ended by then.
+    let (code, _stage) = played?;
     stopped.context("stopping the server")?;
     Ok(code)
 }
 
 impl<I: Installation> Demo<'_, I> {
-    async fn play(&mut self, data_dir: &Path, stop: &mut Stop) -> anyhow::Result<ExitCode> {
+    async fn play(
+        &mut self,
+        data_dir: &Path,
+        stop: &mut Stop,
+    ) -> anyhow::Result<(ExitCode, Option<Stage>)> {
         let staged = tokio::select! {
             staged = self.set_up(data_dir) => Some(staged?),
             () = stop.told() => None,
@@ -136,14 +147,14 @@ impl<I: Installation> Demo<'_, I> {
         let Some(mut stage) = staged else {
             self.screen.line("Stopped before the live part.");
             self.print_summary(None, true);
-            return Ok(ExitCode::from(130));
+            return Ok((ExitCode::from(130), None));
         };
         self.live(&mut stage, stop).await?;
         self.screen.line("");
         self.screen
             .line("Waiting for the last mails. Ctrl-C skips that.");
         tokio::select! {
-            waited = self.wait_for_outcomes(&stage, LAST_SECONDS_MAX) => waited?,
+            waited = self.wait_for_the_last(&stage) => waited?,
             () = stop.told() => {}
         }
         let version = stage
@@ -153,11 +164,12 @@ impl<I: Installation> Demo<'_, I> {
         self.name_troubles();
         self.print_summary(version.as_deref(), false);
         let is_lossless = self.tally.missing().is_empty();
-        Ok(if is_lossless {
+        let code = if is_lossless {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
-        })
+        };
+        Ok((code, Some(stage)))
     }
 
     /// Everything up to the live part.
@@ -215,26 +227,48 @@ impl<I: Installation> Demo<'_, I> {
             "History: {} mails of three weeks are delivered",
             self.tally.delivered_count()
         ));
-        let request = Request {
-            document: TIMELINE.to_owned(),
-            variables: json!({}),
-        };
-        // The channel has to be open before the first live mail, and is drained of the history's entries below.
-        let events = self
-            .installation
-            .subscribe(&token, request)
-            .await
-            .context("following the timeline")?;
-        let mut stage = Stage {
+        self.await_history(&token, &ids).await?;
+        let events = self.follow(&token).await?;
+        self.introduce(&url, &token).await?;
+        Ok(Stage {
             post,
             token,
             ids,
             live,
             events,
+        })
+    }
+
+    /// Follows the timeline; returns once the subscription says that from here on nothing is missed.
+    async fn follow(&mut self, token: &str) -> anyhow::Result<Receiver<Value>> {
+        let request = Request {
+            document: TIMELINE.to_owned(),
+            variables: json!({}),
         };
-        self.await_history(&mut stage).await?;
-        self.introduce(&url, &stage.token).await?;
-        Ok(stage)
+        let mut events = self
+            .installation
+            .subscribe(token, request)
+            .await
+            .context("following the timeline")?;
+        let is_live = async {
+            while let Some(event) = events.recv().await {
+                let kind = event
+                    .pointer("/data/timeline/__typename")
+                    .and_then(Value::as_str);
+                if kind == Some("CaughtUp") {
+                    return Ok(());
+                }
+                if let Some(errors) = event.get("errors") {
+                    bail!("the subscription says: {errors}");
+                }
+            }
+            bail!("the subscription ended before it began");
+        };
+        let patience = Duration::from_secs(SUBSCRIBE_SECONDS_MAX);
+        tokio::time::timeout(patience, is_live)
+            .await
+            .context("the subscription says nothing")??;
+        Ok(events)
     }
 
     async fn make_administrator(&mut self) -> anyhow::Result<String> {
@@ -259,30 +293,19 @@ impl<I: Installation> Demo<'_, I> {
         // Counted before it is sent: a mail can be on the timeline before the mail server has answered us.
         let now = is_live.then(Instant::now);
         for letter in &letters {
-            self.tally.deliver(letter, now);
+            // Only the Inbox tells of new mail by itself, so only its way to the timeline says something.
+            self.tally
+                .deliver(letter, now.filter(|_| letter.folder.is_none()));
         }
         post.deliver(self.installation, letters)
             .await
             .context("delivering mail")
     }
 
-    /// Waits until the history is judged, while its timeline entries go by unseen.
-    async fn await_history(&mut self, stage: &mut Stage) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(HISTORY_SECONDS_MAX);
-        let mut ask = tokio::time::interval(Duration::from_millis(ASK_MILLISECONDS));
-        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_open = true;
-        loop {
-            tokio::select! {
-                event = stage.events.recv(), if is_open => is_open = event.is_some(),
-                _ = ask.tick() => {
-                    self.ask_outcomes(&stage.token, &stage.ids).await?;
-                    if self.tally.missing().is_empty() || Instant::now() > deadline {
-                        break;
-                    }
-                }
-            }
-        }
+    /// Waits until the history is judged.
+    async fn await_history(&mut self, token: &str, ids: &Ids) -> anyhow::Result<()> {
+        self.wait_for_outcomes(token, ids, HISTORY_SECONDS_MAX)
+            .await?;
         let (judged, all) = (self.tally.recorded_count(), self.tally.delivered_count());
         let saved = self
             .tally
@@ -386,13 +409,40 @@ impl<I: Installation> Demo<'_, I> {
         }
     }
 
+    async fn wait_for_the_last(&mut self, stage: &Stage) -> anyhow::Result<()> {
+        self.hurry(stage).await?;
+        self.wait_for_outcomes(&stage.token, &stage.ids, LAST_SECONDS_MAX)
+            .await
+    }
+
+    /// Has every mailbox looked at now: only Inboxes tell of new mail, other folders wait for their turn.
+    async fn hurry(&mut self, stage: &Stage) -> anyhow::Result<()> {
+        if stage.post.dovecot().is_none() {
+            return Ok(());
+        }
+        for id in stage.ids.mailboxes.values() {
+            let mut api = Api {
+                installation: &mut *self.installation,
+                token: &stage.token,
+            };
+            api.ask(SYNC, json!({ "mailbox": id })).await?;
+        }
+        Ok(())
+    }
+
     /// Asks until each delivered mail has its outcome, or so many seconds have passed.
-    async fn wait_for_outcomes(&mut self, stage: &Stage, seconds_max: u64) -> anyhow::Result<()> {
+    async fn wait_for_outcomes(
+        &mut self,
+        token: &str,
+        ids: &Ids,
+        seconds_max: u64,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(seconds_max);
         let mut ask = tokio::time::interval(Duration::from_millis(ASK_MILLISECONDS));
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ask.tick().await;
-            self.ask_outcomes(&stage.token, &stage.ids).await?;
+            self.ask_outcomes(token, ids).await?;
             if self.tally.missing().is_empty() || Instant::now() > deadline {
                 return Ok(());
             }

@@ -74,6 +74,9 @@ impl Installation for MadeUp {
 
     async fn subscribe(&mut self, _: &str, _: Request) -> anyhow::Result<Receiver<Value>> {
         let (sender, receiver) = tokio::sync::mpsc::channel(1000);
+        sender
+            .send(json!({ "data": { "timeline": { "__typename": "CaughtUp", "cursor": "c" } } }))
+            .await?;
         self.events = Some(sender);
         Ok(receiver)
     }

@@ -279,7 +279,7 @@ impl MailboxMutation {
     async fn connect_mailbox(
         &self,
         ctx: &Context<'_>,
-        mut input: ConnectMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] mut input: ConnectMailboxInput,
     ) -> Result<ConnectMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let key = input.idempotency_key.take();
@@ -295,7 +295,7 @@ impl MailboxMutation {
     async fn update_mailbox_settings(
         &self,
         ctx: &Context<'_>,
-        input: UpdateMailboxSettingsInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateMailboxSettingsInput,
     ) -> Result<UpdateMailboxSettingsPayload> {
         let ask = &Ask::of(ctx)?;
         let which = (ask.named(&input.mailbox_id), input.expected_version);
@@ -308,7 +308,7 @@ impl MailboxMutation {
     async fn update_mailbox_folders(
         &self,
         ctx: &Context<'_>,
-        input: UpdateMailboxFoldersInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateMailboxFoldersInput,
     ) -> Result<UpdateMailboxFoldersPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.mailbox_id);
@@ -332,7 +332,7 @@ impl MailboxMutation {
     async fn share_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: ShareMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: ShareMailboxInput,
     ) -> Result<ShareMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let shared = (
@@ -348,7 +348,7 @@ impl MailboxMutation {
     async fn transfer_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: TransferMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: TransferMailboxInput,
     ) -> Result<TransferMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let handed_over = TransferMailbox {
@@ -364,7 +364,7 @@ impl MailboxMutation {
     async fn sync_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: SyncMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: SyncMailboxInput,
     ) -> Result<SyncMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.mailbox_id);
@@ -377,7 +377,7 @@ impl MailboxMutation {
     async fn disconnect_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: DisconnectMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: DisconnectMailboxInput,
     ) -> Result<DisconnectMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.mailbox_id);
@@ -388,7 +388,7 @@ impl MailboxMutation {
 
 fn mailbox_to_connect(
     ask: &Ask,
-    input: ConnectMailboxInput,
+    #[graphql(desc = "What is wanted, in one object.")] input: ConnectMailboxInput,
 ) -> std::result::Result<ConnectMailbox, Refusal> {
     let (secret_kind, secret) = secret(input.secret);
     let folders = input.folders.unwrap_or_default();
@@ -416,7 +416,10 @@ fn mailbox_to_connect(
     })
 }
 
-fn settings_change(ask: &Ask, input: MailboxSettingsInput) -> SettingsChange {
+fn settings_change(
+    ask: &Ask,
+    #[graphql(desc = "What is wanted, in one object.")] input: MailboxSettingsInput,
+) -> SettingsChange {
     SettingsChange {
         crm_integration: input.crm_integration.into(),
         incoming_creates: changed(input.incoming_creates, Into::into),
@@ -431,14 +434,18 @@ fn settings_change(ask: &Ask, input: MailboxSettingsInput) -> SettingsChange {
     }
 }
 
-fn secret(input: MailSecretInput) -> (SecretKind, SecretString) {
+fn secret(
+    #[graphql(desc = "What is wanted, in one object.")] input: MailSecretInput,
+) -> (SecretKind, SecretString) {
     match input {
         MailSecretInput::Password(text) => (SecretKind::Password, text.into()),
         MailSecretInput::AccessToken(text) => (SecretKind::AccessToken, text.into()),
     }
 }
 
-fn history(input: HistoryInput) -> std::result::Result<History, Refusal> {
+fn history(
+    #[graphql(desc = "What is wanted, in one object.")] input: HistoryInput,
+) -> std::result::Result<History, Refusal> {
     match input {
         HistoryInput::Days(days) => Ok(History::Days(days)),
         HistoryInput::Since(at) => Ok(History::Since(at.0)),
@@ -468,7 +475,7 @@ const fn smtp_port(security: Security) -> u16 {
 fn server(
     field: &str,
     usual: fn(Security) -> u16,
-    input: MailServerInput,
+    #[graphql(desc = "What is wanted, in one object.")] input: MailServerInput,
 ) -> std::result::Result<MailServer, Refusal> {
     let security = input.security.into();
     let port = match input.port {
