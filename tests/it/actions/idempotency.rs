@@ -1,6 +1,6 @@
 //! The same key and input give the same result; the answer is resolved anew.
 
-use crate::actions::world::{World, new_item, new_user};
+use crate::actions::world::{new_item, new_user};
 use mailroom::actions::items::{self, CreateItem};
 use mailroom::actions::{notes, people};
 use mailroom::model::item::ItemKind::{Deal, Lead};
