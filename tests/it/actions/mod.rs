@@ -22,7 +22,6 @@ macro_rules! on_both_databases {
         }
     };
 }
-use on_both_databases;
 
 mod activities;
 mod convert_lead;

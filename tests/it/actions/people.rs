@@ -1,6 +1,6 @@
 //! Departments and users.
 
-use crate::actions::world::{EMPLOYEE, World, new_user};
+use crate::actions::world::{EMPLOYEE, new_user};
 use mailroom::actions::change::Change;
 use mailroom::actions::people::{self, CreateDepartment, CreateUser, UpdateUser};
 use mailroom::model::item::ItemKind;
