@@ -26,6 +26,7 @@ mod scalars;
 mod settings;
 mod subscription;
 mod timeline;
+mod trace;
 mod viewer;
 
 pub use context::{File, FileRef, FileUrls, Services};
