@@ -488,6 +488,14 @@ mod tests {
         source + &format!(" fragment f{links} on Q {{ a }}")
     }
 
+    /// Each fragment spreads the next one once: few selections, but deep.
+    fn chain(links: usize) -> String {
+        let fragments: String = (0..links)
+            .map(|number| format!("fragment f{number} on Q {{ ...f{} }} ", number + 1))
+            .collect();
+        format!("{{ ...f0 }} {fragments} fragment f{links} on Q {{ a }}")
+    }
+
     #[test]
     fn t35_what_asks_for_too_much_is_refused() {
         let rows: Vec<(&str, String, Option<Refusal>)> = vec![
@@ -522,7 +530,7 @@ mod tests {
             ("a doubling that stays small", doubling(8), None),
             ("a doubling to 2^20", doubling(20), Some(Refusal::Selections)),
             ("a doubling to 2^28", doubling(28), Some(Refusal::Selections)),
-            ("a long chain of fragments", doubling(100), Some(Refusal::Recursion)),
+            ("a long chain of fragments", chain(100), Some(Refusal::Recursion)),
             (
                 "a fragment in itself",
                 "{ ...f } fragment f on Q { ...f ...f }".into(),
