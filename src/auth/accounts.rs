@@ -9,7 +9,7 @@ use crate::mail::address::AddressKey;
 use crate::model::people::Session;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{Time, UserId};
-use crate::store::{Store, StoreError, credentials, roles};
+use crate::store::{Store, StoreError, audit, credentials, roles};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
@@ -119,6 +119,7 @@ impl Accounts {
         let Some(account) = account.filter(|_account| fits) else {
             self.store
                 .write(now, move |tx| {
+                    audit::record(tx, None, "failedLogIn", &subject, &serde_json::json!({}))?;
                     credentials::insert_attempt(tx, &subject, since)
                 })
                 .await?;

@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(links.open(&sealed, now), Some((UserId(5), file)));
             let late = now.plus_seconds(LINK_SECONDS + 1);
             assert_eq!(links.open(&sealed, late), None);
-            let forged = format!("A{}", sealed.get(1..).unwrap());
+            let forged = format!("B{}", sealed.get(1..).unwrap());
             assert_eq!(links.open(&forged, now), None, "{forged}");
             let other = FileLinks { key: [4; 32] };
             assert_eq!(other.open(&sealed, now), None);

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use args::{Arguments, Command, Settings, TokenCommand, UserCommand};
 use clap::Parser as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -76,7 +77,7 @@ async fn demo_command(
     let config = settings.config()?;
     let options = demo::DemoOptions {
         seconds: arguments.seconds,
-        listen: config.listen,
+        listen: free_address(config.listen),
         seed: arguments.seed,
         pause_milliseconds: arguments.pause,
         ..demo::DemoOptions::default()
@@ -84,6 +85,14 @@ async fn demo_command(
     let mut installation = installation::InProcess::default();
     let mut screen = demo::screen::Screen::stdout(options.colour);
     demo::run(&options, &mut installation, &mut screen).await
+}
+
+/// The address, or one with another port where somebody listens there already: the demo prints where it is.
+fn free_address(wanted: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(wanted) {
+        Ok(_free) => wanted,
+        Err(_taken) => SocketAddr::new(wanted.ip(), 0),
+    }
 }
 
 /// Writes a line to standard output.

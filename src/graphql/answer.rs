@@ -68,7 +68,11 @@ pub fn refuse(errors: Vec<RequestError>, request_id: &RequestId) -> ApiResponse 
     let code = errors.first().map_or(Code::Internal, |error| error.code);
     let errors: Vec<ServerError> = errors
         .into_iter()
-        .map(|refused| coded(refused.error, refused.code, request_id))
+        .map(|refused| {
+            let mut error = ServerError::new(refused.message, None);
+            error.locations = refused.locations;
+            coded(error, refused.code, request_id)
+        })
         .collect();
     let errors = json(&errors);
     ApiResponse {

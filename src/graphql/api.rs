@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::parser::types::ExecutableDocument;
-use async_graphql::{
-    ObjectType, Request, Response, Schema, ServerError, SubscriptionType, Variables,
-};
+use async_graphql::{ObjectType, Request, Response, Schema, SubscriptionType, Variables};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use serde_json::{Map, Value as Json};
@@ -278,10 +276,7 @@ fn shape_stream(
 }
 
 fn panicked() -> RequestError {
-    RequestError {
-        code: Code::Internal,
-        error: ServerError::new(super::error::INTERNAL_MESSAGE, None),
-    }
+    RequestError::new(Code::Internal, super::error::INTERNAL_MESSAGE, None)
 }
 
 fn too_slow() -> RequestError {

@@ -8,7 +8,7 @@ use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
 };
 use async_graphql::parser::{Error as ParserError, parse_query};
-use async_graphql::{Name, Pos, Positioned, ServerError};
+use async_graphql::{Name, Pos, Positioned};
 use serde_json::{Map, Value as Json};
 
 use super::error::Code;
@@ -59,7 +59,9 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct RequestError {
     pub code: Code,
-    pub error: ServerError,
+    pub message: String,
+    /// Where in the document, the most telling place first.
+    pub locations: Vec<Pos>,
 }
 
 impl RequestError {
@@ -67,7 +69,8 @@ impl RequestError {
     pub fn new(code: Code, message: impl Into<String>, position: Option<Pos>) -> Self {
         Self {
             code,
-            error: ServerError::new(message, position),
+            message: message.into(),
+            locations: position.into_iter().collect(),
         }
     }
 }
@@ -91,7 +94,7 @@ impl From<ParserError> for RequestError {
             _ => Code::ParseFailed,
         };
         let mut request_error = Self::new(code, message, position);
-        request_error.error.locations.extend(positions);
+        request_error.locations.extend(positions);
         request_error
     }
 }
@@ -327,4 +330,63 @@ fn collect_root_fields(
         collect_root_fields(document, inner, root_type, used, found)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operation_is_the_named_or_the_only_one() {
+        let rows = [
+            ("{ a }", None, true),
+            ("query A { a }", None, true),
+            ("query A { a }", Some("A"), true),
+            ("query A { a } query B { b }", Some("B"), true),
+            ("query A { a } query B { b }", None, false),
+            ("query A { a }", Some("B"), false),
+            ("{ a }", Some("A"), false),
+        ];
+        for (source, name, wanted) in rows {
+            let document = parse_query(source).unwrap();
+            assert_eq!(choose(&document, name).is_ok(), wanted, "{source} {name:?}");
+        }
+    }
+
+    #[test]
+    fn syntax_errors_take_one_line() {
+        for source in [
+            "{",
+            "query ($x Int) { a }",
+            "{ a(x: \"\n\") }",
+            "type A { a: Int }",
+            "{ a { } }",
+        ] {
+            let refused = DocumentCache::default().accept(source).unwrap_err();
+            assert_eq!(refused.code, Code::ParseFailed, "{source}");
+            let message = &refused.message;
+            assert!(
+                message.starts_with("Syntax error at ") && message.ends_with('.'),
+                "{message}"
+            );
+            assert!(
+                !message.contains('\n') && !message.contains('|'),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_cache_keeps_what_is_used_and_forgets_the_rest() {
+        let cache = DocumentCache::default();
+        let kept = cache.accept("{ kept }").unwrap();
+        for number in 0..CACHED_DOCUMENTS_MAX * 2 {
+            cache.accept(&format!("{{ a{number} }}")).unwrap();
+            cache.accept("{ kept }").unwrap();
+        }
+        assert!(Arc::ptr_eq(&kept, &cache.accept("{ kept }").unwrap()));
+        let inner = cache.inner.lock().unwrap();
+        assert_eq!(inner.entries.len(), CACHED_DOCUMENTS_MAX);
+        assert!(!inner.entries.contains_key("{ a0 }"));
+    }
 }

@@ -16,6 +16,7 @@ use super::loaders::{
 use super::mailbox::Mailbox;
 use super::paging::{Connection, Listed, PageArgs};
 use super::scalars::{Cursor, DateTime};
+use super::trace::shown;
 use super::viewer::User;
 use crate::model::email::{
     Address as AddressFields, Attachment as AttachmentRow, Email as EmailFields, ParticipantRole,
@@ -23,6 +24,7 @@ use crate::model::email::{
 };
 use crate::model::item::Item as ItemFields;
 use crate::model::{EmailId, ThreadId};
+use crate::rules::trace::items_named;
 
 /// Addresses of each kind that an email shows; mails to thousands exist, and all are in `rawHeaders`.
 const ADDRESSES_MAX: usize = 100;
@@ -92,8 +94,14 @@ impl Email {
         if readable.len() < linked.len() {
             return Ok(None);
         }
-        let row = self.ask.load::<Traces>(self.row.id).await?;
-        Ok(row.map(|row| RoutingTrace::from(&*row)))
+        let Some(row) = self.ask.load::<Traces>(self.row.id).await? else {
+            return Ok(None);
+        };
+        // The rules looked at more items than the email hangs on.
+        let named = items_named(&row.steps);
+        let readable = self.ask.load_all::<Items>(named).await?;
+        let readable = readable.iter().map(|item| (item.id, item.kind)).collect();
+        Ok(Some(RoutingTrace::from(&shown(&self.ask, &row, &readable))))
     }
 
     async fn recipients(&self, role: ParticipantRole) -> Result<Vec<Address>> {

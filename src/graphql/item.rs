@@ -310,6 +310,10 @@ item_type! {
 }
 
 /// What emails are linked to: a lead, a deal or a contact. Each has one responsible user and a timeline.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "several fields of the interface take the same arguments"
+)]
 #[derive(Interface, Clone)]
 #[graphql(
     field(name = "id", ty = "ID", desc = "The opaque global id."),

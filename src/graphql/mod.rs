@@ -27,6 +27,7 @@ mod settings;
 mod stage;
 mod subscription;
 mod timeline;
+mod trace;
 mod viewer;
 
 pub use context::{File, FileRef, FileUrls, Services};
@@ -72,7 +73,7 @@ mod tests {
     type Text = Option<Positioned<String>>;
 
     fn look(missing: &mut Vec<String>, at: String, description: &Text) {
-        if !description.as_ref().is_some_and(|text| text.node.len() > 3) {
+        if description.as_ref().is_none_or(|text| text.node.len() <= 3) {
             missing.push(at);
         }
     }

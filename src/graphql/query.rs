@@ -156,7 +156,6 @@ impl Query {
     }
 
     /// The leads that the viewer may read.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn leads(
         &self,
         ctx: &Context<'_>,
@@ -180,7 +179,6 @@ impl Query {
     }
 
     /// The deals that the viewer may read.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn deals(
         &self,
         ctx: &Context<'_>,
@@ -204,7 +202,6 @@ impl Query {
     }
 
     /// The contacts that the viewer may read.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn contacts(
         &self,
         ctx: &Context<'_>,
@@ -228,7 +225,6 @@ impl Query {
     }
 
     /// The emails that the viewer sees in the CRM or in a mailbox, newest first.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn emails(
         &self,
         ctx: &Context<'_>,
@@ -250,7 +246,6 @@ impl Query {
     }
 
     /// The timeline of everything that the viewer may see, oldest first; page back from its end with `last`.
-    #[expect(clippy::too_many_arguments, reason = "the contract's arguments")]
     async fn timeline(
         &self,
         ctx: &Context<'_>,

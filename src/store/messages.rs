@@ -18,6 +18,8 @@ pub struct MessageHead {
     pub participant_keys: Vec<String>,
     /// Whether any copy is saved to the CRM.
     pub is_saved: bool,
+    /// Whether any copy was found to be outgoing when it came (R4), which a forged sender is not.
+    pub is_outgoing: bool,
 }
 
 /// A message to keep.
@@ -162,10 +164,11 @@ fn heads(conn: &mut AnyConn, ids: &[i64]) -> Result<Vec<MessageHead>, StoreError
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    type Row = (i64, i64, Option<String>, String, bool);
+    type Row = (i64, i64, Option<String>, String, bool, bool);
     let rows: Vec<Row> = sql(
         "SELECT g.id, g.thread_id, g.message_id_header, g.subject_base, \
-         EXISTS (SELECT 1 FROM emails e WHERE e.message_id = g.id AND e.outcome = 'SAVED') FROM messages g WHERE g.id IN (",
+         EXISTS (SELECT 1 FROM emails e WHERE e.message_id = g.id AND e.outcome = 'SAVED'), \
+         EXISTS (SELECT 1 FROM emails e WHERE e.message_id = g.id AND e.direction = 'OUTGOING') FROM messages g WHERE g.id IN (",
     )
     .list(ids.iter().copied())
     .push(") ORDER BY g.received_at, g.id")
@@ -191,7 +194,7 @@ fn heads(conn: &mut AnyConn, ids: &[i64]) -> Result<Vec<MessageHead>, StoreError
     for (thread, key) in people {
         keys.entry(thread).or_default().push(key);
     }
-    let head = |(id, thread, header, subject_base, is_saved): Row| MessageHead {
+    let head = |(id, thread, header, subject_base, is_saved, is_outgoing): Row| MessageHead {
         id: MessageId(id),
         thread_id: ThreadId(thread),
         header,
@@ -199,6 +202,7 @@ fn heads(conn: &mut AnyConn, ids: &[i64]) -> Result<Vec<MessageHead>, StoreError
         sender_key: senders.get(&id).cloned(),
         participant_keys: keys.get(&thread).cloned().unwrap_or_default(),
         is_saved,
+        is_outgoing,
     };
     Ok(rows.into_iter().map(head).collect())
 }

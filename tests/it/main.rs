@@ -7,6 +7,8 @@
     clippy::string_slice,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::too_many_lines,
+    clippy::cast_possible_truncation,
     reason = "tests may fail loudly"
 )]
 

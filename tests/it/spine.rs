@@ -39,7 +39,9 @@ async fn connect_with(
         "settings": settings,
         "history": { "everything": true },
     });
-    let payload = app.make(token, "connectMailbox", input, "mailbox { id }").await;
+    let payload = app
+        .make(token, "connectMailbox", input, "mailbox { id }")
+        .await;
     let id = text(&payload["mailbox"]["id"]);
     let state = "query ($id: ID!) { mailbox(id: $id) { sync { stage lastError { message } } } }";
     app.until(token, (state, json!({ "id": id })), |data| {
@@ -51,7 +53,9 @@ async fn connect_with(
 
 async fn contact(app: &TestApp, token: &str, name: &str, address: &str) -> String {
     let input = json!({ "name": name, "addresses": [address] });
-    let payload = app.make(token, "createContact", input, "contact { id }").await;
+    let payload = app
+        .make(token, "createContact", input, "contact { id }")
+        .await;
     text(&payload["contact"]["id"])
 }
 
@@ -72,7 +76,10 @@ async fn emails(app: &TestApp, token: &str, mailbox: &str, count: usize) -> Vec<
             data["mailbox"]["emails"]["nodes"].as_array().unwrap().len() >= count
         })
         .await;
-    data["mailbox"]["emails"]["nodes"].as_array().unwrap().clone()
+    data["mailbox"]["emails"]["nodes"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 fn by_subject<'e>(emails: &'e [Value], subject: &str) -> &'e Value {
@@ -328,8 +335,15 @@ async fn e2e_a_second_server_hears_of_mail_that_the_worker_took_in_dovecot() {
     connect(&app, &dovecot, &app.admin, "sales@ours.example").await;
     let mut events = Events::open(&other, &app.admin, TIMELINE, json!({})).await;
     assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
-    let raw = mail("far@client.example", "sales@ours.example", "From afar", "far@client.example");
-    dovecot.deliver(raw.as_bytes(), "far@client.example", "sales@ours.example").unwrap();
+    let raw = mail(
+        "far@client.example",
+        "sales@ours.example",
+        "From afar",
+        "far@client.example",
+    );
+    dovecot
+        .deliver(raw.as_bytes(), "far@client.example", "sales@ours.example")
+        .unwrap();
     let mut seen = Vec::new();
     while !seen.contains(&json!("EmailReceived")) {
         seen.push(events.next().await["timeline"]["entry"]["__typename"].clone());
@@ -341,20 +355,32 @@ async fn e2e_a_second_server_hears_of_mail_that_the_worker_took_in_dovecot() {
 async fn e2e_without_redis_entries_still_come() {
     let mut redis = Redis::start();
     let app = TestApp::start_with_redis(redis.url()).await;
-    let lead = app.make(&app.admin, "createLead", json!({ "title": "L" }), "lead { id }").await;
+    let lead = app
+        .make(
+            &app.admin,
+            "createLead",
+            json!({ "title": "L" }),
+            "lead { id }",
+        )
+        .await;
     let lead = text(&lead["lead"]["id"]);
-    let mut events = app.subscribe(&app.admin, TIMELINE, json!({ "item": lead })).await;
+    let mut events = app
+        .subscribe(&app.admin, TIMELINE, json!({ "item": lead }))
+        .await;
     assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
     let note = |words: &str| json!({ "itemId": lead, "text": words });
-    app.make(&app.admin, "addNote", note("with"), "entry { id }").await;
+    app.make(&app.admin, "addNote", note("with"), "entry { id }")
+        .await;
     assert_eq!(events.next().await["timeline"]["entry"]["text"], "with");
     redis.kill();
     let started = std::time::Instant::now();
-    app.make(&app.admin, "addNote", note("without"), "entry { id }").await;
+    app.make(&app.admin, "addNote", note("without"), "entry { id }")
+        .await;
     assert_eq!(events.next().await["timeline"]["entry"]["text"], "without");
     println!("without Redis: {:?}", started.elapsed());
     assert!(started.elapsed() < PATIENCE / 4);
     redis.restart();
-    app.make(&app.admin, "addNote", note("again"), "entry { id }").await;
+    app.make(&app.admin, "addNote", note("again"), "entry { id }")
+        .await;
     assert_eq!(events.next().await["timeline"]["entry"]["text"], "again");
 }

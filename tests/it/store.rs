@@ -11,8 +11,8 @@ use std::path::Path;
 
 fn up_down_up(url: &str) {
     let store = Store::open(url, clock::now()).unwrap();
-    store.with_writer(|conn| db::revert_all(conn)).unwrap();
-    store.with_writer(|conn| db::migrate(conn)).unwrap();
+    store.with_writer(db::revert_all).unwrap();
+    store.with_writer(db::migrate).unwrap();
     drop(store);
     Store::open(url, clock::now()).unwrap();
 }
@@ -20,7 +20,10 @@ fn up_down_up(url: &str) {
 #[test]
 fn migrations_go_up_down_and_up_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    up_down_up(&format!("sqlite:{}", folder.path().join("m.sqlite").display()));
+    up_down_up(&format!(
+        "sqlite:{}",
+        folder.path().join("m.sqlite").display()
+    ));
 }
 
 #[test]
@@ -29,16 +32,27 @@ fn migrations_go_up_down_and_up_postgresql() {
 }
 
 /// Imports mails into a file mailbox; what became of them, and every email as the administrator sees it.
-async fn import(app: &crate::support::app::TestApp, mails: Vec<StoredMail>) -> (Imported, Vec<Value>) {
+async fn import(
+    app: &crate::support::app::TestApp,
+    mails: Vec<StoredMail>,
+) -> (Imported, Vec<Value>) {
     let admin = app.viewer_id(&app.admin).await;
     let codec = app.app().store.codec().clone();
     let connector = mailroom::model::UserId(codec.open_id_of("User", &admin).unwrap());
     let (store, raw) = (app.app().store.clone(), app.app().raw.clone());
     let imported = tokio::task::spawn_blocking(move || {
         let now = clock::now();
-        let mailbox = mailbox_for_files(&store, "files@ours.example", Some(connector), now).unwrap();
+        let mailbox =
+            mailbox_for_files(&store, "files@ours.example", Some(connector), now).unwrap();
         let folder = ImportFolder::named("INBOX");
-        import_now(&store, &raw, (mailbox, &folder), &mut mails.into_iter(), now).unwrap()
+        import_now(
+            &store,
+            &raw,
+            (mailbox, &folder),
+            &mut mails.into_iter(),
+            now,
+        )
+        .unwrap()
     })
     .await
     .unwrap();
@@ -58,7 +72,10 @@ async fn import(app: &crate::support::app::TestApp, mails: Vec<StoredMail>) -> (
 
 /// Every mail is stored with an outcome and found again byte for byte; a second import changes nothing.
 async fn nothing_is_lost(app: &crate::support::app::TestApp, mails: Vec<StoredMail>) {
-    let (count, raws): (usize, Vec<Vec<u8>>) = (mails.len(), mails.iter().map(|mail| mail.raw.clone()).collect());
+    let (count, raws): (usize, Vec<Vec<u8>>) = (
+        mails.len(),
+        mails.iter().map(|mail| mail.raw.clone()).collect(),
+    );
     let (first, emails) = import(app, mails.clone()).await;
     assert_eq!(first.quarantined, 0, "{first:?}");
     assert_eq!(usize::try_from(first.stored + first.known).unwrap(), count);
@@ -67,9 +84,20 @@ async fn nothing_is_lost(app: &crate::support::app::TestApp, mails: Vec<StoredMa
     let mut kept = std::collections::HashSet::new();
     for email in &emails {
         assert!(email["outcome"].is_string(), "{email:#}");
-        let response = http.get(email["rawUrl"].as_str().unwrap()).send().await.unwrap();
+        let response = http
+            .get(email["rawUrl"].as_str().unwrap())
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 200, "{email:#}");
-        assert_eq!(response.headers()["content-disposition"].to_str().unwrap().split(';').next(), Some("attachment"));
+        assert_eq!(
+            response.headers()["content-disposition"]
+                .to_str()
+                .unwrap()
+                .split(';')
+                .next(),
+            Some("attachment")
+        );
         kept.insert(response.bytes().await.unwrap().to_vec());
     }
     let store = app.app().store.clone();
@@ -85,7 +113,10 @@ async fn nothing_is_lost(app: &crate::support::app::TestApp, mails: Vec<StoredMa
 }
 
 fn files_below(folder: &Path, found: &mut Vec<StoredMail>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {

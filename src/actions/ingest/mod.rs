@@ -253,11 +253,14 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
     {
         return Ok(Taken::Settled);
     }
-    let sender_is_ours = read
+    let folder = context.folder(Some(read.arrival.folder));
+    // A From that names a colleague proves nothing: only what is outgoing (R4) is ours.
+    let is_from_own_address = read
         .mail
         .sender
         .as_ref()
-        .is_some_and(|(key, name)| context.party(key, name.as_deref()).who.is_ours());
+        .is_some_and(|(key, _name)| context.own_keys.contains(key));
+    let sender_is_ours = folder.is_sent || (is_from_own_address && !read.mail.has_received_header);
     let known = messages::find_by_content_key(tx.conn, &read.parsed.content_key)?;
     let choice = choose_thread(&thread_facts(tx.conn, &read.mail, sender_is_ours)?);
     let (message_id, thread_id) = match known {
@@ -265,7 +268,6 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         None => messages::insert(tx, &new_message(read, choice.thread))?,
     };
     let copy = email_writes::find_copy(tx, context.mailbox.id, message_id)?;
-    let folder = context.folder(Some(read.arrival.folder));
     let (email_id, is_judged, taken_as_known) = match copy {
         // R3: mail that is moved out of the folders that hold it back is judged again.
         Some((email_id, outcome)) => {
@@ -395,11 +397,6 @@ fn repair_threads(
     if children.is_empty() {
         return Ok(());
     }
-    let sender_keys: BTreeSet<String> = children
-        .iter()
-        .filter_map(|(head, _reply)| head.sender_key.clone())
-        .collect();
-    let who = crate::store::clients::who(tx.conn, &sender_keys)?;
     let mut participants: Vec<String> = read
         .participants
         .iter()
@@ -422,11 +419,7 @@ fn repair_threads(
                 thread_id: head.thread_id,
                 subject_base: head.subject_base,
                 is_reply_to,
-                sender_is_ours: head
-                    .sender_key
-                    .as_ref()
-                    .and_then(|key| who.get(key))
-                    .is_some_and(|who| who.is_ours()),
+                sender_is_ours: head.is_outgoing,
                 sender_key: head.sender_key,
                 participants: head.participant_keys,
             })

@@ -63,7 +63,7 @@ impl ActivityMutation {
     async fn complete_activity(
         &self,
         ctx: &Context<'_>,
-        input: CompleteActivityInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: CompleteActivityInput,
     ) -> Result<CompleteActivityPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.activity_id);
@@ -81,7 +81,7 @@ impl ActivityMutation {
     async fn reopen_activity(
         &self,
         ctx: &Context<'_>,
-        input: ReopenActivityInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: ReopenActivityInput,
     ) -> Result<ReopenActivityPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.activity_id);
@@ -99,7 +99,7 @@ impl ActivityMutation {
     async fn postpone_activity(
         &self,
         ctx: &Context<'_>,
-        input: PostponeActivityInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: PostponeActivityInput,
     ) -> Result<PostponeActivityPayload> {
         let ask = &Ask::of(ctx)?;
         let wish = (ask.named(&input.activity_id), input.deadline.0);

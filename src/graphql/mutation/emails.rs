@@ -127,7 +127,7 @@ impl EmailMutation {
     async fn save_email(
         &self,
         ctx: &Context<'_>,
-        input: SaveEmailInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: SaveEmailInput,
     ) -> Result<SaveEmailPayload> {
         let ask = &Ask::of(ctx)?;
         let target = match &input.target {
@@ -151,7 +151,7 @@ impl EmailMutation {
     async fn relink_email(
         &self,
         ctx: &Context<'_>,
-        input: RelinkEmailInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: RelinkEmailInput,
     ) -> Result<RelinkEmailPayload> {
         let ask = &Ask::of(ctx)?;
         let email = ask.named(&input.email_id);
@@ -175,7 +175,7 @@ impl EmailMutation {
     async fn link_email(
         &self,
         ctx: &Context<'_>,
-        input: LinkEmailInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: LinkEmailInput,
     ) -> Result<LinkEmailPayload> {
         let ask = &Ask::of(ctx)?;
         let email = ask.named(&input.email_id);
@@ -196,7 +196,7 @@ impl EmailMutation {
     async fn unlink_email(
         &self,
         ctx: &Context<'_>,
-        input: UnlinkEmailInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UnlinkEmailInput,
     ) -> Result<UnlinkEmailPayload> {
         let ask = &Ask::of(ctx)?;
         let email = ask.named(&input.email_id);
@@ -217,7 +217,7 @@ impl EmailMutation {
     async fn undo_relink(
         &self,
         ctx: &Context<'_>,
-        input: UndoRelinkInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UndoRelinkInput,
     ) -> Result<UndoRelinkPayload> {
         let ask = &Ask::of(ctx)?;
         let change: LinkChangeId = ask.named(&input.change_id);

@@ -294,7 +294,7 @@ impl ItemMutation {
     async fn create_lead(
         &self,
         ctx: &Context<'_>,
-        input: CreateLeadInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: CreateLeadInput,
     ) -> Result<CreateLeadPayload> {
         let ask = &Ask::of(ctx)?;
         let lead = CreateItem {
@@ -321,7 +321,7 @@ impl ItemMutation {
     async fn update_lead(
         &self,
         ctx: &Context<'_>,
-        input: UpdateLeadInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateLeadInput,
     ) -> Result<UpdateLeadPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named_item_of(ItemKind::Lead, &input.lead_id);
@@ -350,7 +350,7 @@ impl ItemMutation {
     async fn convert_lead(
         &self,
         ctx: &Context<'_>,
-        input: ConvertLeadInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: ConvertLeadInput,
     ) -> Result<ConvertLeadPayload> {
         let ask = &Ask::of(ctx)?;
         let conversion = ConvertLead {
@@ -384,7 +384,7 @@ impl ItemMutation {
     async fn create_deal(
         &self,
         ctx: &Context<'_>,
-        input: CreateDealInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: CreateDealInput,
     ) -> Result<CreateDealPayload> {
         let ask = &Ask::of(ctx)?;
         let deal = CreateItem {
@@ -411,7 +411,7 @@ impl ItemMutation {
     async fn update_deal(
         &self,
         ctx: &Context<'_>,
-        input: UpdateDealInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateDealInput,
     ) -> Result<UpdateDealPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named_item_of(ItemKind::Deal, &input.deal_id);
@@ -439,7 +439,7 @@ impl ItemMutation {
     async fn create_contact(
         &self,
         ctx: &Context<'_>,
-        input: CreateContactInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: CreateContactInput,
     ) -> Result<CreateContactPayload> {
         let ask = &Ask::of(ctx)?;
         let contact = CreateItem {
@@ -467,7 +467,7 @@ impl ItemMutation {
     async fn update_contact(
         &self,
         ctx: &Context<'_>,
-        input: UpdateContactInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateContactInput,
     ) -> Result<UpdateContactPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named_item_of(ItemKind::Contact, &input.contact_id);
@@ -493,7 +493,11 @@ impl ItemMutation {
     }
 
     /// Adds a note to an item's timeline. It takes update on the item; a note is never edited.
-    async fn add_note(&self, ctx: &Context<'_>, input: AddNoteInput) -> Result<AddNotePayload> {
+    async fn add_note(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: AddNoteInput,
+    ) -> Result<AddNotePayload> {
         let ask = &Ask::of(ctx)?;
         let note = (ask.named_item(&input.item_id), input.text);
         let key = input.idempotency_key;

@@ -64,7 +64,11 @@ pub struct LogInMutation;
 #[Object]
 impl LogInMutation {
     /// Logs in by address and password.
-    async fn log_in(&self, ctx: &Context<'_>, input: LogInInput) -> Result<LogInPayload> {
+    async fn log_in(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: LogInInput,
+    ) -> Result<LogInPayload> {
         let services = services(ctx)?;
         let password = SecretString::from(input.password);
         let now = (services.clock)();
@@ -79,7 +83,7 @@ impl LogInMutation {
     async fn refresh_log_in(
         &self,
         ctx: &Context<'_>,
-        input: RefreshLogInInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: RefreshLogInInput,
     ) -> Result<LogInPayload> {
         let services = services(ctx)?;
         let now = (services.clock)();
@@ -88,7 +92,11 @@ impl LogInMutation {
     }
 
     /// Ends a log-in with all its tokens, at once and everywhere.
-    async fn log_out(&self, ctx: &Context<'_>, input: LogOutInput) -> Result<LogOutPayload> {
+    async fn log_out(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: LogOutInput,
+    ) -> Result<LogOutPayload> {
         let services = services(ctx)?;
         let now = (services.clock)();
         let done = services.accounts.log_out(&input.refresh_token, now).await;

@@ -279,7 +279,7 @@ impl MailboxMutation {
     async fn connect_mailbox(
         &self,
         ctx: &Context<'_>,
-        mut input: ConnectMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] mut input: ConnectMailboxInput,
     ) -> Result<ConnectMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let key = input.idempotency_key.take();
@@ -295,7 +295,7 @@ impl MailboxMutation {
     async fn update_mailbox_settings(
         &self,
         ctx: &Context<'_>,
-        input: UpdateMailboxSettingsInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateMailboxSettingsInput,
     ) -> Result<UpdateMailboxSettingsPayload> {
         let ask = &Ask::of(ctx)?;
         let which = (ask.named(&input.mailbox_id), input.expected_version);
@@ -308,7 +308,7 @@ impl MailboxMutation {
     async fn update_mailbox_folders(
         &self,
         ctx: &Context<'_>,
-        input: UpdateMailboxFoldersInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateMailboxFoldersInput,
     ) -> Result<UpdateMailboxFoldersPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.mailbox_id);
@@ -332,7 +332,7 @@ impl MailboxMutation {
     async fn share_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: ShareMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: ShareMailboxInput,
     ) -> Result<ShareMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let shared = (
@@ -348,7 +348,7 @@ impl MailboxMutation {
     async fn transfer_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: TransferMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: TransferMailboxInput,
     ) -> Result<TransferMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let handed_over = TransferMailbox {
@@ -364,7 +364,7 @@ impl MailboxMutation {
     async fn sync_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: SyncMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: SyncMailboxInput,
     ) -> Result<SyncMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.mailbox_id);
@@ -377,7 +377,7 @@ impl MailboxMutation {
     async fn disconnect_mailbox(
         &self,
         ctx: &Context<'_>,
-        input: DisconnectMailboxInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: DisconnectMailboxInput,
     ) -> Result<DisconnectMailboxPayload> {
         let ask = &Ask::of(ctx)?;
         let id = ask.named(&input.mailbox_id);

@@ -211,7 +211,7 @@ impl PeopleMutation {
     async fn create_department(
         &self,
         ctx: &Context<'_>,
-        input: CreateDepartmentInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: CreateDepartmentInput,
     ) -> Result<CreateDepartmentPayload> {
         let ask = &Ask::of(ctx)?;
         let department = CreateDepartment {
@@ -234,7 +234,7 @@ impl PeopleMutation {
     async fn create_user(
         &self,
         ctx: &Context<'_>,
-        input: CreateUserInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: CreateUserInput,
     ) -> Result<CreateUserPayload> {
         let ask = &Ask::of(ctx)?;
         let user = CreateUser {
@@ -262,7 +262,7 @@ impl PeopleMutation {
     async fn update_user(
         &self,
         ctx: &Context<'_>,
-        input: UpdateUserInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateUserInput,
     ) -> Result<UpdateUserPayload> {
         let ask = &Ask::of(ctx)?;
         let change = UpdateUser {
@@ -289,7 +289,7 @@ impl PeopleMutation {
     async fn create_role(
         &self,
         ctx: &Context<'_>,
-        input: CreateRoleInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: CreateRoleInput,
     ) -> Result<CreateRolePayload> {
         let ask = &Ask::of(ctx)?;
         let role = CreateRole {
@@ -313,7 +313,7 @@ impl PeopleMutation {
     async fn update_role(
         &self,
         ctx: &Context<'_>,
-        input: UpdateRoleInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateRoleInput,
     ) -> Result<UpdateRolePayload> {
         let ask = &Ask::of(ctx)?;
         let change = UpdateRole {
@@ -338,7 +338,7 @@ impl PeopleMutation {
     async fn assign_roles(
         &self,
         ctx: &Context<'_>,
-        input: AssignRolesInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: AssignRolesInput,
     ) -> Result<AssignRolesPayload> {
         let ask = &Ask::of(ctx)?;
         let holder = match &input.holder {
@@ -360,7 +360,7 @@ impl PeopleMutation {
     async fn update_crm_settings(
         &self,
         ctx: &Context<'_>,
-        input: UpdateCrmSettingsInput,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateCrmSettingsInput,
     ) -> Result<UpdateCrmSettingsPayload> {
         let ask = &Ask::of(ctx)?;
         let change = UpdateCrmSettings {

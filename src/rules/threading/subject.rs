@@ -92,7 +92,7 @@ fn after_colon(after_mark: &str) -> Option<&str> {
     Some(after_colon.trim_start())
 }
 
-/// What follows "[2]", "(2)" or "^2".
+/// What follows a mark and counts it: a number in brackets, or behind a caret.
 fn less_counter(after_mark: &str) -> Option<&str> {
     let after_mark = after_mark.trim_start();
     let (open, close) = [("[", "]"), ("(", ")"), ("^", "")]

@@ -1,6 +1,6 @@
 //! To-dos are completed, reopened and postponed (R33).
 
-use super::world::{World, everything};
+use crate::actions::world::{World, everything};
 use mailroom::actions::activities::{complete, postpone, reopen};
 use mailroom::model::activity::{Activity, ActivityState};
 use mailroom::model::item::ItemKind::{Contact, Deal};
@@ -18,9 +18,8 @@ fn get(world: &World, id: ActivityId) -> Activity {
         .unwrap()
 }
 
-#[tokio::test]
-async fn r33_a_to_do_is_completed_and_reopened_and_every_item_tells() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r33_a_to_do_is_completed_and_reopened_and_every_item_tells(world) {
     let owner = world.user("Olaf Owner", None, None).await;
     let (deal, contact) = (
         world.item(Deal, owner).await,
@@ -78,10 +77,10 @@ async fn r33_a_to_do_is_completed_and_reopened_and_every_item_tells() {
         assert_eq!(told, ["ACTIVITY_COMPLETED", "ACTIVITY_REOPENED"]);
     }
 }
+}
 
-#[tokio::test]
-async fn r33_an_open_to_do_is_postponed_into_the_future() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r33_an_open_to_do_is_postponed_into_the_future(world) {
     let deal = world.item(Deal, world.admin.user_id).await;
     let mailbox = world.mailbox(world.admin.user_id);
     let (_, id) = world.email(mailbox, &[deal]);
@@ -106,10 +105,10 @@ async fn r33_an_open_to_do_is_postponed_into_the_future() {
         .refused("a completed one", (Code::BadInput, "activityId"), done)
         .await;
 }
+}
 
-#[tokio::test]
-async fn r21_a_to_do_is_there_for_whoever_reads_every_item_of_its_email_and_may_change_one() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r21_a_to_do_is_there_for_whoever_reads_every_item_of_its_email_and_may_change_one(world) {
     let owner = world.user("Olaf Owner", None, None).await;
     let (deal, contact) = (
         world.item(Deal, owner).await,
@@ -178,4 +177,5 @@ async fn r21_a_to_do_is_there_for_whoever_reads_every_item_of_its_email_and_may_
             )
             .await;
     }
+}
 }

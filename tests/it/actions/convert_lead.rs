@@ -1,6 +1,6 @@
 //! Converting a lead (R36).
 
-use super::world::{DEAL_NEW, LEAD_CONVERTED, LEAD_NEW, World, new_item};
+use crate::actions::world::{DEAL_NEW, LEAD_CONVERTED, LEAD_NEW, World, new_item};
 use mailroom::actions::change::Change;
 use mailroom::actions::convert_lead::{self, Becomes, ConvertLead, Converted, NewContact, NewDeal};
 use mailroom::actions::fields::Money;
@@ -43,9 +43,8 @@ async fn lead_of(world: &World, responsible: UserId) -> ItemId {
         .unwrap()
 }
 
-#[tokio::test]
-async fn r36_a_lead_becomes_a_deal_and_a_contact_and_its_emails_hang_on_the_deal_too() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r36_a_lead_becomes_a_deal_and_a_contact_and_its_emails_hang_on_the_deal_too(world) {
     let owner = world.user("Olaf Owner", None, None).await;
     let boss = world.user("Bob Boss", None, None).await;
     let lead = lead_of(&world, owner).await;
@@ -183,10 +182,10 @@ async fn r36_a_lead_becomes_a_deal_and_a_contact_and_its_emails_hang_on_the_deal
         .refused("back", (Code::AlreadyConverted, "stageId"), back)
         .await;
 }
+}
 
-#[tokio::test]
-async fn r36_a_lead_becomes_what_there_is() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r36_a_lead_becomes_what_there_is(world) {
     let owner = world.user("Olaf Owner", None, None).await;
     let lead = lead_of(&world, owner).await;
     let deal = world.item(Deal, owner).await;
@@ -227,10 +226,10 @@ async fn r36_a_lead_becomes_what_there_is() {
     assert_eq!(primary, [deal.0]);
     assert_eq!(world.told(deal), ["ITEM_CREATED"], "it hung there already");
 }
+}
 
-#[tokio::test]
-async fn r36_a_contact_alone_takes_no_emails_and_neither_means_both() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r36_a_contact_alone_takes_no_emails_and_neither_means_both(world) {
     let lead = lead_of(&world, world.admin.user_id).await;
     let mailbox = world.mailbox(world.admin.user_id);
     let (email, _) = world.email(mailbox, &[lead]);
@@ -266,10 +265,10 @@ async fn r36_a_contact_alone_takes_no_emails_and_neither_means_both() {
     assert_eq!(world.get(made.contact_id.unwrap()).title, "A title");
     assert_eq!(world.get(made.deal_id.unwrap()).title, "A title");
 }
+}
 
-#[tokio::test]
-async fn r36_converting_takes_update_on_the_lead_and_the_right_to_each_target() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r36_converting_takes_update_on_the_lead_and_the_right_to_each_target(world) {
     let owner = world.user("Olaf Owner", None, None).await;
     let lead = lead_of(&world, owner).await;
     let (deal, contact) = (
@@ -280,7 +279,7 @@ async fn r36_converting_takes_update_on_the_lead_and_the_right_to_each_target() 
         [(Lead, Read, All), (Deal, Read, All), (Contact, Read, All)],
         [(Lead, Update, All)],
     );
-    let user = async |name: &str, more: &[super::world::Line]| {
+    let user = async |name: &str, more: &[crate::actions::world::Line]| {
         let lines: Vec<_> = read_all.iter().chain(more).copied().collect();
         let id = world.user_with(name, &lines).await;
         world.viewer(id)
@@ -387,4 +386,5 @@ async fn r36_converting_takes_update_on_the_lead_and_the_right_to_each_target() 
         ..of(lead)
     };
     convert(&world, &own_maker, input).await;
+}
 }

@@ -1,6 +1,6 @@
 //! The same key and input give the same result; the answer is resolved anew.
 
-use super::world::{World, new_item, new_user};
+use crate::actions::world::{new_item, new_user};
 use mailroom::actions::items::{self, CreateItem};
 use mailroom::actions::{notes, people};
 use mailroom::model::item::ItemKind::{Deal, Lead};
@@ -9,9 +9,8 @@ use mailroom::model::{Time, UserId};
 
 const DAY: i64 = 24 * 60 * 60;
 
-#[tokio::test]
-async fn a_key_makes_a_change_once() {
-    let world = World::new().await;
+on_both_databases! {
+async fn a_key_makes_a_change_once(world) {
     let other = world.user("Olga Other", None, None).await;
     let other = world.viewer(other);
     let key = || Some("2f1c7b1e-8f5e-4a39-9c55-6f1f0f3f2d11".to_owned());
@@ -71,10 +70,10 @@ async fn a_key_makes_a_change_once() {
         .unwrap();
     assert_ne!(made, first, "after a day the key is forgotten");
 }
+}
 
-#[tokio::test]
-async fn a_refused_change_uses_no_key_up() {
-    let world = World::new().await;
+on_both_databases! {
+async fn a_refused_change_uses_no_key_up(world) {
     let make = |input, now: Time| {
         items::create(&world.actions, &world.admin, input, Some("k".into()), now)
     };
@@ -91,10 +90,10 @@ async fn a_refused_change_uses_no_key_up() {
         .await;
     make(new_item(Lead), world.now()).await.unwrap();
 }
+}
 
-#[tokio::test]
-async fn a_note_and_a_user_are_made_once() {
-    let world = World::new().await;
+on_both_databases! {
+async fn a_note_and_a_user_are_made_once(world) {
     let deal = world.item(Deal, world.admin.user_id).await;
     let note = |now| {
         notes::add(
@@ -117,4 +116,5 @@ async fn a_note_and_a_user_are_made_once() {
         |now| people::create_user(&world.actions, &world.admin, input(), Some("u".into()), now);
     let first = user(world.now()).await.unwrap();
     assert_eq!(user(world.now()).await.unwrap(), first);
+}
 }

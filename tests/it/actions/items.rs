@@ -1,6 +1,6 @@
 //! Leads, deals and contacts by hand; notes.
 
-use super::world::{
+use crate::actions::world::{
     DEAL_NEW, DEAL_WON, LEAD_CONVERTED, LEAD_IN_PROCESS, LEAD_JUNK, LEAD_NEW, World, everything,
     new_item, new_role,
 };
@@ -26,9 +26,8 @@ fn euros(amount: &str) -> Money {
     }
 }
 
-#[tokio::test]
-async fn r23_making_an_item_takes_create_on_it_as_it_will_be() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r23_making_an_item_takes_create_on_it_as_it_will_be(world) {
     let sales = world.department("Sales", None).await;
     let colleague = world.user("Carl Colleague", Some(sales), None).await;
     let stranger = world.user("Stan Stranger", None, None).await;
@@ -77,10 +76,10 @@ async fn r23_making_an_item_takes_create_on_it_as_it_will_be() {
         }
     }
 }
+}
 
-#[tokio::test]
-async fn items_are_made_with_what_their_kind_has() {
-    let world = World::new().await;
+on_both_databases! {
+async fn items_are_made_with_what_their_kind_has(world) {
     let make = |input| items::create(&world.actions, &world.admin, input, None, world.now());
     let addresses = [
         "Anna.Weber@Example.org",
@@ -251,14 +250,14 @@ async fn items_are_made_with_what_their_kind_has() {
         world.refused(what, expected, make(input)).await;
     }
 }
+}
 
 fn of(world: &World, id: ItemId) -> UpdateItem {
     UpdateItem::of(world.get(id).kind, id)
 }
 
-#[tokio::test]
-async fn r23_r27_changing_takes_update_and_what_is_hidden_is_absent() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r23_r27_changing_takes_update_and_what_is_hidden_is_absent(world) {
     let owner = world.user("Olaf Owner", None, None).await;
     for kind in [Lead, Deal, Contact] {
         let item = world.item(kind, owner).await;
@@ -327,10 +326,10 @@ async fn r23_r27_changing_takes_update_and_what_is_hidden_is_absent() {
             .await;
     }
 }
+}
 
-#[tokio::test]
-async fn r31_a_new_responsible_gets_the_open_activities_of_the_primary_item() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r31_a_new_responsible_gets_the_open_activities_of_the_primary_item(world) {
     let (old, new) = (
         world.user("Olga Old", None, None).await,
         world.user("Nils New", None, None).await,
@@ -410,10 +409,10 @@ async fn r31_a_new_responsible_gets_the_open_activities_of_the_primary_item() {
         world.refused(what, expected, done).await;
     }
 }
+}
 
-#[tokio::test]
-async fn r37_stage_changes_are_told_and_close_or_open_the_item() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r37_stage_changes_are_told_and_close_or_open_the_item(world) {
     let lead = world.item(Lead, world.admin.user_id).await;
     let to = |stage_id| UpdateItem {
         stage_id,
@@ -464,10 +463,10 @@ async fn r37_stage_changes_are_told_and_close_or_open_the_item() {
         world.refused(what, expected, update(change)).await;
     }
 }
+}
 
-#[tokio::test]
-async fn r23_nobody_moves_an_item_into_a_stage_that_they_may_not_change() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r23_nobody_moves_an_item_into_a_stage_that_they_may_not_change(world) {
     let line = |action, level, stage_id| PermissionLine {
         item: Deal,
         action,
@@ -508,10 +507,10 @@ async fn r23_nobody_moves_an_item_into_a_stage_that_they_may_not_change() {
         .refused("out of it", (Code::Forbidden, "dealId"), done)
         .await;
 }
+}
 
-#[tokio::test]
-async fn r26_nobody_writes_a_field_that_is_hidden_from_them() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r26_nobody_writes_a_field_that_is_hidden_from_them(world) {
     let input = CreateRole {
         permissions: [Lead, Deal, Contact]
             .iter()
@@ -622,10 +621,10 @@ async fn r26_nobody_writes_a_field_that_is_hidden_from_them() {
         .await
         .unwrap();
 }
+}
 
-#[tokio::test]
-async fn lists_replace_and_what_is_hidden_stays() {
-    let world = World::new().await;
+on_both_databases! {
+async fn lists_replace_and_what_is_hidden_stays(world) {
     let user = world.user("Eve Employee", None, None).await;
     let eve = world.viewer(user);
     let mine = world.item(Contact, user).await;
@@ -697,10 +696,10 @@ async fn lists_replace_and_what_is_hidden_stays() {
         ]
     );
 }
+}
 
-#[tokio::test]
-async fn r37_notes_are_written_by_whoever_may_change_the_item() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r37_notes_are_written_by_whoever_may_change_the_item(world) {
     let owner = world.user("Olaf Owner", None, None).await;
     let reader = world
         .user_with("Rita Reader", &[(ItemKind::Deal, Read, All)])
@@ -751,4 +750,5 @@ async fn r37_notes_are_written_by_whoever_may_change_the_item() {
     for (what, user, id, text, expected) in rows {
         world.refused(what, expected, add(user, id, text)).await;
     }
+}
 }

@@ -1,6 +1,6 @@
 //! A mailbox's settings, folders, holders and end (R25).
 
-use super::world::{World, new_role};
+use crate::actions::world::{World, new_role};
 use mailroom::actions::change::Change;
 use mailroom::actions::mailbox_folders::{self, FoldersChange};
 use mailroom::actions::mailbox_settings::{self, SettingsChange};
@@ -65,9 +65,8 @@ fn topics(world: &World) -> String {
         .remove(0)
 }
 
-#[tokio::test]
-async fn r25_settings_are_the_connectors_administrators_and_holders_of_the_flag() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r25_settings_are_the_connectors_administrators_and_holders_of_the_flag(world) {
     let (id, people) = around(&world).await;
     let change = || SettingsChange {
         incoming_creates: Change::Set(CreatedItem::Deal),
@@ -105,10 +104,10 @@ async fn r25_settings_are_the_connectors_administrators_and_holders_of_the_flag(
         .refused("absent", (Code::NotFound, "mailboxId"), absent)
         .await;
 }
+}
 
-#[tokio::test]
-async fn r14_a_queue_is_never_empty_and_holds_active_users() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r14_a_queue_is_never_empty_and_holds_active_users(world) {
     let (id, people) = around(&world).await;
     let gone = world.user("Gerd Gone", None, None).await;
     world.deactivate(gone).await;
@@ -203,10 +202,10 @@ async fn r14_a_queue_is_never_empty_and_holds_active_users() {
         world.refused(what, expected, update(version, change)).await;
     }
 }
+}
 
-#[tokio::test]
-async fn r2_r3_folders_are_the_connectors_and_administrators() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r2_r3_folders_are_the_connectors_and_administrators(world) {
     let (id, people) = around(&world).await;
     let other = world.mailbox(people.connector.user_id);
     let folders = |id| -> Vec<Folder> {
@@ -327,10 +326,10 @@ async fn r2_r3_folders_are_the_connectors_and_administrators() {
         world.refused(what, expected, update(viewer, change)).await;
     }
 }
+}
 
-#[tokio::test]
-async fn r22_sharing_gives_and_takes_access_and_the_connector_keeps_theirs() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r22_sharing_gives_and_takes_access_and_the_connector_keeps_theirs(world) {
     let (id, people) = around(&world).await;
     let sales = world.department("Sales", None).await;
     let eve = world.user("Eve Employee", Some(sales), None).await;
@@ -419,10 +418,10 @@ async fn r22_sharing_gives_and_takes_access_and_the_connector_keeps_theirs() {
             .await;
     }
 }
+}
 
-#[tokio::test]
-async fn r10_a_disconnected_mailbox_has_no_secret_and_can_be_handed_over_with_a_new_one() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r10_a_disconnected_mailbox_has_no_secret_and_can_be_handed_over_with_a_new_one(world) {
     let (id, people) = around(&world).await;
     let disconnect = |viewer| share_mailbox::disconnect(&world.actions, viewer, id, world.now());
     let sync = |viewer| share_mailbox::sync(&world.actions, viewer, id, world.now());
@@ -544,4 +543,5 @@ async fn r10_a_disconnected_mailbox_has_no_secret_and_can_be_handed_over_with_a_
         .unwrap();
     assert!(!access::has_mailbox(&world.viewer(from), &holders));
     assert!(!world.dump().contains("hunter2"));
+}
 }

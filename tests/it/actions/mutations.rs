@@ -1,6 +1,6 @@
 //! The mutations of the schema: names, inputs and payloads; ids that open nothing; what is resolved anew.
 
-use super::world::World;
+use crate::actions::world::World;
 use async_graphql::{Request, Variables};
 use mailroom::auth::accounts::Accounts;
 use mailroom::auth::keys::Keys;
@@ -22,8 +22,7 @@ struct Front {
 }
 
 impl Front {
-    async fn new() -> Self {
-        let world = World::new().await;
+    async fn new(world: World) -> Self {
         let store = world.store().clone();
         let raw = world.folder().join("raw");
         std::fs::create_dir_all(&raw).unwrap();
@@ -80,9 +79,9 @@ impl Front {
     }
 }
 
-#[tokio::test]
-async fn people_rights_and_settings_are_changed_through_the_schema() {
-    let front = Front::new().await;
+on_both_databases! {
+async fn people_rights_and_settings_are_changed_through_the_schema(world) {
+    let front = Front::new(world).await;
     let top = front
         .done(
             "createDepartment",
@@ -172,10 +171,11 @@ async fn people_rights_and_settings_are_changed_through_the_schema() {
         (&Value::Null, &json!("FORBIDDEN"))
     );
 }
+}
 
-#[tokio::test]
-async fn items_are_changed_and_leads_converted_through_the_schema() {
-    let front = Front::new().await;
+on_both_databases! {
+async fn items_are_changed_and_leads_converted_through_the_schema(world) {
+    let front = Front::new(world).await;
     let contact = json!({ "name": "Anna", "addresses": ["anna@example.org"], "phones": ["1"], "company": "Weber" });
     let fields = "contact { id title name company addresses { address isPrimary } phones responsible { name } version }";
     let contact = front.done("createContact", contact, fields).await["contact"].clone();
@@ -239,10 +239,11 @@ async fn items_are_changed_and_leads_converted_through_the_schema() {
     assert_eq!(made["lead"]["conversion"]["deal"]["id"], made["deal"]["id"]);
     assert_eq!(made["contact"]["addresses"].as_array().unwrap().len(), 2);
 }
+}
 
-#[tokio::test]
-async fn mailboxes_emails_and_activities_are_changed_through_the_schema() {
-    let front = Front::new().await;
+on_both_databases! {
+async fn mailboxes_emails_and_activities_are_changed_through_the_schema(world) {
+    let front = Front::new(world).await;
     let world = &front.world;
     let admin = world.admin.user_id;
     let eve = world.user("Eve Employee", None, None).await;
@@ -409,10 +410,11 @@ async fn mailboxes_emails_and_activities_are_changed_through_the_schema() {
         );
     }
 }
+}
 
-#[tokio::test]
-async fn r27_an_id_that_opens_nothing_answers_as_what_is_hidden() {
-    let front = Front::new().await;
+on_both_databases! {
+async fn r27_an_id_that_opens_nothing_answers_as_what_is_hidden(world) {
+    let front = Front::new(world).await;
     let world = &front.world;
     let eve = world.user("Eve Employee", None, None).await;
     let lead = world.item(ItemKind::Lead, world.admin.user_id).await;
@@ -507,10 +509,11 @@ async fn r27_an_id_that_opens_nothing_answers_as_what_is_hidden() {
         );
     }
 }
+}
 
-#[tokio::test]
-async fn the_answer_of_a_key_is_resolved_anew_under_the_rights_of_now() {
-    let front = Front::new().await;
+on_both_databases! {
+async fn the_answer_of_a_key_is_resolved_anew_under_the_rights_of_now(world) {
+    let front = Front::new(world).await;
     let (world, admin) = (&front.world, Some(front.world.admin.user_id));
     let eve = world.user("Eve Employee", None, None).await;
     let lead = json!({ "title": "Asks", "idempotencyKey": "k" });
@@ -529,4 +532,5 @@ async fn the_answer_of_a_key_is_resolved_anew_under_the_rights_of_now() {
         json!({ "lead": null, "userErrors": [] }),
         "done, and no longer hers to see"
     );
+}
 }

@@ -1,6 +1,6 @@
 //! Departments and users.
 
-use super::world::{EMPLOYEE, World, new_user};
+use crate::actions::world::{EMPLOYEE, new_user};
 use mailroom::actions::change::Change;
 use mailroom::actions::people::{self, CreateDepartment, CreateUser, UpdateUser};
 use mailroom::model::item::ItemKind;
@@ -11,9 +11,8 @@ use secrecy::SecretString;
 
 const NOBODY: UserId = UserId(-1);
 
-#[tokio::test]
-async fn r45_departments_form_a_tree_that_administrators_make() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r45_departments_form_a_tree_that_administrators_make(world) {
     let top = world.department("Sales", None).await;
     let below = world.department("Sales North", Some(top)).await;
     let all = world.store().read_now(store::users::departments).unwrap();
@@ -60,10 +59,10 @@ async fn r45_departments_form_a_tree_that_administrators_make() {
         world.refused(what, expected, done).await;
     }
 }
+}
 
-#[tokio::test]
-async fn r45_a_user_has_an_address_of_their_own_and_the_role_employee() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r45_a_user_has_an_address_of_their_own_and_the_role_employee(world) {
     let input = CreateUser {
         password: Some(SecretString::from("correct horse")),
         time_zone: Some("Europe/Berlin".into()),
@@ -179,10 +178,10 @@ async fn r45_a_user_has_an_address_of_their_own_and_the_role_employee() {
         world.refused(what, expected, done).await;
     }
 }
+}
 
-#[tokio::test]
-async fn r45_the_last_active_administrator_stays_one() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r45_the_last_active_administrator_stays_one(world) {
     let me = world.admin.user_id;
     let demoted = |id| UpdateUser {
         is_administrator: Change::Set(false),
@@ -229,10 +228,10 @@ async fn r45_the_last_active_administrator_stays_one() {
         .refused("the new last", (Code::BadInput, "isAdministrator"), done)
         .await;
 }
+}
 
-#[tokio::test]
-async fn r45_deactivating_ends_every_session_and_takes_the_rights() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r45_deactivating_ends_every_session_and_takes_the_rights(world) {
     let id = world.user("Eve Employee", None, None).await;
     world
         .store()
@@ -262,17 +261,17 @@ async fn r45_deactivating_ends_every_session_and_takes_the_rights() {
         "SELECT id FROM api_tokens WHERE revoked_at IS NULL UNION SELECT id FROM refresh_tokens WHERE revoked_at IS NULL",
     );
     assert!(open.is_empty());
-    let input = super::world::new_item(ItemKind::Lead);
+    let input = crate::actions::world::new_item(ItemKind::Lead);
     let done =
         mailroom::actions::items::create(&world.actions, &employee, input, None, world.now());
     world
         .refused("a viewer of before", (Code::Forbidden, ""), done)
         .await;
 }
+}
 
-#[tokio::test]
-async fn r45_what_changes_about_a_user() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r45_what_changes_about_a_user(world) {
     let sales = world.department("Sales", None).await;
     let id = world.user("Eve Employee", Some(sales), None).await;
     let deal = world.item(ItemKind::Deal, id).await;
@@ -375,4 +374,5 @@ async fn r45_what_changes_about_a_user() {
         let done = people::update_user(&world.actions, viewer, change, world.now());
         world.refused(what, expected, done).await;
     }
+}
 }

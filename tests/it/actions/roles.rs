@@ -1,7 +1,7 @@
 //! Roles, who holds them, the settings of the installation, and the audit log.
 
-use super::world::{DEAL_WON, LEAD_NEW};
-use super::world::{EMPLOYEE, World, new_role};
+use crate::actions::world::{DEAL_WON, LEAD_NEW};
+use crate::actions::world::{EMPLOYEE, World, new_role};
 use mailroom::actions::change::Change;
 use mailroom::actions::crm_settings::{self, UpdateCrmSettings};
 use mailroom::actions::roles::{self, CreateRole, PermissionLine, RoleHolder, UpdateRole};
@@ -47,10 +47,9 @@ fn of(role_id: RoleId) -> UpdateRole {
     }
 }
 
-#[tokio::test]
-async fn r23_roles_are_made_by_administrators_and_holders_of_the_flag_within_their_own_rights() {
+on_both_databases! {
+async fn r23_roles_are_made_by_administrators_and_holders_of_the_flag_within_their_own_rights(world) {
     use PermissionLevel::{All, Own, OwnDepartment};
-    let world = World::new().await;
     let olga = holder(&world).await;
     let employee = world.user("Eve Employee", None, None).await;
     let employee = world.viewer(employee);
@@ -136,11 +135,11 @@ async fn r23_roles_are_made_by_administrators_and_holders_of_the_flag_within_the
         world.refused(what, expected, create(viewer, input)).await;
     }
 }
+}
 
-#[tokio::test]
-async fn r23_a_changed_role_gives_at_once_and_nobody_widens_it_beyond_themselves() {
+on_both_databases! {
+async fn r23_a_changed_role_gives_at_once_and_nobody_widens_it_beyond_themselves(world) {
     use PermissionLevel::{All, Own};
-    let world = World::new().await;
     let olga = holder(&world).await;
     let wide = CreateRole {
         permissions: vec![line(All, None)],
@@ -211,10 +210,10 @@ async fn r23_a_changed_role_gives_at_once_and_nobody_widens_it_beyond_themselves
         )
         .await;
 }
+}
 
-#[tokio::test]
-async fn r23_roles_are_given_to_users_and_departments_by_whoever_has_what_they_give() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r23_roles_are_given_to_users_and_departments_by_whoever_has_what_they_give(world) {
     let sales = world.department("Sales", None).await;
     let olga = holder(&world).await;
     let own_role = olga.roles[0].id;
@@ -288,10 +287,10 @@ async fn r23_roles_are_given_to_users_and_departments_by_whoever_has_what_they_g
     );
     assert_eq!(before, world.dump());
 }
+}
 
-#[tokio::test]
-async fn r18_settings_are_changed_by_administrators_and_holders_of_the_flag() {
-    let world = World::new().await;
+on_both_databases! {
+async fn r18_settings_are_changed_by_administrators_and_holders_of_the_flag(world) {
     let olga = holder(&world).await;
     let employee = world.user("Eve Employee", None, None).await;
     let employee = world.viewer(employee);
@@ -373,10 +372,10 @@ async fn r18_settings_are_changed_by_administrators_and_holders_of_the_flag() {
         world.refused(what, expected, update(viewer, change)).await;
     }
 }
+}
 
-#[tokio::test]
-async fn the_audit_log_shows_a_row_that_was_changed_or_taken_out() {
-    let world = World::new().await;
+on_both_databases! {
+async fn the_audit_log_shows_a_row_that_was_changed_or_taken_out(world) {
     world.department("Sales", None).await;
     world.department("Support", None).await;
     holder(&world).await;
@@ -394,4 +393,5 @@ async fn the_audit_log_shows_a_row_that_was_changed_or_taken_out() {
     assert_eq!(broken(&world), Some(2));
     run("DELETE FROM audit_log WHERE id = 2");
     assert_eq!(broken(&world), Some(3));
+}
 }

@@ -1,5 +1,7 @@
 //! A small company on a database of its own, and what tests ask of it.
 
+use crate::support::app::On;
+use crate::support::postgres::TestDatabase;
 use mailroom::actions::change::Change;
 use mailroom::actions::connect_mailbox::MailAccess;
 use mailroom::actions::items::{self, CreateItem};
@@ -18,6 +20,7 @@ use mailroom::model::refusal::ErrorCode;
 use mailroom::model::{
     ActivityId, DepartmentId, EmailId, ItemId, MailboxId, RoleId, StageId, Time, UserId,
 };
+use mailroom::store::db::Kind;
 use mailroom::store::email_writes::{self, NewActivity, NewEmail};
 use mailroom::store::mailbox_writes::{self, NewMailbox};
 use mailroom::store::messages::{self, NewMessage};
@@ -46,14 +49,22 @@ pub struct World {
     pub admin: Viewer,
     clock: AtomicI64,
     folder: tempfile::TempDir,
+    // Last: connections to it are closed before.
+    _database: Option<TestDatabase>,
 }
 
 impl World {
     /// An installation with one administrator.
-    pub async fn new() -> Self {
+    pub async fn new(on: On) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("mailroom.db").display());
         let start = Time::from_seconds(1_800_000_000);
+        let database = (on == On::Postgresql).then(|| {
+            TestDatabase::from_template("actions", |url| drop(Store::open(url, start).unwrap()))
+        });
+        let url = database.as_ref().map_or_else(
+            || format!("sqlite:{}", folder.path().join("mailroom.db").display()),
+            TestDatabase::url,
+        );
         let actions = Actions {
             store: Store::open(&url, start).unwrap(),
             sealer: Sealer::new([7; 32]),
@@ -76,6 +87,7 @@ impl World {
             admin,
             clock: AtomicI64::new(start.micros()),
             folder,
+            _database: database,
         }
     }
 
@@ -280,18 +292,24 @@ impl World {
 
     /// The whole database as text, but for the ids that were set aside.
     pub fn dump(&self) -> String {
-        let tables: Vec<String> = self.rows(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
-             AND name <> 'id_blocks' ORDER BY name",
-        );
+        let on_sqlite = self.store().kind() == Kind::Sqlite;
+        let tables: Vec<String> = self.rows(if on_sqlite {
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        } else {
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        });
         let mut text = String::new();
-        for table in tables {
-            let columns: Vec<String> = self.rows(&format!(
-                "SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}') ORDER BY cid"
-            ));
-            let row = columns.join(" || '|' || ");
+        for table in tables.iter().filter(|table| *table != "id_blocks") {
+            let row = if on_sqlite {
+                let columns: Vec<String> = self.rows(&format!(
+                    "SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}') ORDER BY cid"
+                ));
+                columns.join(" || '|' || ")
+            } else {
+                "t::text".to_owned()
+            };
             let rows: Vec<String> =
-                self.rows(&format!("SELECT {row} AS r FROM {table} ORDER BY r"));
+                self.rows(&format!("SELECT {row} AS r FROM {table} t ORDER BY r"));
             text.push_str(&format!("{table}\n{}\n", rows.join("\n")));
         }
         text

@@ -7,9 +7,10 @@ pub mod redis;
 
 /// Mails that programs have stumbled over.
 pub fn odd_mails() -> Vec<Vec<u8>> {
-    let deep = (0..400).fold(String::from("Content-Type: text/plain\r\n\r\ndeep"), |inner, _| {
-        format!("Content-Type: message/rfc822\r\n\r\n{inner}")
-    });
+    let deep = (0..400).fold(
+        String::from("Content-Type: text/plain\r\n\r\ndeep"),
+        |inner, _| format!("Content-Type: message/rfc822\r\n\r\n{inner}"),
+    );
     [
         "".to_owned(),
         "\r\n\r\n".to_owned(),
