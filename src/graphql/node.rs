@@ -6,10 +6,11 @@ use super::activity::Activity;
 use super::context::Ask;
 use super::email::{Attachment, Email, Thread};
 use super::ids::AnyId;
-use super::item::{Contact, Deal, Item, Lead, Stage};
+use super::item::{Contact, Deal, Item, Lead};
 use super::link::LinkChange;
 use super::loaders::Stages;
 use super::mailbox::{Folder, Mailbox};
+use super::stage::Stage;
 use super::timeline::{
     ActivityCompleted, ActivityReopened, EmailLinked, EmailReceived, EmailSent, EmailUnlinked,
     ItemCreated, LeadConverted, NoteAdded, ResponsibleChanged, StageChanged, TimelineEntry,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_graphql::{Enum, ID, Object, Result, SimpleObject};
 
 use super::context::Ask;
-use super::item::{ItemKind, Stage};
+use super::item::ItemKind;
 use super::loaders::{Departments, RolesOf, Stages, Users};
 use super::paging::Listed;
+use super::stage::Stage;
 use crate::model::people::{
     Department as DepartmentRow, Permission as PermissionRow, Role as RoleRow, User as UserRow,
 };
