@@ -670,6 +670,10 @@ impl<'a> View<'a> {
 
     /// Walks a list by small pages, forwards and backwards: the same rows once each, in one order.
     async fn pages(&mut self, list: &str, arguments: &str, wanted: &BTreeSet<Id>) {
+        // Walking takes many questions: each list is walked by some of the users, in each order by some of those.
+        if (self.user as usize + list.len() + arguments.len()) % 3 != 0 {
+            return;
+        }
         let mut walks = Vec::new();
         for (take, from, end, more) in [
             ("first", "after", "endCursor", "hasNextPage"),
