@@ -21,11 +21,8 @@ async fn compare(on: On, world: &World) -> Result<u64, String> {
 fn compare_worlds(on: On, decisions: u64) {
     let (decided, worlds) = (Cell::new(0_u64), Cell::new(0_u32));
     let seeds = worlds::seeds(LARGE);
-    // More cases than are needed: those after the last decision cost nothing.
-    worlds::for_all(100_000, &seeds, async |seeds| {
-        if decided.get() >= decisions {
-            return Ok(());
-        }
+    let is_enough = || decided.get() >= decisions;
+    worlds::for_all(&seeds, is_enough, async |seeds| {
         let found = compare(on, &seeds.world()).await?;
         decided.set(decided.get() + found);
         worlds.set(worlds.get() + 1);

@@ -381,33 +381,37 @@ pub fn seed() -> u64 {
     })
 }
 
-/// Runs `test` on `cases` values of a strategy, inside a runtime; a failure prints its seed and the smallest world that fails.
+/// Runs `test` on one value of a strategy after another until it says that it has enough. A failure prints its seed,
+/// which as `MAILROOM_TEST_SEED` comes first, and the smallest value that fails.
 pub fn for_all<S: Strategy>(
-    cases: u32,
     strategy: &S,
+    is_enough: impl Fn() -> bool,
     test: impl AsyncFn(S::Value) -> Result<(), String>,
 ) {
-    let seed = seed();
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_time: 15_000,
-        ..Config::default()
-    };
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
         .build()
         .unwrap();
-    let mut runner = TestRunner::new_with_rng(config, rng);
+    let mut seed = seed();
     println!("MAILROOM_TEST_SEED={seed}");
-    let outcome = runner.run(strategy, |value| {
-        runtime.block_on(test(value)).map_err(TestCaseError::fail)
-    });
-    if let Err(error) = outcome {
-        panic!("MAILROOM_TEST_SEED={seed} fails: {error}");
+    while !is_enough() {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let config = Config {
+            cases: 1,
+            failure_persistence: None,
+            max_shrink_time: 20_000,
+            ..Config::default()
+        };
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(config, rng);
+        let outcome = runner.run(strategy, |value| {
+            runtime.block_on(test(value)).map_err(TestCaseError::fail)
+        });
+        if let Err(error) = outcome {
+            panic!("MAILROOM_TEST_SEED={seed} fails: {error}");
+        }
+        seed = seed.wrapping_add(1);
     }
 }
