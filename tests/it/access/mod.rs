@@ -9,4 +9,5 @@ mod house;
 mod model;
 mod worlds;
 
+mod matrix;
 mod random;
