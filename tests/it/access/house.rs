@@ -789,14 +789,14 @@ fn write_history(conn: &mut AnyConn, world: &World) -> Result<(), StoreError> {
         let converted = world.conversions.contains_key(&entry.item);
         let (kind, email, other) = match entry.about {
             About::Item if converted && position % 3 == 0 => ("LEAD_CONVERTED", None, None),
-            About::Item if position % 2 == 0 => ("ITEM_CREATED", None, None),
+            About::Item if position % 4 == 0 => ("ITEM_CREATED", None, None),
             About::Item => ("NOTE_ADDED", None, None),
             About::Email(email) if is_outgoing(world.emails[&email].message) => {
                 ("EMAIL_SENT", Some(email), None)
             }
             About::Email(email) => ("EMAIL_RECEIVED", Some(email), None),
             About::Activity(email) => ("ACTIVITY_COMPLETED", Some(email), None),
-            About::Link(email, other) if position % 2 == 0 => ("EMAIL_LINKED", Some(email), other),
+            About::Link(email, other) if position % 4 == 0 => ("EMAIL_LINKED", Some(email), other),
             About::Link(email, other) => ("EMAIL_UNLINKED", Some(email), other),
         };
         let message = email.map(|email| world.emails[&email].message);

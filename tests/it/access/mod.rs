@@ -9,5 +9,6 @@ mod house;
 mod model;
 mod worlds;
 
+mod hidden_rows;
 mod matrix;
 mod random;

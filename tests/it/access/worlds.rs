@@ -307,7 +307,7 @@ impl Seeds {
             world.changes.insert(id, change);
         }
         let mut told = BTreeSet::new();
-        for (position, (item, what, email, other)) in numbered(1, &self.entries) {
+        for (n, (item, what, email, other)) in (1..).zip(&self.entries) {
             let email = pick(&emails, *email).unwrap();
             let row = &world.emails[&email];
             // Most entries stand on an item that their email hangs on; some are left over from where it hung before.
@@ -322,14 +322,21 @@ impl Seeds {
                 .activities
                 .values()
                 .any(|message| *message == row.message);
+            let other = pick(&items, *other).filter(|_| other % 4 != 0);
             let about = match what % 5 {
                 0 => About::Item,
                 1 if has_activity => About::Activity(email),
-                2 => About::Link(email, pick(&items, *other).filter(|_| other % 4 != 0)),
+                2 => About::Link(email, other),
                 _ if told.insert((item, row.message)) => About::Email(email),
                 _ => About::Item,
             };
-            world.entries.insert(position, Entry { item, about });
+            let is_left_over = !row.links.contains(&item);
+            world.entries.insert(2 * n, Entry { item, about });
+            if is_left_over && matches!(about, About::Email(_) | About::Activity(_)) {
+                // Where it no longer hangs, an entry says that it went.
+                let about = About::Link(email, other);
+                world.entries.insert(2 * n + 1, Entry { item, about });
+            }
         }
     }
 }
