@@ -2,7 +2,7 @@
 //! every list with its count and pages, nested edges, rights and restricted fields.
 
 use super::house::{self, House, attachment_of, folder_of, is_open, title, type_name};
-use super::model::{About, Action, Field, Id, Kind, World};
+use super::model::{About, Action, Email, Field, Id, Kind, World};
 use serde_json::{Value as Json, json};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -595,27 +595,19 @@ impl<'a> View<'a> {
     fn activity(&mut self, email: Id, node: &Json) {
         let (world, user) = (self.world, self.user);
         let message = world.emails[&email].message;
-        let emails: BTreeMap<Id, _> = world
-            .emails
-            .iter()
-            .filter(|(_, other)| other.message == message)
-            .collect::<BTreeMap<_, _>>()
-            .into_iter()
-            .map(|(id, email)| (*id, email))
+        // A copy of the message that the user doesn't see tells nothing of where it hangs.
+        let seen: BTreeMap<Id, &Email> = (world.emails.iter())
+            .filter(|(id, other)| other.message == message && world.sees(user, **id))
+            .map(|(id, other)| (*id, other))
             .collect();
-        let wanted = emails
-            .keys()
-            .copied()
-            .find(|other| world.sees(user, *other));
         self.same(
             || format!("activity of {email}: email"),
             self.maybe(&node["email"]),
-            wanted,
+            seen.keys().next().copied(),
         );
-        let linked: BTreeSet<Id> = emails
+        let linked: BTreeSet<Id> = seen
             .values()
-            .flat_map(|email| &email.links)
-            .copied()
+            .flat_map(|email| email.links.iter().copied())
             .collect();
         let wanted = linked
             .iter()

@@ -298,6 +298,22 @@ async fn backlog(house: &House, user: Id, from: &str, item: Option<String>) -> V
     all
 }
 
+/// Two texts from shortly before where they begin to differ.
+fn difference(one: &str, other: &str) -> (String, String) {
+    let same = one
+        .chars()
+        .zip(other.chars())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let part = |text: &str| {
+        text.chars()
+            .skip(same.saturating_sub(150))
+            .take(500)
+            .collect()
+    };
+    (part(one), part(other))
+}
+
 /// Compares every question of every user; how many pairs of answers that were.
 async fn compare(on: On, world: &World) -> Result<u64, String> {
     let house = House::with(on, world);
@@ -318,6 +334,7 @@ async fn compare(on: On, world: &World) -> Result<u64, String> {
                 ));
             }
             if with != without {
+                let (with, without) = difference(&with, &without);
                 return Err(format!(
                     "user {user}, {query} {variables}\n   with {with}\nwithout {without}"
                 ));

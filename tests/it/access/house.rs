@@ -42,6 +42,7 @@ pub fn now() -> Time {
 pub struct House {
     pub store: Store,
     pub api: Api,
+    pub actions: Actions,
     schema: MailroomSchema,
     hash: OnceLock<String>,
     relay: Option<tokio::task::JoinHandle<()>>,
@@ -94,16 +95,17 @@ impl House {
         let keys = Keys::load_or_make(&folder.path().join("keys")).unwrap();
         let bus = Bus::memory();
         let hub = Hub::start(&bus);
+        let actions = Actions {
+            store: store.clone(),
+            sealer: keys.sealer.clone(),
+            mail: MailAccess {
+                trust: TlsTrust::load(None).unwrap(),
+                hosts: Arc::new(HostPolicy::parse("").unwrap()),
+            },
+        };
         let services = Services {
             store: store.clone(),
-            actions: Actions {
-                store: store.clone(),
-                sealer: keys.sealer.clone(),
-                mail: MailAccess {
-                    trust: TlsTrust::load(None).unwrap(),
-                    hosts: Arc::new(HostPolicy::parse("").unwrap()),
-                },
-            },
+            actions: actions.clone(),
             accounts: Arc::new(Accounts::new(store.clone(), &keys, "http://localhost")),
             live: Live::new(store.clone(), hub),
             mail: MailReader::new(store.clone(), raw),
@@ -116,6 +118,7 @@ impl House {
             relay: Some(tokio::spawn(relay::run(store.clone(), bus))),
             store,
             api,
+            actions,
             schema,
             hash: OnceLock::new(),
             _folder: folder,
@@ -619,16 +622,10 @@ fn write_mail(conn: &mut AnyConn, world: &World) -> Result<(), StoreError> {
     for (id, email) in &world.emails {
         write_email(conn, *id, email)?;
     }
+    let users: Vec<Id> = world.users.keys().copied().collect();
     let rows = world.activities.iter().map(|(id, message)| {
-        let primary = world
-            .emails
-            .values()
-            .filter(|email| email.message == *message)
-            .find_map(|email| email.primary);
-        let responsible = primary.map_or_else(
-            || *world.users.keys().next().unwrap(),
-            |item| world.items[&item].responsible,
-        );
+        // A to-do is one for all copies of its message, and so is who is to do it.
+        let responsible = users[*id as usize % users.len()];
         row([
             (*id).into(),
             (*message).into(),

@@ -3,7 +3,7 @@
 //! refused about a hidden thing is refused about an absent one in the same bytes.
 
 use super::compare::View;
-use super::house::{ABSENT, BASE, House, type_name, word};
+use super::house::{ABSENT, BASE, House, folder_of, type_name, word};
 use super::model::{Action, Change, Email, Id, Item, Kind, Level, Mailbox, Role, User, World};
 use super::worlds::{ACTIONS, KINDS, LEVELS};
 use crate::support::app::On;
@@ -535,6 +535,13 @@ fn mailbox_cells(make: &mut Making, mailbox: Id) -> Vec<Cell> {
     let has = world.has_mailbox(ME, mailbox);
     let saves = if has { Ok(()) } else { Err("NOT_FOUND") };
     let id = sealed("Mailbox", mailbox);
+    let another = if mailbox == OTHER_BOX {
+        MY_BOX
+    } else {
+        OTHER_BOX
+    };
+    let folder = sealed("Folder", folder_of(another));
+    let of_another = manages.and(Err("NOT_FOUND"));
     let cell = |mutation: &'static str, mut input: Json, wanted| {
         input["mailboxId"] = id.clone();
         let what = format!("{mutation} of mailbox {mailbox}");
@@ -567,6 +574,34 @@ fn mailbox_cells(make: &mut Making, mailbox: Id) -> Vec<Cell> {
             manages,
         ),
     ];
+    // A folder of another mailbox is none of this one's.
+    for field in [
+        "spamFolderId",
+        "inboxId",
+        "sentId",
+        "trashId",
+        "draftsId",
+        "folderId",
+    ] {
+        let input = match field {
+            "folderId" => {
+                json!({ "mailboxId": id, "sync": [{ "folderId": folder, "isSynced": false }] })
+            }
+            _ => json!({ "mailboxId": id, field: folder }),
+        };
+        let what = format!("another's folder as {field} of mailbox {mailbox}");
+        let names = (field, "Folder");
+        cells.insert(
+            0,
+            Cell {
+                what,
+                mutation: "updateMailboxFolders",
+                input,
+                names,
+                wanted: of_another,
+            },
+        );
+    }
     // Nobody outside wrote it before, so that the rules make something of their own.
     let email = make.email(mailbox, &[]);
     let input = json!({ "emailId": sealed("Email", email) });

@@ -12,3 +12,4 @@ mod worlds;
 mod hidden_rows;
 mod matrix;
 mod random;
+mod table;
