@@ -12,4 +12,6 @@ mod worlds;
 mod hidden_rows;
 mod matrix;
 mod random;
+mod sequences;
+mod steps;
 mod table;
