@@ -2,8 +2,10 @@
 //! It is the same judgement and the same writing as when mail saves itself.
 
 use super::acting;
-use super::ingest::facts::{Context, MailFacts, thread_facts};
+use super::ingest::facts::{Context, MailFacts};
 use super::ingest::judge::{ByHand, Judged, Judgement, by_hand, judge, save_named};
+use super::ingest::known::{Known, Wanted};
+use super::ingest::lock_clients;
 use super::saving::{ClientAddressed, create_items};
 use super::{ActionResult, Actions, idempotency};
 use crate::mail::address::AddressKey;
@@ -16,7 +18,7 @@ use crate::model::{EmailId, ItemId, Time};
 use crate::rules::access::{self, Surface};
 use crate::rules::classify::FolderFacts;
 use crate::rules::threading::{choose_thread, subject_base};
-use crate::store::{StoreError, Tx, clients, emails, messages};
+use crate::store::{StoreError, Tx, emails, messages};
 use std::collections::BTreeSet;
 
 /// Where the email is to be saved.
@@ -61,6 +63,7 @@ struct Chosen {
     email: Email,
     mail: MailFacts,
     context: Context,
+    known: Known,
     folder: FolderFacts,
     judged: Judged,
     thread: ThreadChoice,
@@ -82,21 +85,23 @@ fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> A
             .into()),
         };
     }
-    let chosen = load(tx, viewer, email)?;
+    let mut chosen = load(tx, viewer, email)?;
     match target {
-        Target::Rules => by_rules(tx, &chosen),
+        Target::Rules => by_rules(tx, &mut chosen)?,
         Target::Item(item) => {
-            let found = client(tx, &chosen)?;
+            let found = client(&mut chosen)?;
             let update = PermissionAction::Update;
             acting::item(tx, viewer, (item, None), update, "target")?;
-            write(tx, &chosen, &[item], found)
+            write(tx, &mut chosen, &[item], found)?;
         }
         Target::Create(kind) => {
-            let found = client(tx, &chosen)?;
-            let on = create(tx, viewer, &chosen, kind, found.client.as_ref())?;
-            write(tx, &chosen, &on, found)
+            let found = client(&mut chosen)?;
+            let on = create(tx, viewer, &mut chosen, kind, found.client.as_ref())?;
+            write(tx, &mut chosen, &on, found)?;
         }
     }
+    chosen.known.finish(tx)?;
+    Ok(())
 }
 
 fn load(tx: &mut Tx<'_>, viewer: &Viewer, email: Email) -> ActionResult<Chosen> {
@@ -109,8 +114,17 @@ fn load(tx: &mut Tx<'_>, viewer: &Viewer, email: Email) -> ActionResult<Chosen> 
         .collect();
     let context = Context::load(tx.conn, email.mailbox_id, &keys)?
         .ok_or_else(|| Refusal::not_found("emailId"))?;
+    lock_clients(tx, &context, &keys)?;
+    let wanted = Wanted {
+        placement: None,
+        content_key: None,
+        message_id: Some(email.message_id),
+        header: None,
+        mail: &mail,
+    };
+    let known = Known::load(tx, &context, &[wanted])?;
     let is_outgoing = email.direction == Direction::Outgoing;
-    let thread = choose_thread(&thread_facts(tx.conn, &mail, is_outgoing)?);
+    let thread = choose_thread(&known.thread_facts(&mail, is_outgoing));
     Ok(Chosen {
         judged: Judged {
             email_id: email.id,
@@ -126,6 +140,7 @@ fn load(tx: &mut Tx<'_>, viewer: &Viewer, email: Email) -> ActionResult<Chosen> 
         email,
         mail,
         context,
+        known,
         thread,
     })
 }
@@ -166,9 +181,10 @@ fn stored_facts(tx: &mut Tx<'_>, email: &Email) -> Result<MailFacts, StoreError>
     })
 }
 
-fn by_rules(tx: &mut Tx<'_>, chosen: &Chosen) -> ActionResult<()> {
+fn by_rules(tx: &mut Tx<'_>, chosen: &mut Chosen) -> ActionResult<()> {
     let judgement = judge(
         tx,
+        &mut chosen.known,
         &chosen.context,
         &chosen.mail,
         chosen.folder,
@@ -195,19 +211,26 @@ fn internal() -> Refusal {
     )
 }
 
-fn client(tx: &mut Tx<'_>, chosen: &Chosen) -> ActionResult<ByHand> {
-    by_hand(
-        tx,
+fn client(chosen: &mut Chosen) -> ActionResult<ByHand> {
+    let found = by_hand(
+        &mut chosen.known,
         &chosen.context,
         &chosen.mail,
         chosen.folder,
         &chosen.thread,
-    )?
-    .map_err(|_internal| internal().into())
+    );
+    Ok(found.map_err(|_internal| internal())?)
 }
 
-fn write(tx: &mut Tx<'_>, chosen: &Chosen, on: &[ItemId], found: ByHand) -> ActionResult<()> {
-    save_named(tx, &chosen.context, chosen.judged, &chosen.mail, on, found)?;
+fn write(tx: &mut Tx<'_>, chosen: &mut Chosen, on: &[ItemId], found: ByHand) -> ActionResult<()> {
+    let Chosen {
+        mail,
+        context,
+        known,
+        judged,
+        ..
+    } = chosen;
+    save_named(tx, known, context, (*judged, mail), on, found)?;
     Ok(())
 }
 
@@ -215,7 +238,7 @@ fn write(tx: &mut Tx<'_>, chosen: &Chosen, on: &[ItemId], found: ByHand) -> Acti
 fn create(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
-    chosen: &Chosen,
+    chosen: &mut Chosen,
     kind: ItemKind,
     client: Option<&Party>,
 ) -> ActionResult<Vec<ItemId>> {
@@ -226,11 +249,12 @@ fn create(
             "The email names nobody outside to make an item for.",
         )
     })?;
-    let known = clients::items_of(tx.conn, &client.address_key)?.contacts;
+    let of_client = chosen.known.client_facts(tx, &client.address_key)?;
+    let contacts = of_client.contacts;
     let scope = access::items(viewer, PermissionAction::Read);
-    let ids: Vec<ItemId> = known.iter().map(|contact| contact.id).collect();
+    let ids: Vec<ItemId> = contacts.iter().map(|contact| contact.id).collect();
     let readable = crate::store::items::readable(tx.conn, &scope, &ids)?;
-    let contact = known
+    let contact = contacts
         .iter()
         .map(|contact| contact.id)
         .find(|id| readable.iter().any(|item| item.id == *id));
@@ -272,7 +296,13 @@ fn create(
         address: client.address_key.clone(),
         address_key: client.address_key.clone(),
     };
-    Ok(create_items(tx, &creation, &addressed, viewer.user_id)?)
+    Ok(create_items(
+        tx,
+        &mut chosen.known,
+        &creation,
+        &addressed,
+        viewer.user_id,
+    )?)
 }
 
 /// Making an item needs create (R24).

@@ -1,7 +1,7 @@
 //! What differs between the databases: locks, and text comparison without case.
 
 use super::db::AnyConn;
-use super::sql::{Sql, sql};
+use super::sql::{Sql, padded_parts, sql};
 use super::{StoreError, Tx};
 
 /// Locks these texts (addresses of clients, say) until the end of the transaction. The caller sorts nothing:
@@ -24,10 +24,11 @@ pub fn lock_keys(tx: &mut Tx<'_>, space: i64, keys: &[String]) -> Result<(), Sto
         .collect();
     numbers.sort_unstable();
     numbers.dedup();
-    for number in numbers {
-        sql("SELECT 1::bigint FROM (SELECT pg_advisory_xact_lock(")
-            .bind(number)
-            .push(")) AS locked")
+    for part in padded_parts(numbers) {
+        // The values are locked in the order in which they stand.
+        sql("SELECT count(*) FROM (SELECT pg_advisory_xact_lock(key) FROM (VALUES ")
+            .tuples(part.into_iter().map(|number| [number]))
+            .push(") AS keys (key)) AS locked")
             .one::<i64>(tx.conn)?;
     }
     Ok(())

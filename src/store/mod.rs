@@ -41,7 +41,7 @@ pub mod user_writes;
 pub mod users;
 
 pub use db::AnyConn;
-pub use tx::{ChangeKind, Tx};
+pub use tx::{ChangeKind, Later, Tx};
 
 use crate::model::Time;
 use codec::Codec;

@@ -3,23 +3,12 @@
 
 use crate::mail::address::{AddressKey, matches_pattern};
 use crate::model::decisions::{Party, Who};
-use crate::model::item::Item;
 use crate::model::mailbox::{Folder, FolderRole, Mailbox, MailboxSettings};
 use crate::model::people::CrmSettings;
-use crate::model::{FolderId, ItemId, MailboxId, MessageId, Time};
+use crate::model::{FolderId, MailboxId, Time};
 use crate::rules::classify::FolderFacts;
-use crate::rules::queue::{Connector, QueueFacts, QueueMember};
-use crate::rules::routing::{CandidateItem, ParentFacts};
-use crate::rules::threading::{ThreadCandidate, ThreadFacts};
-use crate::store::clients::ClientItems;
-use crate::store::messages::MessageHead;
-use crate::store::{
-    AnyConn, StoreError, Tx, clients, items, mailbox_writes, mailboxes, messages, settings, users,
-};
+use crate::store::{AnyConn, StoreError, clients, mailboxes, settings};
 use std::collections::{BTreeSet, HashMap};
-
-/// Messages looked at that claim one of the ids a mail names: more claim it only to confuse.
-const CANDIDATES_MAX: i64 = 100;
 
 /// What holds for all mails of a batch.
 pub struct Context {
@@ -55,6 +44,11 @@ impl Context {
                 .collect(),
             who: clients::who(conn, keys)?,
         }))
+    }
+
+    /// Whether an address is one of our own people's.
+    pub fn is_ours(&self, key: &str) -> bool {
+        self.who.get(key).is_some_and(|who| who.is_ours())
     }
 
     /// What a folder is for; one that is gone or unknown is for nothing in particular.
@@ -117,135 +111,4 @@ pub struct MailFacts {
     pub internal_date: Time,
     pub is_backfill: bool,
     pub is_seen: bool,
-}
-
-/// The messages that a mail names, as candidates for its thread.
-pub fn thread_facts(
-    conn: &mut AnyConn,
-    mail: &MailFacts,
-    sender_is_ours: bool,
-) -> Result<ThreadFacts, StoreError> {
-    let mut named: Vec<String> = mail.in_reply_to.clone();
-    named.extend(mail.references.iter().cloned());
-    named.sort_unstable();
-    named.dedup();
-    let heads = messages::with_headers(conn, &named, CANDIDATES_MAX)?;
-    let of = |id: &String| {
-        heads
-            .iter()
-            .filter(|head| head.header.as_ref() == Some(id))
-            .map(candidate)
-            .collect::<Vec<_>>()
-    };
-    Ok(ThreadFacts {
-        in_reply_to: mail.in_reply_to.iter().flat_map(of).collect(),
-        references: mail.references.iter().rev().flat_map(of).collect(),
-        bounce: None,
-        subject_base: mail.subject_base.clone(),
-        sender_key: mail.sender.as_ref().map(|(key, _name)| key.clone()),
-        sender_is_ours,
-    })
-}
-
-fn candidate(head: &MessageHead) -> ThreadCandidate {
-    ThreadCandidate {
-        message_id: head.id,
-        thread_id: head.thread_id,
-        subject_base: head.subject_base.clone(),
-        participants: head.participant_keys.clone(),
-        is_saved: head.is_saved,
-    }
-}
-
-/// An item as routing sees it.
-pub fn candidate_item(item: &Item, contact: Option<ItemId>) -> CandidateItem {
-    CandidateItem {
-        id: item.id,
-        kind: item.kind,
-        is_open: item.is_open,
-        responsible_id: item.responsible_id,
-        newest_entry_at: item.last_activity_at,
-        created_at: item.created_at,
-        is_extra_lead: item.is_extra_lead,
-        contact_id: contact,
-    }
-}
-
-/// What the client has: contacts, open deals and leads.
-pub struct ClientFacts {
-    pub contacts: Vec<CandidateItem>,
-    pub open_deals: Vec<CandidateItem>,
-    pub leads: Vec<CandidateItem>,
-}
-
-/// Loads what the client with this canonical address has.
-pub fn client_facts(conn: &mut AnyConn, key: &str) -> Result<ClientFacts, StoreError> {
-    let ClientItems {
-        contacts,
-        deals,
-        leads,
-        deal_contact,
-    } = clients::items_of(conn, key)?;
-    let all = |items: &[Item]| {
-        items
-            .iter()
-            .map(|item| candidate_item(item, deal_contact.get(&item.id).copied()))
-            .collect::<Vec<_>>()
-    };
-    Ok(ClientFacts {
-        contacts: all(&contacts),
-        open_deals: all(&deals)
-            .into_iter()
-            .filter(|deal| deal.is_open)
-            .collect(),
-        leads: all(&leads),
-    })
-}
-
-/// The items of the saved message that the mail answers.
-pub fn parent_facts(
-    conn: &mut AnyConn,
-    parent: MessageId,
-) -> Result<Option<ParentFacts>, StoreError> {
-    let ids = clients::items_of_message(conn, parent, None)?;
-    if ids.is_empty() {
-        return Ok(None);
-    }
-    let found = items::get_many(conn, &ids)?;
-    Ok(Some(ParentFacts {
-        items: found
-            .iter()
-            .map(|item| candidate_item(item, None))
-            .collect(),
-    }))
-}
-
-/// The queue, its pointer locked until the transaction ends.
-pub fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, StoreError> {
-    let pointer = mailbox_writes::lock_queue_pointer(tx, context.mailbox.id)?;
-    let connector = context.mailbox.connector_id;
-    let mut ids = context.settings.queue.clone();
-    ids.push(connector);
-    let known: HashMap<_, _> = users::get_many(tx.conn, &ids)?
-        .into_iter()
-        .map(|user| (user.id, user.is_active))
-        .collect();
-    let is_active = |id| known.get(&id).copied().unwrap_or(false);
-    Ok(QueueFacts {
-        members: context
-            .settings
-            .queue
-            .iter()
-            .map(|&user_id| QueueMember {
-                user_id,
-                is_active: is_active(user_id),
-            })
-            .collect(),
-        pointer,
-        connector: Connector {
-            user_id: connector,
-            is_active: is_active(connector),
-        },
-        administrators: users::administrators(tx.conn)?,
-    })
 }

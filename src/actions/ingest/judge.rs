@@ -1,7 +1,8 @@
 //! One mail before the rules, and what they decide written down: the same way for mail that arrives, mail that is
 //! judged again, and mail that is saved by hand without a target.
 
-use super::facts::{Context, MailFacts, client_facts, is_listed, parent_facts, queue_facts};
+use super::facts::{Context, MailFacts, is_listed};
+use super::known::Known;
 use crate::actions::saving::{ClientAddressed, Saving, create_items, save_on};
 use crate::model::decisions::{
     Classification, Creation, Fallback, HandVerdict, Party, RoutingDecision, ThreadChoice, Verdict,
@@ -13,7 +14,7 @@ use crate::model::{EmailId, ItemId, MessageId, Time, UserId};
 use crate::rules::classify::{ClassifyFacts, FolderFacts, OriginFacts, classify};
 use crate::rules::routing::{RoutingFacts, RoutingSettings, route};
 use crate::rules::{classify as rules_classify, trace};
-use crate::store::{StoreError, Tx, clients, email_writes, mailbox_writes};
+use crate::store::{StoreError, Tx, email_writes};
 
 /// The email that is judged.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,7 @@ pub enum Judgement {
 /// Judges a mail and writes what was decided, with its trace.
 pub fn judge(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     folder: FolderFacts,
@@ -46,7 +48,7 @@ pub fn judge(
     thread: &ThreadChoice,
 ) -> Result<Judgement, StoreError> {
     let found = if judged.by.is_some() {
-        match by_hand(tx, context, mail, folder, thread)? {
+        match by_hand(known, context, mail, folder, thread) {
             Err(code) => return Ok(Judgement::Refused(code)),
             Ok(ByHand { client: None, .. }) => {
                 return Ok(Judgement::Refused(ErrorCode::BadInput));
@@ -66,7 +68,7 @@ pub fn judge(
             },
         }
     } else {
-        classify(&classify_facts(tx, context, mail, folder, (None, thread))?)
+        classify(&classify_facts(known, context, mail, folder, (None, thread)))
     };
     let Classification {
         direction,
@@ -82,18 +84,32 @@ pub fn judge(
     let client = match verdict {
         Verdict::Keep(outcome) => {
             if outcome == EmailOutcome::RateGuard {
-                warn(tx, context, MailboxWarning::SenderRateGuard)?;
+                warn(tx, known, context, MailboxWarning::SenderRateGuard)?;
             }
-            keep(tx, context, judged, (direction, outcome), (steps, reason))?;
+            keep(
+                tx,
+                known,
+                context,
+                judged,
+                (direction, outcome),
+                (steps, reason),
+            )?;
             return Ok(Judgement::Kept(outcome));
         }
         Verdict::Judge { client, .. } => client,
     };
-    if let Some(items) = join_copy(tx, context, judged, mail, (direction, &mut steps))? {
+    if let Some(items) = join_copy(
+        tx,
+        known,
+        context,
+        (judged, mail),
+        (direction, &mut steps),
+    )? {
         return Ok(Judgement::Saved(items));
     }
     let facts = routing_facts(
         tx,
+        known,
         context,
         mail,
         (direction, client.clone()),
@@ -106,6 +122,7 @@ pub fn judge(
         RoutingDecision::Keep(outcome) => {
             keep(
                 tx,
+                known,
                 context,
                 judged,
                 (direction, outcome),
@@ -118,21 +135,21 @@ pub fn judge(
             on.extend(also);
             save(
                 tx,
+                known,
                 context,
-                judged,
-                mail,
+                (judged, mail),
                 (direction, &on),
                 (steps, routing.reason),
             )?;
             Ok(Judgement::Saved(on))
         }
         RoutingDecision::Create(creation) => {
-            let on = make(tx, context, &creation, &client)?;
+            let on = make(tx, known, context, &creation, &client)?;
             save(
                 tx,
+                known,
                 context,
-                judged,
-                mail,
+                (judged, mail),
                 (direction, &on),
                 (steps, routing.reason),
             )?;
@@ -150,32 +167,35 @@ pub struct ByHand {
 }
 
 /// Whether a mail may be saved by hand, or the code of why not (R12).
+///
+/// # Errors
+/// The code.
 pub fn by_hand(
-    tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     folder: FolderFacts,
     thread: &ThreadChoice,
-) -> Result<Result<ByHand, ErrorCode>, StoreError> {
+) -> Result<ByHand, ErrorCode> {
     let chosen = Some(context.mailbox.connector_id);
-    let facts = classify_facts(tx, context, mail, folder, (chosen, thread))?;
+    let facts = classify_facts(known, context, mail, folder, (chosen, thread));
     let found = rules_classify::by_hand(&facts);
-    Ok(match found.verdict {
+    match found.verdict {
         HandVerdict::Refused(code) => Err(code),
         HandVerdict::Judge { client, .. } => Ok(ByHand {
             direction: found.direction,
             client,
             steps: found.steps,
         }),
-    })
+    }
 }
 
 /// Saves a mail on items that somebody named.
 pub fn save_named(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    judged: Judged,
-    mail: &MailFacts,
+    (judged, mail): (Judged, &MailFacts),
     on: &[ItemId],
     found: ByHand,
 ) -> Result<(), StoreError> {
@@ -187,25 +207,31 @@ pub fn save_named(
         .collect();
     steps.push(trace::step("R24 saved by hand", &named, reason));
     let told = (steps, reason.to_owned());
-    save(tx, context, judged, mail, (found.direction, on), told)
+    save(
+        tx,
+        known,
+        context,
+        (judged, mail),
+        (found.direction, on),
+        told,
+    )
 }
 
 /// `by`: somebody saves it by hand, so no sender is counted.
 fn classify_facts(
-    tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     folder: FolderFacts,
     (by, thread): (Option<UserId>, &ThreadChoice),
-) -> Result<ClassifyFacts, StoreError> {
+) -> ClassifyFacts {
     let sender_key = mail.sender.as_ref().map(|(key, _name)| key.as_str());
-    let sender_count_last_hour = match sender_key {
-        Some(key) if by.is_none() => {
-            clients::count_mail(tx, context.mailbox.id, key, mail.internal_date)?
-        }
-        _ => 0,
+    let sender_count_last_hour = if by.is_none() {
+        known.count_sender(mail)
+    } else {
+        0
     };
-    Ok(ClassifyFacts {
+    ClassifyFacts {
         folder,
         spam_goes_to_inbox: context.spam_goes_to_inbox(),
         origin: OriginFacts {
@@ -232,22 +258,23 @@ fn classify_facts(
         save_since: context.settings.save_since,
         sender_count_last_hour,
         sender_limit_per_hour: context.crm.sender_limit_per_hour,
-    })
+    }
 }
 
 fn routing_facts(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     (direction, client): (Direction, Party),
     judged: Judged,
     thread: &ThreadChoice,
 ) -> Result<RoutingFacts, StoreError> {
-    let of_client = client_facts(tx.conn, &client.address_key)?;
-    let parent = match thread.parent.filter(|_parent| thread.is_reply_to_saved) {
-        Some(parent) => parent_facts(tx.conn, parent)?,
-        None => None,
-    };
+    let of_client = known.client_facts(tx, &client.address_key)?;
+    let parent = thread
+        .parent
+        .filter(|_parent| thread.is_reply_to_saved)
+        .and_then(|parent| known.parent_facts(parent));
     let is_always_new_lead = is_listed(&context.settings.always_new_lead_for, &client.address_key);
     Ok(RoutingFacts {
         settings: RoutingSettings::from(&context.settings),
@@ -262,19 +289,19 @@ fn routing_facts(
         contacts: of_client.contacts,
         open_deals: of_client.open_deals,
         leads: of_client.leads,
-        queue: queue_facts(tx, context)?,
+        queue: known.queue().clone(),
     })
 }
 
 /// R7: another mailbox's copy of the message is saved already; this one joins its items.
 fn join_copy(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    judged: Judged,
-    mail: &MailFacts,
+    (judged, mail): (Judged, &MailFacts),
     (direction, steps): (Direction, &mut Vec<RoutingStep>),
 ) -> Result<Option<Vec<ItemId>>, StoreError> {
-    let items = clients::items_of_message(tx.conn, judged.message_id, Some(judged.email_id))?;
+    let items = known.items_of_message(judged.message_id, Some(judged.email_id));
     if items.is_empty() {
         return Ok(None);
     }
@@ -285,13 +312,21 @@ fn join_copy(
         .collect();
     steps.push(trace::step("R7 one message", &named, reason));
     let told = (std::mem::take(steps), reason.to_owned());
-    save(tx, context, judged, mail, (direction, &items), told)?;
+    save(
+        tx,
+        known,
+        context,
+        (judged, mail),
+        (direction, &items),
+        told,
+    )?;
     Ok(Some(items))
 }
 
 /// Makes the planned items, moves the queue's pointer with them, and says where the queue had nobody.
 fn make(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     creation: &Creation,
     client: &Party,
@@ -300,41 +335,53 @@ fn make(
         address: client.address_key.clone(),
         address_key: client.address_key.clone(),
     };
-    let mailbox = &context.mailbox;
-    let made = create_items(tx, creation, &addressed, mailbox.connector_id)?;
-    mailbox_writes::update_queue_pointer(tx, mailbox.id, creation.new_pointer)?;
+    let made = create_items(
+        tx,
+        known,
+        creation,
+        &addressed,
+        context.mailbox.connector_id,
+    )?;
+    known.turn(creation.new_pointer);
     if creation.fallback == Fallback::None {
-        mailbox_writes::delete_warning(tx, mailbox.id, MailboxWarning::QueueUnusable)?;
+        known.unwarn(tx, MailboxWarning::QueueUnusable)?;
     } else {
-        warn(tx, context, MailboxWarning::QueueUnusable)?;
+        warn(tx, known, context, MailboxWarning::QueueUnusable)?;
     }
     Ok(made)
 }
 
-fn warn(tx: &mut Tx<'_>, context: &Context, warning: MailboxWarning) -> Result<(), StoreError> {
-    let id = context.mailbox.id;
-    if mailbox_writes::put_warning(tx, id, warning)? {
-        tracing::warn!(mailbox = id.0, warning = warning.as_text(), "mailbox");
+fn warn(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    context: &Context,
+    warning: MailboxWarning,
+) -> Result<(), StoreError> {
+    if known.warn(tx, warning)? {
+        let id = context.mailbox.id.0;
+        tracing::warn!(mailbox = id, warning = warning.as_text(), "mailbox");
     }
     Ok(())
 }
 
 fn keep(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     judged: Judged,
     (direction, outcome): (Direction, EmailOutcome),
     told: (Vec<RoutingStep>, String),
 ) -> Result<(), StoreError> {
-    email_writes::update_outcome(tx, judged.email_id, outcome, direction)?;
+    let email = (judged.email_id, judged.message_id);
+    known.keep_unsaved(tx, email, (outcome, direction))?;
     put_trace(tx, context, judged, told)
 }
 
 fn save(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    judged: Judged,
-    mail: &MailFacts,
+    (judged, mail): (Judged, &MailFacts),
     (direction, on): (Direction, &[ItemId]),
     told: (Vec<RoutingStep>, String),
 ) -> Result<(), StoreError> {
@@ -348,7 +395,7 @@ fn save(
         is_seen: mail.is_seen,
         is_backfill: mail.is_backfill,
     };
-    save_on(tx, &saving, on)?;
+    save_on(tx, known, &saving, on)?;
     put_trace(tx, context, judged, told)
 }
 

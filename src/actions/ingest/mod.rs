@@ -4,6 +4,7 @@
 
 pub mod facts;
 pub mod judge;
+pub mod known;
 
 use crate::mail::address::AddressKey;
 use crate::mail::parse::{self, ParsedMail};
@@ -12,22 +13,21 @@ use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole};
 use crate::model::{EmailId, FolderId, MailboxId, MessageId, PlacementId, ThreadId, Time};
 use crate::rules::received_at::received_at;
 use crate::rules::threading::{
-    self, ArrivedMessage, EarlyChild, RepairFacts, choose_thread, subject_base,
+    self, ArrivedMessage, RepairFacts, choose_thread, subject_base,
 };
-use crate::store::email_writes::{self, NewAttachment, NewEmail, NewParticipant};
+use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
 use crate::store::messages::NewMessage;
 use crate::store::raw::{self, Durable, RawHash, RawStore};
-use crate::store::{Store, StoreError, Tx, dialect, messages, placements};
+use crate::store::{Store, StoreError, Tx, dialect, placements};
 use crate::view;
 use bytes::Bytes;
-use facts::{Context, MailFacts, thread_facts};
+use facts::{Context, MailFacts};
 use judge::{Judged, Judgement, judge};
+use known::{Known, Wanted, first_sender};
 use std::collections::BTreeSet;
 
 /// The space of the locks on clients' addresses.
 pub(super) const CLIENT_LOCKS: i64 = 0x636c_6965_6e74;
-/// Messages that name a late parent, looked at: a conversation has fewer.
-const CHILDREN_MAX: i64 = 200;
 /// Addresses of one mail that are kept: all others are in its raw headers.
 const PARTICIPANTS_MAX: usize = 500;
 
@@ -167,11 +167,45 @@ fn write(
         raw::name(tx, durable)?;
         let context = Context::load(tx.conn, mailbox, &keys)?
             .ok_or_else(|| StoreError::Setting("the mailbox is gone".to_owned()))?;
-        // Two first mails of one client at once make one item (R16).
-        let locked: Vec<String> = keys.iter().cloned().collect();
-        dialect::lock_keys(tx, CLIENT_LOCKS, &locked)?;
-        reads.iter().map(|read| take(tx, &context, read)).collect()
+        lock_clients(tx, &context, &keys)?;
+        let wanted: Vec<Wanted<'_>> = reads
+            .iter()
+            .map(|read| Wanted {
+                placement: read.arrival.placement,
+                content_key: Some(&read.parsed.content_key),
+                message_id: None,
+                header: read.parsed.message_id.as_deref(),
+                mail: &read.mail,
+            })
+            .collect();
+        let mut known = Known::load(tx, &context, &wanted)?;
+        let mut taken = Vec::with_capacity(reads.len());
+        for read in reads {
+            taken.push(take(tx, &mut known, &context, read)?);
+            // Mails of one batch have an order too.
+            tx.now = tx.now.plus_micros(1);
+        }
+        known.finish(tx)?;
+        Ok(taken)
     })
+}
+
+/// Locks the clients among these addresses: two first mails of one client at once make one item (R16). Our own
+/// people's stand on many mails and are no clients.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn lock_clients(
+    tx: &mut Tx<'_>,
+    context: &Context,
+    keys: &BTreeSet<String>,
+) -> Result<(), StoreError> {
+    let clients: Vec<String> = keys
+        .iter()
+        .filter(|key| !context.is_ours(key))
+        .cloned()
+        .collect();
+    dialect::lock_keys(tx, CLIENT_LOCKS, &clients)
 }
 
 fn read(arrival: Arrival) -> Read {
@@ -247,9 +281,14 @@ fn participants(parsed: &ParsedMail) -> Vec<NewParticipant> {
 }
 
 /// Stores one mail, or recognises it.
-fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreError> {
+fn take(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    context: &Context,
+    read: &Read,
+) -> Result<Taken, StoreError> {
     if let Some(placement) = read.arrival.placement
-        && !placements::lock_open(tx, placement)?
+        && !known.is_open(placement)
     {
         return Ok(Taken::Settled);
     }
@@ -261,14 +300,17 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         .as_ref()
         .is_some_and(|(key, _name)| context.own_keys.contains(key));
     let sender_is_ours = folder.is_sent || (is_from_own_address && !read.mail.has_received_header);
-    let known = messages::find_by_content_key(tx.conn, &read.parsed.content_key)?;
-    let choice = choose_thread(&thread_facts(tx.conn, &read.mail, sender_is_ours)?);
-    let (message_id, thread_id) = match known {
-        Some(known) => known,
-        None => messages::insert(tx, &new_message(read, choice.thread))?,
+    let stored = known.message(&read.parsed.content_key);
+    let choice = choose_thread(&known.thread_facts(&read.mail, sender_is_ours));
+    let (message_id, thread_id) = match stored {
+        Some(stored) => stored,
+        None => known.keep_message(
+            tx,
+            &new_message(read, choice.thread),
+            first_sender(&read.participants),
+        )?,
     };
-    let copy = email_writes::find_copy(tx, context.mailbox.id, message_id)?;
-    let (email_id, is_judged, taken_as_known) = match copy {
+    let (email_id, is_judged, taken_as_known) = match known.copy(message_id) {
         // R3: mail that is moved out of the folders that hold it back is judged again.
         Some((email_id, outcome)) => {
             let was_held = matches!(
@@ -278,10 +320,13 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
             let is_held = folder.is_spam_folder || folder.is_trash || folder.is_drafts;
             (email_id, was_held && !is_held, true)
         }
-        None => (insert(tx, context, read, message_id)?, true, false),
+        None => {
+            let new = new_email(context, read, message_id);
+            (known.begin_email(tx, thread_id, new)?, true, false)
+        }
     };
     if let Some(placement) = read.arrival.placement {
-        placements::update_stored(tx, placement, email_id)?;
+        known.settle(placement, email_id);
     }
     if !is_judged {
         return Ok(Taken::Known(email_id));
@@ -292,9 +337,10 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         received_at: read.received_at,
         by: None,
     };
-    let judgement = judge(tx, context, &read.mail, folder, judged, &choice)?;
-    if known.is_none() {
-        repair_threads(tx, read, (thread_id, sender_is_ours), &choice)?;
+    let judgement = judge(tx, known, context, &read.mail, folder, judged, &choice)?;
+    known.keep_fresh(tx)?;
+    if stored.is_none() {
+        repair_threads(tx, known, read, (thread_id, sender_is_ours), &choice)?;
     }
     Ok(match judgement {
         _ if taken_as_known => Taken::Known(email_id),
@@ -317,12 +363,7 @@ fn new_message<'r>(read: &'r Read, thread_id: Option<ThreadId>) -> NewMessage<'r
     }
 }
 
-fn insert(
-    tx: &mut Tx<'_>,
-    context: &Context,
-    read: &Read,
-    message_id: MessageId,
-) -> Result<EmailId, StoreError> {
+fn new_email(context: &Context, read: &Read, message_id: MessageId) -> NewEmail {
     let parsed = &read.parsed;
     let problems: Vec<&str> = parsed
         .problems
@@ -335,37 +376,35 @@ fn insert(
                 .map(|suspicion| suspicion.as_text()),
         )
         .collect();
-    email_writes::insert(
-        tx,
-        NewEmail {
-            message_id,
-            mailbox_id: context.mailbox.id,
-            raw_hash: read.hash.to_vec(),
-            // Both are set by the judgement that follows in this transaction.
-            direction: Direction::Incoming,
-            outcome: EmailOutcome::NothingToCreate,
-            from: parsed.author().cloned(),
-            subject: parsed.subject.clone(),
-            preview: preview(parsed),
-            received_at: read.received_at,
-            internal_date: read.arrival.internal_date,
-            automatic: read.mail.automatic.clone(),
-            problems: problems.join(","),
-            participants: read.participants.clone(),
-            attachments: parsed
-                .attachments
-                .iter()
-                .map(|attachment| NewAttachment {
-                    part_index: i64::try_from(attachment.part_index).unwrap_or(i64::MAX),
-                    name: attachment.name.clone(),
-                    media_type: attachment.media_type.clone(),
-                    size_bytes: i64::try_from(attachment.size_bytes).unwrap_or(i64::MAX),
-                    content_id: attachment.content_id.clone(),
-                    is_inline: attachment.is_inline,
-                })
-                .collect(),
-        },
-    )
+    NewEmail {
+        message_id,
+        mailbox_id: context.mailbox.id,
+        raw_hash: read.hash.to_vec(),
+        // These are set by the judgement that follows in this transaction.
+        direction: Direction::Incoming,
+        outcome: EmailOutcome::NothingToCreate,
+        saved: None,
+        from: parsed.author().cloned(),
+        subject: parsed.subject.clone(),
+        preview: preview(parsed),
+        received_at: read.received_at,
+        internal_date: read.arrival.internal_date,
+        automatic: read.mail.automatic.clone(),
+        problems: problems.join(","),
+        participants: read.participants.clone(),
+        attachments: parsed
+            .attachments
+            .iter()
+            .map(|attachment| NewAttachment {
+                part_index: i64::try_from(attachment.part_index).unwrap_or(i64::MAX),
+                name: attachment.name.clone(),
+                media_type: attachment.media_type.clone(),
+                size_bytes: i64::try_from(attachment.size_bytes).unwrap_or(i64::MAX),
+                content_id: attachment.content_id.clone(),
+                is_inline: attachment.is_inline,
+            })
+            .collect(),
+    }
 }
 
 /// HTML beyond this adds nothing to the first lines.
@@ -386,6 +425,7 @@ fn preview(parsed: &ParsedMail) -> String {
 /// A parent that comes late gathers its children's threads (R17); links stay as they are.
 fn repair_threads(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     read: &Read,
     (thread_id, sender_is_ours): (ThreadId, bool),
     choice: &ThreadChoice,
@@ -393,7 +433,7 @@ fn repair_threads(
     let Some(header) = &read.parsed.message_id else {
         return Ok(());
     };
-    let children = messages::naming(tx.conn, header, CHILDREN_MAX)?;
+    let children = known.early_children(header);
     if children.is_empty() {
         return Ok(());
     }
@@ -403,7 +443,7 @@ fn repair_threads(
         .filter_map(|participant| participant.address_key.clone())
         .collect();
     if choice.thread.is_some() {
-        participants.extend(messages::participants_of_thread(tx.conn, thread_id)?);
+        participants.extend(known.people_of(thread_id));
     }
     let facts = RepairFacts {
         arrived: ArrivedMessage {
@@ -413,17 +453,7 @@ fn repair_threads(
             sender_is_ours,
             participants,
         },
-        children: children
-            .into_iter()
-            .map(|(head, is_reply_to)| EarlyChild {
-                thread_id: head.thread_id,
-                subject_base: head.subject_base,
-                is_reply_to,
-                sender_is_ours: head.is_outgoing,
-                sender_key: head.sender_key,
-                participants: head.participant_keys,
-            })
-            .collect(),
+        children,
     };
     let Repair {
         threads_to_move,
@@ -431,7 +461,7 @@ fn repair_threads(
         ..
     } = threading::repair(&facts);
     if !threads_to_move.is_empty() {
-        messages::update_threads(tx, &threads_to_move, into)?;
+        known.move_threads(tx, &threads_to_move, into)?;
     }
     Ok(())
 }
