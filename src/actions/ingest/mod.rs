@@ -16,6 +16,7 @@ use crate::rules::threading::{
     self, ArrivedMessage, RepairFacts, choose_thread, subject_base,
 };
 use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
+use crate::store::leases::{self, Fence};
 use crate::store::messages::NewMessage;
 use crate::store::raw::{self, Durable, RawHash, RawStore};
 use crate::store::{Store, StoreError, Tx, dialect, placements};
@@ -66,55 +67,95 @@ struct Read {
     received_at: Time,
 }
 
-/// Takes a batch of mails of one mailbox in, in their order. Blocks: for worker threads.
-/// A mail that the database refuses is quarantined with its raw bytes and stops nothing.
+/// A batch whose mails are read and whose bytes are durable: what is left is one transaction.
+pub struct Prepared {
+    reads: Vec<Read>,
+    durable: Durable,
+}
+
+/// Reads the mails of a batch and makes their bytes durable. Blocks: for worker threads. It writes nothing to the
+/// database, so it can run beside the storing of the batch before.
 ///
 /// # Errors
-/// `Unavailable` or `Raw` where nothing could be written; the batch can be given again.
-pub fn ingest_now(
+/// `Unavailable` or `Raw` where the bytes could not be kept; the batch can be given again.
+pub fn prepare_now(
     store: &Store,
     raw: &RawStore,
-    mailbox: MailboxId,
     arrivals: Vec<Arrival>,
-    now: Time,
-) -> Result<Vec<Taken>, StoreError> {
+) -> Result<Prepared, StoreError> {
     let reads: Vec<Read> = arrivals.into_iter().map(read).collect();
     let bytes: Vec<(RawHash, Bytes)> = reads
         .iter()
         .map(|read| (read.hash, read.arrival.raw.clone()))
         .collect();
     let durable = raw.keep_now(store, &bytes)?;
-    match write(store, mailbox, &reads, durable.clone(), now) {
+    Ok(Prepared { reads, durable })
+}
+
+/// Takes a batch of mails of one mailbox in, in their order. Blocks: for worker threads.
+/// A mail that the database refuses is quarantined with its raw bytes and stops nothing.
+/// `fence` is the lease under which a worker writes.
+///
+/// # Errors
+/// `Unavailable` or `Raw` where nothing could be written; the batch can be given again. `Fenced` where another worker
+/// has the mailbox now.
+pub fn store_now(
+    store: &Store,
+    (mailbox, fence): (MailboxId, Option<&Fence>),
+    prepared: Prepared,
+    now: Time,
+) -> Result<Vec<Taken>, StoreError> {
+    let Prepared { reads, durable } = prepared;
+    let place = (mailbox, fence);
+    match write(store, place, &reads, durable.clone(), now) {
         Ok(taken) => Ok(taken),
         Err(error) if is_outside(&error) => Err(error),
         Err(error) => {
             tracing::warn!(mailbox = mailbox.0, %error, "a batch could not be stored; its mails are stored one by one");
             reads
                 .iter()
-                .map(|read| one_by_one(store, mailbox, read, durable.clone(), now))
+                .map(|read| one_by_one(store, place, read, durable.clone(), now))
                 .collect()
         }
     }
+}
+
+/// Prepares a batch and stores it, on this thread.
+///
+/// # Errors
+/// As [`prepare_now`] and [`store_now`].
+pub fn ingest_now(
+    store: &Store,
+    raw: &RawStore,
+    place: (MailboxId, Option<&Fence>),
+    arrivals: Vec<Arrival>,
+    now: Time,
+) -> Result<Vec<Taken>, StoreError> {
+    let prepared = prepare_now(store, raw, arrivals)?;
+    store_now(store, place, prepared, now)
 }
 
 /// Whether the error is the world's and not a mail's.
 const fn is_outside(error: &StoreError) -> bool {
     matches!(
         error,
-        StoreError::Unavailable(_) | StoreError::Raw(_) | StoreError::Setting(_)
+        StoreError::Unavailable(_)
+            | StoreError::Raw(_)
+            | StoreError::Setting(_)
+            | StoreError::Fenced(_)
     )
 }
 
 fn one_by_one(
     store: &Store,
-    mailbox: MailboxId,
+    place: (MailboxId, Option<&Fence>),
     read: &Read,
     durable: Durable,
     now: Time,
 ) -> Result<Taken, StoreError> {
     let mut error = match write(
         store,
-        mailbox,
+        place,
         std::slice::from_ref(read),
         durable.clone(),
         now,
@@ -127,7 +168,7 @@ fn one_by_one(
         // Another writer was first with the same message: now it is known.
         match write(
             store,
-            mailbox,
+            place,
             std::slice::from_ref(read),
             durable.clone(),
             now,
@@ -140,20 +181,25 @@ fn one_by_one(
         return Err(error);
     }
     let reason = error.to_string();
+    let (mailbox, fence) = place;
     tracing::error!(mailbox = mailbox.0, %error, "a mail is quarantined");
     store.write_now(now, |tx| {
         raw::name(tx, durable)?;
         if let Some(placement) = read.arrival.placement {
             placements::update_failed(tx, placement, &reason, Some(read.hash.to_vec()))?;
         }
-        Ok::<_, StoreError>(())
+        hold(tx, fence)
     })?;
     Ok(Taken::Quarantined(reason))
 }
 
+fn hold(tx: &mut Tx<'_>, fence: Option<&Fence>) -> Result<(), StoreError> {
+    fence.map_or(Ok(()), |fence| leases::hold(tx, fence))
+}
+
 fn write(
     store: &Store,
-    mailbox: MailboxId,
+    (mailbox, fence): (MailboxId, Option<&Fence>),
     reads: &[Read],
     durable: Durable,
     now: Time,
@@ -186,6 +232,7 @@ fn write(
             tx.now = tx.now.plus_micros(1);
         }
         known.finish(tx)?;
+        hold(tx, fence)?;
         Ok(taken)
     })
 }
