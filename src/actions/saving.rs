@@ -7,7 +7,7 @@ use crate::model::decisions::{Creation, PlannedActivity};
 use crate::model::email::Direction;
 use crate::model::item::ItemKind;
 use crate::model::timeline::{NewTimelineEntry, Told};
-use crate::model::{ActivityId, EmailId, ItemId, MessageId, Time, UserId};
+use crate::model::{EmailId, ItemId, MessageId, Time, UserId};
 use crate::rules::activity::{self, ActivityFacts};
 use crate::store::email_writes::{self, NewActivity};
 use crate::store::item_writes::{self, NewItem};
@@ -105,7 +105,7 @@ pub fn create_items(
 }
 
 /// Saves an email on these items, the first being its primary one: links with their history, an entry on each
-/// item's timeline and the message's activity (R30). Links that are there already stay.
+/// item's timeline and the message's activity (R30). Whose the email is: its primary item's responsible.
 ///
 /// # Errors
 /// What the database says.
@@ -113,7 +113,7 @@ pub fn save_on(
     tx: &mut Tx<'_>,
     saving: &Saving,
     on: &[ItemId],
-) -> Result<Option<ActivityId>, StoreError> {
+) -> Result<Option<UserId>, StoreError> {
     let Some(&primary) = on.first() else {
         return Ok(None);
     };
@@ -149,11 +149,7 @@ pub fn save_on(
 }
 
 /// The activity's responsible is the primary item's (R30, R31).
-fn make_activity(
-    tx: &mut Tx<'_>,
-    saving: &Saving,
-    primary: ItemId,
-) -> Result<ActivityId, StoreError> {
+fn make_activity(tx: &mut Tx<'_>, saving: &Saving, primary: ItemId) -> Result<UserId, StoreError> {
     let responsible_id = items::get(tx.conn, primary)?
         .map(|item| item.responsible_id)
         .ok_or(StoreError::Corrupt {
@@ -182,5 +178,6 @@ fn make_activity(
             state,
             deadline,
         },
-    )
+    )?;
+    Ok(responsible_id)
 }

@@ -154,7 +154,7 @@ pub fn count_mail(
     key: &str,
     internal_date: Time,
 ) -> Result<i64, StoreError> {
-    let hour = internal_date.seconds().div_euclid(3600);
+    let hour = hour_of(internal_date);
     let count: Option<i64> =
         sql("INSERT INTO sender_counts (mailbox_id, address_key, hour, count) VALUES (")
             .bind(mailbox.0)
@@ -165,4 +165,83 @@ pub fn count_mail(
             .push(", 1) ON CONFLICT (mailbox_id, address_key, hour) DO UPDATE SET count = sender_counts.count + 1 RETURNING count")
             .one(tx.conn)?;
     Ok(count.unwrap_or(1) - 1)
+}
+
+/// Stands for the mailbox as a whole among the counts of its senders: no address is empty.
+const WHOLE_MAILBOX: &str = "";
+
+fn hour_of(internal_date: Time) -> i64 {
+    internal_date.seconds().div_euclid(3600)
+}
+
+/// How many items mail of the same hour has made in a mailbox.
+///
+/// # Errors
+/// What the database says.
+pub fn count_made(
+    conn: &mut AnyConn,
+    mailbox: MailboxId,
+    internal_date: Time,
+) -> Result<i64, StoreError> {
+    let count: Option<i64> = sql("SELECT count FROM sender_counts WHERE mailbox_id = ")
+        .bind(mailbox.0)
+        .push(" AND address_key = ")
+        .bind(WHOLE_MAILBOX)
+        .push(" AND hour = ")
+        .bind(hour_of(internal_date))
+        .one(conn)?;
+    Ok(count.unwrap_or(0))
+}
+
+/// Counts so many items more that mail of that hour has made in a mailbox.
+///
+/// # Errors
+/// What the database says.
+pub fn add_made(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    internal_date: Time,
+    made: i64,
+) -> Result<(), StoreError> {
+    sql("INSERT INTO sender_counts (mailbox_id, address_key, hour, count) VALUES (")
+        .list::<super::sql::Value>([
+            mailbox.0.into(),
+            WHOLE_MAILBOX.into(),
+            hour_of(internal_date).into(),
+            made.into(),
+        ])
+        .push(") ON CONFLICT (mailbox_id, address_key, hour) DO UPDATE SET count = sender_counts.count + excluded.count")
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Marks addresses undeliverable, on every lead and contact that has them: those of them that the message was
+/// sent to, since a report can name anybody.
+///
+/// # Errors
+/// What the database says.
+pub fn mark_undeliverable(
+    tx: &mut Tx<'_>,
+    message: MessageId,
+    keys: &[String],
+) -> Result<(), StoreError> {
+    let reached: Vec<String> = sql(
+        "SELECT DISTINCT p.address_key FROM participants p JOIN emails e ON e.id = p.email_id \
+         WHERE p.role IN ('TO', 'CC', 'BCC') AND e.message_id = ",
+    )
+    .bind(message.0)
+    .push(" AND p.address_key IN (")
+    .list(keys.iter().map(String::as_str))
+    .push(")")
+    .rows(tx.conn)?;
+    let marked: Vec<i64> =
+        sql("UPDATE item_addresses SET is_undeliverable = TRUE WHERE NOT is_undeliverable AND address_key IN (")
+            .list(reached)
+            .push(") RETURNING item_id")
+            .rows(tx.conn)?;
+    sql("UPDATE items SET version = version + 1 WHERE id IN (")
+        .list(marked)
+        .push(")")
+        .run(tx.conn)?;
+    Ok(())
 }

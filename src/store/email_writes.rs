@@ -364,13 +364,18 @@ pub fn update_activity_responsible(
 pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Result<(), StoreError> {
     let text =
         serde_json::to_string(trace).map_err(|error| StoreError::Database(error.to_string()))?;
-    sql("INSERT INTO routing_traces (email_id, trace, settings_version) VALUES (")
+    sql("INSERT INTO routing_traces (email_id, trace, settings_version, judged_at) VALUES (")
         .bind(email.0)
         .push(", ")
         .bind(text)
         .push(", ")
         .bind(trace.settings_version)
-        .push(") ON CONFLICT (email_id) DO UPDATE SET trace = excluded.trace, settings_version = excluded.settings_version")
+        .push(", ")
+        .bind(tx.now.micros())
+        .push(
+            ") ON CONFLICT (email_id) DO UPDATE SET trace = excluded.trace, \
+             settings_version = excluded.settings_version, judged_at = excluded.judged_at",
+        )
         .run(tx.conn)?;
     Ok(())
 }

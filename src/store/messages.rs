@@ -263,3 +263,73 @@ pub fn update_threads(
         .run(tx.conn)?;
     Ok(())
 }
+
+/// Keeps what a delivery report says.
+///
+/// # Errors
+/// What the database says.
+pub fn insert_report(
+    tx: &mut Tx<'_>,
+    message: MessageId,
+    original: &str,
+    recipient_keys: &[String],
+) -> Result<(), StoreError> {
+    let rows = recipient_keys
+        .iter()
+        .map(|key| vec![message.0.into(), original.into(), key.as_str().into()])
+        .collect();
+    insert_all(
+        tx.conn,
+        "bounce_reports (message_id, original, recipient_key)",
+        " ON CONFLICT (message_id, recipient_key) DO NOTHING",
+        rows,
+    )
+}
+
+/// What a message reports: the Message-ID of the mail that it is about, and whom that didn't reach; `None`: it is
+/// no report of a failure.
+///
+/// # Errors
+/// What the database says.
+pub fn report(
+    conn: &mut AnyConn,
+    message: MessageId,
+) -> Result<Option<(String, Vec<String>)>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sql("SELECT original, recipient_key FROM bounce_reports WHERE message_id = ")
+            .bind(message.0)
+            .push(" ORDER BY recipient_key")
+            .rows(conn)?;
+    let original = rows.first().map(|(original, _key)| original.clone());
+    let keys = rows.into_iter().map(|(_original, key)| key).collect();
+    Ok(original.map(|original| (original, keys)))
+}
+
+/// The reports about the mail with this Message-ID, with whom it didn't reach, at most `limit` lines.
+///
+/// # Errors
+/// What the database says.
+pub fn reports_on(
+    conn: &mut AnyConn,
+    header: &str,
+    limit: i64,
+) -> Result<Vec<(MessageHead, Vec<String>)>, StoreError> {
+    let rows: Vec<(i64, String)> =
+        sql("SELECT message_id, recipient_key FROM bounce_reports WHERE original = ")
+            .bind(header)
+            .push(" ORDER BY message_id, recipient_key LIMIT ")
+            .bind(limit)
+            .rows(conn)?;
+    let mut keys: HashMap<i64, Vec<String>> = HashMap::new();
+    for (id, key) in rows {
+        keys.entry(id).or_default().push(key);
+    }
+    let ids: Vec<i64> = keys.keys().copied().collect();
+    Ok(heads(conn, &ids)?
+        .into_iter()
+        .map(|head| {
+            let failed = keys.remove(&head.id.0).unwrap_or_default();
+            (head, failed)
+        })
+        .collect())
+}

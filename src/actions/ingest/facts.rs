@@ -10,7 +10,7 @@ use crate::model::{FolderId, ItemId, MailboxId, MessageId, Time};
 use crate::rules::classify::FolderFacts;
 use crate::rules::queue::{Connector, QueueFacts, QueueMember};
 use crate::rules::routing::{CandidateItem, ParentFacts};
-use crate::rules::threading::{ThreadCandidate, ThreadFacts};
+use crate::rules::threading::{BounceFacts, ReportedMessage, ThreadCandidate, ThreadFacts};
 use crate::store::clients::ClientItems;
 use crate::store::messages::MessageHead;
 use crate::store::{
@@ -57,6 +57,11 @@ impl Context {
         }))
     }
 
+    /// Whether an address is the mailbox's own, or its alias.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.own_keys.iter().any(|own| own == key)
+    }
+
     /// What a folder is for; one that is gone or unknown is for nothing in particular.
     pub fn folder(&self, id: Option<FolderId>) -> FolderFacts {
         let Some(folder) = id.and_then(|id| self.folders.get(&id)) else {
@@ -100,16 +105,27 @@ pub fn is_listed(patterns: &[String], key: &str) -> bool {
     })
 }
 
+/// What a delivery report says.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The Message-ID of the mail that it is about.
+    pub about: String,
+    /// Canonical addresses that the mail didn't reach, for good.
+    pub failed_keys: Vec<String>,
+}
+
 /// What a mail itself says, wherever it was read from.
 #[derive(Debug, Clone)]
 pub struct MailFacts {
-    /// Canonical address and display name.
+    /// Canonical address and display name; `None` where there is none, or it may be forged.
     pub sender: Option<(String, Option<String>)>,
+    pub is_suspicious: bool,
     /// To, Cc and Bcc, in this order.
     pub recipients: Vec<(String, Option<String>)>,
     pub subject: String,
     pub subject_base: String,
     pub automatic: Option<String>,
+    pub report: Option<Report>,
     pub has_received_header: bool,
     pub in_reply_to: Vec<String>,
     /// In the header's order: the nearest last.
@@ -117,6 +133,15 @@ pub struct MailFacts {
     pub internal_date: Time,
     pub is_backfill: bool,
     pub is_seen: bool,
+}
+
+impl MailFacts {
+    /// Whether it is ours (R4): a From that names a colleague proves nothing, only what is outgoing is ours.
+    pub fn is_from_us(&self, context: &Context, folder: FolderFacts) -> bool {
+        let own = self.sender.as_ref().map(|(key, _name)| key.as_str());
+        let is_own = own.is_some_and(|key| context.is_own(key));
+        folder.is_sent || (is_own && !self.has_received_header)
+    }
 }
 
 /// The messages that a mail names, as candidates for its thread.
@@ -127,6 +152,7 @@ pub fn thread_facts(
 ) -> Result<ThreadFacts, StoreError> {
     let mut named: Vec<String> = mail.in_reply_to.clone();
     named.extend(mail.references.iter().cloned());
+    named.extend(mail.report.iter().map(|report| report.about.clone()));
     named.sort_unstable();
     named.dedup();
     let heads = messages::with_headers(conn, &named, CANDIDATES_MAX)?;
@@ -140,7 +166,17 @@ pub fn thread_facts(
     Ok(ThreadFacts {
         in_reply_to: mail.in_reply_to.iter().flat_map(of).collect(),
         references: mail.references.iter().rev().flat_map(of).collect(),
-        bounce: None,
+        bounce: mail.report.as_ref().map(|report| BounceFacts {
+            about: heads
+                .iter()
+                .filter(|head| head.header.as_ref() == Some(&report.about))
+                .map(|head| ReportedMessage {
+                    message: candidate(head),
+                    we_sent_it: head.is_outgoing,
+                })
+                .collect(),
+            failed_recipient_keys: report.failed_keys.clone(),
+        }),
         subject_base: mail.subject_base.clone(),
         sender_key: mail.sender.as_ref().map(|(key, _name)| key.clone()),
         sender_is_ours,
@@ -202,7 +238,7 @@ pub fn client_facts(conn: &mut AnyConn, key: &str) -> Result<ClientFacts, StoreE
     })
 }
 
-/// The items of the saved message that the mail answers.
+/// The items of the saved message that the mail answers, the primary one first.
 pub fn parent_facts(
     conn: &mut AnyConn,
     parent: MessageId,
@@ -211,7 +247,8 @@ pub fn parent_facts(
     if ids.is_empty() {
         return Ok(None);
     }
-    let found = items::get_many(conn, &ids)?;
+    let mut found = items::get_many(conn, &ids)?;
+    found.sort_by_key(|item| ids.iter().position(|id| *id == item.id));
     Ok(Some(ParentFacts {
         items: found
             .iter()
@@ -223,10 +260,19 @@ pub fn parent_facts(
 /// The queue, its pointer locked until the transaction ends.
 pub fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, StoreError> {
     let pointer = mailbox_writes::lock_queue_pointer(tx, context.mailbox.id)?;
+    queue_at(tx.conn, context, pointer)
+}
+
+/// The queue with this pointer.
+pub fn queue_at(
+    conn: &mut AnyConn,
+    context: &Context,
+    pointer: i64,
+) -> Result<QueueFacts, StoreError> {
     let connector = context.mailbox.connector_id;
     let mut ids = context.settings.queue.clone();
     ids.push(connector);
-    let known: HashMap<_, _> = users::get_many(tx.conn, &ids)?
+    let known: HashMap<_, _> = users::get_many(conn, &ids)?
         .into_iter()
         .map(|user| (user.id, user.is_active))
         .collect();
@@ -246,6 +292,6 @@ pub fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, Sto
             user_id: connector,
             is_active: is_active(connector),
         },
-        administrators: users::administrators(tx.conn)?,
+        administrators: users::administrators(conn)?,
     })
 }

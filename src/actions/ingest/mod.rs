@@ -2,8 +2,11 @@
 //! in one transaction together with the settled UIDs. Replaying a batch changes nothing.
 //! Not for: fetching (that is `worker::sync`) or what a mail's bytes mean (that is `mail::parse`).
 
+mod cards;
 pub mod facts;
 pub mod judge;
+mod reports;
+pub mod stored;
 
 use crate::mail::address::AddressKey;
 use crate::mail::parse::{self, ParsedMail};
@@ -15,18 +18,18 @@ use crate::rules::threading::{
     self, ArrivedMessage, EarlyChild, RepairFacts, choose_thread, subject_base,
 };
 use crate::store::email_writes::{self, NewAttachment, NewEmail, NewParticipant};
-use crate::store::messages::NewMessage;
+use crate::store::messages::{MessageHead, NewMessage};
 use crate::store::raw::{self, Durable, RawHash, RawStore};
 use crate::store::{Store, StoreError, Tx, dialect, messages, placements};
 use crate::view;
 use bytes::Bytes;
-use facts::{Context, MailFacts, thread_facts};
+use facts::{Context, MailFacts, Report, thread_facts};
 use judge::{Judged, Judgement, judge};
 use std::collections::BTreeSet;
 
 /// The space of the locks on clients' addresses.
 pub(super) const CLIENT_LOCKS: i64 = 0x636c_6965_6e74;
-/// Messages that name a late parent, looked at: a conversation has fewer.
+/// Messages that name a late parent, or report on it, looked at: a conversation has fewer.
 const CHILDREN_MAX: i64 = 200;
 /// Addresses of one mail that are kept: all others are in its raw headers.
 const PARTICIPANTS_MAX: usize = 500;
@@ -158,11 +161,15 @@ fn write(
     durable: Durable,
     now: Time,
 ) -> Result<Vec<Taken>, StoreError> {
-    let keys: BTreeSet<String> = reads
+    let of_people = reads
         .iter()
         .flat_map(|read| &read.participants)
-        .filter_map(|participant| participant.address_key.clone())
-        .collect();
+        .filter_map(|participant| participant.address_key.clone());
+    let of_cards = reads
+        .iter()
+        .flat_map(|read| &read.parsed.cards)
+        .flat_map(|card| card.addresses.iter().cloned());
+    let keys: BTreeSet<String> = of_people.chain(of_cards).collect();
     store.write_now(now, |tx| {
         raw::name(tx, durable)?;
         let context = Context::load(tx.conn, mailbox, &keys)?
@@ -201,12 +208,20 @@ fn read(arrival: Arrival) -> Read {
     .iter()
     .flat_map(|role| keyed(&[*role]))
     .collect();
+    let report = parsed.bounce.as_ref().and_then(|bounce| {
+        Some(Report {
+            about: bounce.original_message_id.clone()?,
+            failed_keys: bounce.failed_recipients.clone(),
+        })
+    });
     let mail = MailFacts {
         sender,
+        is_suspicious: !parsed.suspicions.is_empty(),
         recipients,
         subject_base: subject_base(&parsed.subject),
         subject: parsed.subject.clone(),
         automatic: parsed.automatic.map(|kind| kind.as_text().to_owned()),
+        report,
         has_received_header: parsed.has_received_header,
         in_reply_to: parsed.in_reply_to.clone(),
         references: parsed.references.clone(),
@@ -254,18 +269,12 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         return Ok(Taken::Settled);
     }
     let folder = context.folder(Some(read.arrival.folder));
-    // A From that names a colleague proves nothing: only what is outgoing (R4) is ours.
-    let is_from_own_address = read
-        .mail
-        .sender
-        .as_ref()
-        .is_some_and(|(key, _name)| context.own_keys.contains(key));
-    let sender_is_ours = folder.is_sent || (is_from_own_address && !read.mail.has_received_header);
+    let sender_is_ours = read.mail.is_from_us(context, folder);
     let known = messages::find_by_content_key(tx.conn, &read.parsed.content_key)?;
     let choice = choose_thread(&thread_facts(tx.conn, &read.mail, sender_is_ours)?);
     let (message_id, thread_id) = match known {
         Some(known) => known,
-        None => messages::insert(tx, &new_message(read, choice.thread))?,
+        None => insert_message(tx, read, choice.thread)?,
     };
     let copy = email_writes::find_copy(tx, context.mailbox.id, message_id)?;
     let (email_id, is_judged, taken_as_known) = match copy {
@@ -291,10 +300,17 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         message_id,
         received_at: read.received_at,
         by: None,
+        sender_count: None,
     };
     let judgement = judge(tx, context, &read.mail, folder, judged, &choice)?;
+    if let Judgement::Saved(on) = &judgement {
+        cards::make_contacts(tx, context, &read.mail, &read.parsed.cards, on)?;
+    }
+    reports::mark_unreached(tx, &read.mail, folder, &choice)?;
     if known.is_none() {
-        repair_threads(tx, read, (thread_id, sender_is_ours), &choice)?;
+        let arrived = arrived_message(tx, read, (thread_id, sender_is_ours), &choice)?;
+        let reported = repair_threads(tx, read, arrived)?;
+        reports::take_early(tx, context.mailbox.id, message_id, &reported)?;
     }
     Ok(match judgement {
         _ if taken_as_known => Taken::Known(email_id),
@@ -302,6 +318,18 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         Judgement::Kept(outcome) => Taken::Stored(email_id, outcome),
         Judgement::Refused(code) => Taken::Quarantined(code.as_text().to_owned()),
     })
+}
+
+fn insert_message(
+    tx: &mut Tx<'_>,
+    read: &Read,
+    thread: Option<ThreadId>,
+) -> Result<(MessageId, ThreadId), StoreError> {
+    let inserted = messages::insert(tx, &new_message(read, thread))?;
+    if let Some(report) = &read.mail.report {
+        messages::insert_report(tx, inserted.0, &report.about, &report.failed_keys)?;
+    }
+    Ok(inserted)
 }
 
 fn new_message<'r>(read: &'r Read, thread_id: Option<ThreadId>) -> NewMessage<'r> {
@@ -383,20 +411,13 @@ fn preview(parsed: &ParsedMail) -> String {
     }
 }
 
-/// A parent that comes late gathers its children's threads (R17); links stay as they are.
-fn repair_threads(
+/// The new message as its early children see it.
+fn arrived_message(
     tx: &mut Tx<'_>,
     read: &Read,
     (thread_id, sender_is_ours): (ThreadId, bool),
     choice: &ThreadChoice,
-) -> Result<(), StoreError> {
-    let Some(header) = &read.parsed.message_id else {
-        return Ok(());
-    };
-    let children = messages::naming(tx.conn, header, CHILDREN_MAX)?;
-    if children.is_empty() {
-        return Ok(());
-    }
+) -> Result<ArrivedMessage, StoreError> {
     let mut participants: Vec<String> = read
         .participants
         .iter()
@@ -405,33 +426,57 @@ fn repair_threads(
     if choice.thread.is_some() {
         participants.extend(messages::participants_of_thread(tx.conn, thread_id)?);
     }
-    let facts = RepairFacts {
-        arrived: ArrivedMessage {
-            thread_id,
-            subject_base: read.mail.subject_base.clone(),
-            sender_key: read.mail.sender.as_ref().map(|(key, _name)| key.clone()),
-            sender_is_ours,
-            participants,
-        },
-        children: children
-            .into_iter()
-            .map(|(head, is_reply_to)| EarlyChild {
-                thread_id: head.thread_id,
-                subject_base: head.subject_base,
-                is_reply_to,
-                sender_is_ours: head.is_outgoing,
-                sender_key: head.sender_key,
-                participants: head.participant_keys,
-            })
-            .collect(),
+    Ok(ArrivedMessage {
+        thread_id,
+        subject_base: read.mail.subject_base.clone(),
+        sender_key: read.mail.sender.as_ref().map(|(key, _name)| key.clone()),
+        sender_is_ours,
+        participants,
+    })
+}
+
+/// A parent that comes late gathers its children's threads (R17); links stay as they are. The reports on it that
+/// had come before, with whom it didn't reach.
+fn repair_threads(
+    tx: &mut Tx<'_>,
+    read: &Read,
+    arrived: ArrivedMessage,
+) -> Result<Vec<(MessageId, Vec<String>)>, StoreError> {
+    let Some(header) = &read.parsed.message_id else {
+        return Ok(Vec::new());
     };
+    let child = |head: MessageHead, is_reply_to, failed_recipient_keys| EarlyChild {
+        thread_id: head.thread_id,
+        subject_base: head.subject_base,
+        is_reply_to,
+        failed_recipient_keys,
+        sender_is_ours: head.is_outgoing,
+        sender_key: head.sender_key,
+        participants: head.participant_keys,
+    };
+    let mut children: Vec<EarlyChild> = messages::naming(tx.conn, header, CHILDREN_MAX)?
+        .into_iter()
+        .map(|(head, is_reply_to)| child(head, is_reply_to, Vec::new()))
+        .collect();
+    let mut reported = Vec::new();
+    for (head, failed) in messages::reports_on(tx.conn, header, CHILDREN_MAX)? {
+        let id = head.id;
+        let report = child(head, false, failed.clone());
+        if threading::is_report_on(&report, &arrived) {
+            reported.push((id, failed));
+        }
+        children.push(report);
+    }
+    if children.is_empty() {
+        return Ok(reported);
+    }
     let Repair {
         threads_to_move,
         into,
         ..
-    } = threading::repair(&facts);
+    } = threading::repair(&RepairFacts { arrived, children });
     if !threads_to_move.is_empty() {
         messages::update_threads(tx, &threads_to_move, into)?;
     }
-    Ok(())
+    Ok(reported)
 }
