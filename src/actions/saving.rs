@@ -103,7 +103,7 @@ pub fn create_items(
 }
 
 /// Saves an email on these items, the first being its primary one: links with their history, an entry on each
-/// item's timeline and the message's activity (R30). Links that are there already stay.
+/// item's timeline and the message's activity (R30). Whose the email is: its primary item's responsible.
 ///
 /// # Errors
 /// What the database says.
@@ -112,9 +112,9 @@ pub fn save_on(
     known: &mut Known,
     saving: &Saving,
     on: &[ItemId],
-) -> Result<(), StoreError> {
+) -> Result<Option<UserId>, StoreError> {
     let Some(&primary) = on.first() else {
-        return Ok(());
+        return Ok(None);
     };
     let email = (saving.email_id, saving.message_id);
     let mut linked = Vec::new();
@@ -137,7 +137,7 @@ pub fn save_on(
         known.tell(tx, entry, Some(saving.message_id));
     }
     known.keep_saved(tx, email, primary, saving.direction)?;
-    make_activity(tx, known, saving, primary)
+    make_activity(tx, known, saving, primary).map(Some)
 }
 
 /// The activity's responsible is the primary item's (R30, R31).
@@ -146,7 +146,7 @@ fn make_activity(
     known: &mut Known,
     saving: &Saving,
     primary: ItemId,
-) -> Result<(), StoreError> {
+) -> Result<UserId, StoreError> {
     let responsible_id = known
         .item(tx.conn, primary)?
         .map(|item| item.responsible_id)
@@ -177,5 +177,6 @@ fn make_activity(
             state,
             deadline,
         },
-    )
+    )?;
+    Ok(responsible_id)
 }

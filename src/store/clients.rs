@@ -69,6 +69,14 @@ pub struct ClientItems {
     pub deals: Vec<(ItemId, ItemId)>,
 }
 
+impl ClientItems {
+    /// All of them.
+    pub fn item_ids(&self) -> impl Iterator<Item = ItemId> {
+        let deals = self.deals.iter().map(|(deal, _contact)| deal);
+        self.addressed.iter().chain(deals).copied()
+    }
+}
+
 /// Items of one client that are looked at, at most: more than any person has, and a bound for a shared address.
 const CLIENT_ITEMS_MAX: usize = 500;
 
@@ -181,7 +189,10 @@ pub fn sender_counts(
                 .any_of(hours.iter().copied())
                 .push(")")
                 .rows(conn)?;
-        found.extend(rows.into_iter().map(|(key, hour, count)| ((key, hour), count)));
+        found.extend(
+            rows.into_iter()
+                .map(|(key, hour, count)| ((key, hour), count)),
+        );
     }
     Ok(found)
 }
@@ -196,4 +207,64 @@ pub fn add_sender_counts(
         let row = vec![mailbox.0.into(), key.into(), hour.into(), count.into()];
         tx.later(Later::SenderCounts, row);
     }
+}
+
+/// Stands for the mailbox as a whole among the counts of its senders: no address is empty.
+pub const WHOLE_MAILBOX: &str = "";
+
+/// The items that saved copies of a message hang on, but for one of the copies.
+///
+/// # Errors
+/// What the database says.
+pub fn items_of_message(
+    conn: &mut AnyConn,
+    message: MessageId,
+    but_email: Option<EmailId>,
+) -> Result<Vec<ItemId>, StoreError> {
+    let hung = items_of_messages(conn, &[message])?
+        .remove(&message)
+        .unwrap_or_default();
+    Ok(items_but(&hung, but_email))
+}
+
+/// Each item once, in order, but for those that one of the copies alone hangs on.
+pub fn items_but(hung: &[Hanging], but_email: Option<EmailId>) -> Vec<ItemId> {
+    let mut seen = Vec::new();
+    for hung in hung {
+        if Some(hung.email_id) != but_email && !seen.contains(&hung.item_id) {
+            seen.push(hung.item_id);
+        }
+    }
+    seen
+}
+
+/// Marks addresses undeliverable, on every lead and contact that has them: those of them that the message was
+/// sent to, since a report can name anybody.
+///
+/// # Errors
+/// What the database says.
+pub fn mark_undeliverable(
+    tx: &mut Tx<'_>,
+    message: MessageId,
+    keys: &[String],
+) -> Result<(), StoreError> {
+    let reached: Vec<String> = sql(
+        "SELECT DISTINCT p.address_key FROM participants p JOIN emails e ON e.id = p.email_id \
+         WHERE p.role IN ('TO', 'CC', 'BCC') AND e.message_id = ",
+    )
+    .bind(message.0)
+    .push(" AND p.address_key IN (")
+    .any_of(keys.iter().map(String::as_str))
+    .push(")")
+    .rows(tx.conn)?;
+    let marked: Vec<i64> =
+        sql("UPDATE item_addresses SET is_undeliverable = TRUE WHERE NOT is_undeliverable AND address_key IN (")
+            .any_of(reached)
+            .push(") RETURNING item_id")
+            .rows(tx.conn)?;
+    sql("UPDATE items SET version = version + 1 WHERE id IN (")
+        .any_of(marked)
+        .push(")")
+        .run(tx.conn)?;
+    Ok(())
 }

@@ -68,9 +68,7 @@ pub fn for_share(conn: &AnyConn, query: Sql) -> Sql {
 pub fn clock_micros(conn: &AnyConn, now: Time) -> Sql {
     match conn {
         AnyConn::Sqlite(_) => sql("").bind(now.micros()),
-        AnyConn::Pg(_) => {
-            sql("(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint")
-        }
+        AnyConn::Pg(_) => sql("(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"),
     }
 }
 

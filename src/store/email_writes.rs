@@ -395,7 +395,12 @@ pub fn update_activity_responsible(
 pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Result<(), StoreError> {
     let text =
         serde_json::to_string(trace).map_err(|error| StoreError::Database(error.to_string()))?;
-    let row = vec![email.0.into(), text.into(), trace.settings_version.into()];
+    let row = vec![
+        email.0.into(),
+        text.into(),
+        trace.settings_version.into(),
+        tx.now.micros().into(),
+    ];
     tx.later(Later::Traces, row);
     Ok(())
 }

@@ -136,24 +136,9 @@ pub fn ids_with_headers(
             .bind(limit)
             .rows::<i64>(conn)
     };
-    let mut found = Vec::new();
-    for part in headers.chunks(BOUND_MAX) {
-        let many = limit.saturating_mul(AT_ONCE);
-        let ids = within(conn, part, many)?;
-        if i64::try_from(ids.len()).is_ok_and(|count| count < many) {
-            found.extend(ids);
-            continue;
-        }
-        // Some id is claimed by so many that the others could be crowded out: each is asked for alone.
-        for header in part {
-            found.extend(within(conn, std::slice::from_ref(header), limit)?);
-        }
-    }
-    Ok(found.into_iter().map(MessageId).collect())
+    let ids = for_each_header(conn, headers, limit, within)?;
+    Ok(ids.into_iter().map(MessageId).collect())
 }
-
-/// A list for many keys at once is read up to this many times the limit of one key, before each is asked for alone.
-const AT_ONCE: i64 = 10;
 
 /// Which messages name these Message-IDs as a parent, at most `limit` for each: the id, the message, and whether
 /// In-Reply-To names it.
@@ -172,6 +157,24 @@ pub fn naming(
             .bind(limit)
             .rows::<(String, i64, bool)>(conn)
     };
+    let rows = for_each_header(conn, headers, limit, within)?;
+    Ok(rows
+        .into_iter()
+        .map(|(referenced, id, is_reply_to)| (referenced, MessageId(id), is_reply_to))
+        .collect())
+}
+
+/// A list for many keys at once is read up to this many times the limit of one key, before each is asked for alone.
+const AT_ONCE: i64 = 10;
+
+/// What a query gives for these Message-IDs, at most `limit` rows for each. Many are asked for at once; where some id
+/// is claimed by so many that the others could be crowded out, each is asked for alone.
+fn for_each_header<T>(
+    conn: &mut AnyConn,
+    headers: &[String],
+    limit: i64,
+    within: impl Fn(&mut AnyConn, &[String], i64) -> Result<Vec<T>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
     let mut found = Vec::new();
     for part in headers.chunks(BOUND_MAX) {
         let many = limit.saturating_mul(AT_ONCE);
@@ -184,10 +187,7 @@ pub fn naming(
             found.extend(within(conn, std::slice::from_ref(header), limit)?);
         }
     }
-    Ok(found
-        .into_iter()
-        .map(|(referenced, id, is_reply_to)| (referenced, MessageId(id), is_reply_to))
-        .collect())
+    Ok(found)
 }
 
 /// These messages as threading sees them, oldest first.
@@ -222,16 +222,17 @@ fn heads_of_part(conn: &mut AnyConn, ids: &[MessageId]) -> Result<Vec<MessageHea
     .rows(conn)?;
     // The first sender of the oldest copy comes last, and stays.
     let senders: HashMap<i64, String> = senders.into_iter().collect();
-    let head = |(id, thread, header, subject_base, received, is_saved, is_outgoing): Row| MessageHead {
-        id: MessageId(id),
-        thread_id: ThreadId(thread),
-        header,
-        subject_base,
-        received_at: Time::from_micros(received),
-        sender_key: senders.get(&id).cloned(),
-        is_saved,
-        is_outgoing,
-    };
+    let head =
+        |(id, thread, header, subject_base, received, is_saved, is_outgoing): Row| MessageHead {
+            id: MessageId(id),
+            thread_id: ThreadId(thread),
+            header,
+            subject_base,
+            received_at: Time::from_micros(received),
+            sender_key: senders.get(&id).cloned(),
+            is_saved,
+            is_outgoing,
+        };
     Ok(rows.into_iter().map(head).collect())
 }
 
@@ -301,4 +302,60 @@ pub fn update_threads(
         .bind(into.0)
         .run(tx.conn)?;
     Ok(())
+}
+
+/// Keeps what a delivery report says; held back until the rest of the batch is written.
+pub fn insert_report_later(
+    tx: &mut Tx<'_>,
+    message: MessageId,
+    original: &str,
+    recipient_keys: &[String],
+) {
+    for key in recipient_keys {
+        let row = vec![message.0.into(), original.into(), key.as_str().into()];
+        tx.later(Later::Reports, row);
+    }
+}
+
+/// What a message reports: the Message-ID of the mail that it is about, and whom that didn't reach; `None`: it is
+/// no report of a failure.
+///
+/// # Errors
+/// What the database says.
+pub fn report(
+    conn: &mut AnyConn,
+    message: MessageId,
+) -> Result<Option<(String, Vec<String>)>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sql("SELECT original, recipient_key FROM bounce_reports WHERE message_id = ")
+            .bind(message.0)
+            .push(" ORDER BY recipient_key")
+            .rows(conn)?;
+    let original = rows.first().map(|(original, _key)| original.clone());
+    let keys = rows.into_iter().map(|(_original, key)| key).collect();
+    Ok(original.map(|original| (original, keys)))
+}
+
+/// The reports about the mails with these Message-IDs: the id, the report, and an address that the mail didn't reach;
+/// at most `limit` lines for each.
+///
+/// # Errors
+/// What the database says.
+pub fn reports_on(
+    conn: &mut AnyConn,
+    headers: &[String],
+    limit: i64,
+) -> Result<Vec<(String, MessageId, String)>, StoreError> {
+    let within = |conn: &mut AnyConn, headers: &[String], limit: i64| {
+        sql("SELECT original, message_id, recipient_key FROM bounce_reports WHERE original IN (")
+            .any_of(headers.iter().map(String::as_str))
+            .push(") ORDER BY message_id, recipient_key LIMIT ")
+            .bind(limit)
+            .rows::<(String, i64, String)>(conn)
+    };
+    let rows = for_each_header(conn, headers, limit, within)?;
+    Ok(rows
+        .into_iter()
+        .map(|(original, id, key)| (original, MessageId(id), key))
+        .collect())
 }

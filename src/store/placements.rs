@@ -129,10 +129,7 @@ fn line(row: OpenRow) -> OpenPlacement {
 ///
 /// # Errors
 /// What the database says.
-pub fn lock_open(
-    tx: &mut Tx<'_>,
-    ids: &[PlacementId],
-) -> Result<HashSet<PlacementId>, StoreError> {
+pub fn lock_open(tx: &mut Tx<'_>, ids: &[PlacementId]) -> Result<HashSet<PlacementId>, StoreError> {
     let mut open = HashSet::with_capacity(ids.len());
     for part in ids.chunks(BOUND_MAX) {
         let query = sql("SELECT id FROM placements WHERE state = 'NEW' AND id IN (")
@@ -235,4 +232,34 @@ pub fn count_by_state(
     .bind(mailbox.0)
     .push(" GROUP BY p.state ORDER BY p.state")
     .rows(conn)
+}
+
+/// Where a mail lies now: its folder, whether somebody has read it there, and whether the backfill found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub folder_id: FolderId,
+    pub is_seen: bool,
+    pub is_backfill: bool,
+}
+
+/// The places of an email, oldest first.
+///
+/// # Errors
+/// What the database says.
+pub fn places(conn: &mut AnyConn, email: EmailId) -> Result<Vec<Place>, StoreError> {
+    let rows: Vec<(i64, bool, bool)> = sql(
+        "SELECT p.folder_id, p.is_seen, p.is_backfill FROM placements p JOIN folders f ON f.id = p.folder_id \
+         AND f.epoch = p.epoch WHERE p.state = 'STORED' AND p.email_id = ",
+    )
+    .bind(email.0)
+    .push(" ORDER BY p.id")
+    .rows(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(folder, is_seen, is_backfill)| Place {
+            folder_id: FolderId(folder),
+            is_seen,
+            is_backfill,
+        })
+        .collect())
 }

@@ -36,6 +36,7 @@ pub enum Later {
     Threads,
     Messages,
     References,
+    Reports,
     Items,
     ItemAddresses,
     DealContacts,
@@ -62,6 +63,10 @@ impl Later {
                 "message_references (message_id, position, referenced, is_reply_to)",
                 "",
             ),
+            Self::Reports => (
+                "bounce_reports (message_id, original, recipient_key)",
+                " ON CONFLICT (message_id, recipient_key) DO NOTHING",
+            ),
             Self::Items => (
                 "items (id, kind, title, responsible_id, open_to_everyone, stage_id, is_open, created_at, last_activity_at, \
                  name, source, company, amount, currency, origin_lead_id, is_extra_lead, version)",
@@ -86,8 +91,9 @@ impl Later {
                 "",
             ),
             Self::Traces => (
-                "routing_traces (email_id, trace, settings_version)",
-                " ON CONFLICT (email_id) DO UPDATE SET trace = excluded.trace, settings_version = excluded.settings_version",
+                "routing_traces (email_id, trace, settings_version, judged_at)",
+                " ON CONFLICT (email_id) DO UPDATE SET trace = excluded.trace, \
+                 settings_version = excluded.settings_version, judged_at = excluded.judged_at",
             ),
             Self::Links => (
                 "email_links (email_id, item_id, is_primary, received_at, linked_at, linked_by)",
@@ -305,7 +311,11 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    fn outbox(&mut self, position: i64, touched: &BTreeMap<ItemId, Time>) -> Result<(), StoreError> {
+    fn outbox(
+        &mut self,
+        position: i64,
+        touched: &BTreeMap<ItemId, Time>,
+    ) -> Result<(), StoreError> {
         let mut topics = std::mem::take(&mut self.topics);
         topics.extend(touched.keys().map(|id| Topic::Item(*id).to_string()));
         let topics = serde_json::to_string(&topics)

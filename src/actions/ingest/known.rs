@@ -2,26 +2,22 @@
 //! so that a batch takes as many queries as one mail does. What the batch writes is held back in the same way.
 //! Not for: deciding; the rules get their facts from here.
 
-use super::facts::{Context, MailFacts};
+use super::conversations::Conversations;
+use super::facts::{ClientFacts, Context, MailFacts, Report, candidate_item, queue_at};
 use crate::model::email::{Direction, EmailOutcome, ParticipantRole};
 use crate::model::item::{Item, ItemKind};
 use crate::model::mailbox::MailboxWarning;
 use crate::model::timeline::NewTimelineEntry;
 use crate::model::{EmailId, ItemId, MailboxId, MessageId, PlacementId, StageId, ThreadId, UserId};
-use crate::rules::queue::{Connector, QueueFacts, QueueMember};
+use crate::rules::queue::QueueFacts;
 use crate::rules::routing::{CandidateItem, ParentFacts};
-use crate::rules::threading::{EarlyChild, ThreadCandidate, ThreadFacts};
 use crate::store::clients::{self, ClientItems, Hanging};
 use crate::store::email_writes::{self, NewEmail};
 use crate::store::item_writes::{self, NewItem};
-use crate::store::messages::{self, MessageHead, NewMessage};
+use crate::store::messages::{self, NewMessage};
 use crate::store::{AnyConn, StoreError, Tx, items, mailbox_writes, mailboxes, placements, users};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Messages looked at that claim one of the ids a mail names: more claim it only to confuse.
-const CANDIDATES_MAX: usize = 100;
-/// Messages that name a late parent, looked at: a conversation has fewer.
-const CHILDREN_MAX: i64 = 200;
 /// The clients of a mail with more recipients than this are looked up when one of them turns out to matter.
 const RECIPIENTS_AHEAD_MAX: usize = 8;
 /// A sender is counted by the hour of the mails' INTERNALDATE.
@@ -40,11 +36,17 @@ pub struct Wanted<'a> {
     pub mail: &'a MailFacts,
 }
 
-/// What a client has: contacts, open deals and leads.
-pub struct ClientFacts {
-    pub contacts: Vec<CandidateItem>,
-    pub open_deals: Vec<CandidateItem>,
-    pub leads: Vec<CandidateItem>,
+impl<'a> Wanted<'a> {
+    /// A mail that is stored already.
+    pub const fn stored(message_id: MessageId, mail: &'a MailFacts) -> Self {
+        Self {
+            placement: None,
+            content_key: None,
+            message_id: Some(message_id),
+            header: None,
+            mail,
+        }
+    }
 }
 
 /// The state of a batch.
@@ -54,10 +56,7 @@ pub struct Known {
     stored: Vec<(PlacementId, EmailId)>,
     messages: HashMap<Vec<u8>, (MessageId, ThreadId)>,
     copies: HashMap<MessageId, (EmailId, EmailOutcome)>,
-    heads: HashMap<MessageId, MessageHead>,
-    by_header: HashMap<String, Vec<MessageId>>,
-    people: HashMap<ThreadId, BTreeSet<String>>,
-    children: HashMap<String, Vec<(MessageId, bool)>>,
+    conversations: Conversations,
     hanging: HashMap<MessageId, Vec<Hanging>>,
     clients: HashMap<String, ClientItems>,
     items: HashMap<ItemId, Item>,
@@ -94,14 +93,14 @@ impl Known {
                 wanted.iter().filter_map(|mail| mail.content_key),
             )?,
             copies: HashMap::new(),
-            heads: HashMap::new(),
-            by_header: HashMap::new(),
-            people: HashMap::new(),
-            children: HashMap::new(),
+            conversations: Conversations::default(),
             hanging: HashMap::new(),
             clients: HashMap::new(),
             items: HashMap::new(),
-            queue: queue_facts(tx, context)?,
+            queue: {
+                let pointer = mailbox_writes::lock_queue_pointer(tx, mailbox)?;
+                queue_at(tx.conn, context, pointer)?
+            },
             has_turned: false,
             counts: HashMap::new(),
             counted: BTreeMap::new(),
@@ -122,26 +121,8 @@ impl Known {
         conn: &mut AnyConn,
         wanted: &[Wanted<'_>],
     ) -> Result<(), StoreError> {
-        let named: BTreeSet<&String> = wanted
-            .iter()
-            .flat_map(|mail| mail.mail.in_reply_to.iter().chain(&mail.mail.references))
-            .collect();
-        let named: Vec<String> = named.into_iter().cloned().collect();
-        let limit = i64::try_from(CANDIDATES_MAX).unwrap_or(i64::MAX);
-        let parents = messages::ids_with_headers(conn, &named, limit)?;
-        let own: BTreeSet<&str> = wanted.iter().filter_map(|mail| mail.header).collect();
-        let own: Vec<String> = own.into_iter().map(str::to_owned).collect();
-        let mut seen: BTreeSet<MessageId> = parents.iter().copied().collect();
-        for (header, message, is_reply_to) in messages::naming(conn, &own, CHILDREN_MAX)? {
-            seen.insert(message);
-            self.note_child(header, message, is_reply_to);
-        }
-        let seen: Vec<MessageId> = seen.into_iter().collect();
-        for head in messages::heads(conn, &seen)? {
-            self.note_head(head);
-        }
-        let threads = self.heads.values().map(|head| head.thread_id).collect();
-        self.people = messages::people_of_threads(conn, &threads)?;
+        let (conversations, parents) = Conversations::load(conn, wanted)?;
+        self.conversations = conversations;
         let stored: BTreeSet<MessageId> = self
             .messages
             .values()
@@ -181,7 +162,7 @@ impl Known {
         let ids: BTreeSet<ItemId> = self
             .clients
             .values()
-            .flat_map(items_of_client)
+            .flat_map(ClientItems::item_ids)
             .chain(self.hanging.values().flatten().map(|hung| hung.item_id))
             .collect();
         self.load_items(conn, ids)
@@ -204,46 +185,24 @@ impl Known {
         Ok(())
     }
 
-    fn load_counts(
-        &mut self,
-        conn: &mut AnyConn,
-        wanted: &[Wanted<'_>],
-    ) -> Result<(), StoreError> {
-        // What is stored already is not counted again.
-        let arrived = || wanted.iter().filter(|mail| mail.message_id.is_none());
-        let senders: BTreeSet<&str> = arrived()
+    fn load_counts(&mut self, conn: &mut AnyConn, wanted: &[Wanted<'_>]) -> Result<(), StoreError> {
+        let senders: BTreeSet<&str> = wanted
+            .iter()
             .filter_map(|mail| mail.mail.sender.as_ref())
             .map(|(key, _name)| key.as_str())
             .collect();
-        let hours: BTreeSet<i64> = arrived().map(|mail| hour(mail.mail)).collect();
-        if senders.is_empty() {
-            return Ok(());
-        }
-        let senders: Vec<&str> = senders.into_iter().collect();
+        let hours: BTreeSet<i64> = wanted.iter().map(|mail| hour(mail.mail)).collect();
+        let senders: Vec<&str> = senders
+            .into_iter()
+            .chain([clients::WHOLE_MAILBOX])
+            .collect();
         self.counts = clients::sender_counts(conn, self.mailbox, (&senders, &hours))?;
         Ok(())
     }
 
-    fn note_head(&mut self, head: MessageHead) {
-        if let Some(header) = &head.header {
-            let claiming = self.by_header.entry(header.clone()).or_default();
-            let place = (head.received_at, head.id);
-            let at = claiming.partition_point(|other| {
-                self.heads
-                    .get(other)
-                    .is_some_and(|other| (other.received_at, other.id) < place)
-            });
-            claiming.insert(at, head.id);
-        }
-        self.heads.insert(head.id, head);
-    }
-
-    fn note_child(&mut self, header: String, message: MessageId, is_reply_to: bool) {
-        let children = self.children.entry(header).or_default();
-        match children.iter_mut().find(|(known, _reply)| *known == message) {
-            Some((_known, reply)) => *reply |= is_reply_to,
-            None => children.push((message, is_reply_to)),
-        }
+    /// Whose mails they are.
+    pub const fn mailbox(&self) -> MailboxId {
+        self.mailbox
     }
 
     /// Whether the UID still waits.
@@ -262,7 +221,7 @@ impl Known {
         self.messages.get(content_key).copied()
     }
 
-    /// Keeps a message that is new.
+    /// Keeps a message that is new, and what it reports.
     ///
     /// # Errors
     /// `Database` where ids run out.
@@ -271,29 +230,11 @@ impl Known {
         tx: &mut Tx<'_>,
         new: &NewMessage<'_>,
         sender_key: Option<String>,
+        report: Option<&Report>,
     ) -> Result<(MessageId, ThreadId), StoreError> {
-        let (id, thread_id) = messages::insert_later(tx, new)?;
-        self.messages
-            .insert(new.content_key.to_vec(), (id, thread_id));
-        let named = new
-            .in_reply_to
-            .iter()
-            .map(|named| (named, true))
-            .chain(new.references.iter().map(|named| (named, false)));
-        for (header, is_reply_to) in named {
-            self.note_child(header.clone(), id, is_reply_to);
-        }
-        self.note_head(MessageHead {
-            id,
-            thread_id,
-            header: new.header.map(str::to_owned),
-            subject_base: new.subject_base.to_owned(),
-            received_at: new.received_at,
-            sender_key,
-            is_saved: false,
-            is_outgoing: false,
-        });
-        Ok((id, thread_id))
+        let kept = self.conversations.keep(tx, new, sender_key, report)?;
+        self.messages.insert(new.content_key.to_vec(), kept);
+        Ok(kept)
     }
 
     /// The mailbox's email of a message.
@@ -316,7 +257,7 @@ impl Known {
             .participants
             .iter()
             .filter_map(|participant| participant.address_key.clone());
-        self.people.entry(thread).or_default().extend(keys);
+        self.conversations.join(thread, keys);
         self.copies.insert(new.message_id, (id, new.outcome));
         self.fresh = Some((id, new));
         Ok(id)
@@ -384,10 +325,9 @@ impl Known {
         (outcome, direction): (EmailOutcome, Direction),
     ) {
         self.copies.insert(message, (email, outcome));
-        if let Some(head) = self.heads.get_mut(&message) {
-            head.is_saved |= outcome == EmailOutcome::Saved;
-            head.is_outgoing |= direction == Direction::Outgoing;
-        }
+        let is_saved = outcome == EmailOutcome::Saved;
+        self.conversations
+            .note_outcome(message, is_saved, direction);
     }
 
     /// Ties an email that is being saved to an item.
@@ -422,63 +362,9 @@ impl Known {
         tx.tell(entry, message_id);
     }
 
-    /// The messages that a mail names, as candidates for its thread.
-    pub fn thread_facts(&self, mail: &MailFacts, sender_is_ours: bool) -> ThreadFacts {
-        let mut left = CANDIDATES_MAX;
-        let mut of = |id: &String| {
-            let claiming = self.by_header.get(id).map_or(&[][..], Vec::as_slice);
-            let found: Vec<ThreadCandidate> = claiming
-                .iter()
-                .filter_map(|id| self.heads.get(id))
-                .take(left)
-                .map(|head| self.candidate(head))
-                .collect();
-            left = left.saturating_sub(found.len());
-            found
-        };
-        let in_reply_to = mail.in_reply_to.iter().flat_map(&mut of).collect();
-        let references = mail.references.iter().rev().flat_map(of).collect();
-        ThreadFacts {
-            in_reply_to,
-            references,
-            bounce: None,
-            subject_base: mail.subject_base.clone(),
-            sender_key: mail.sender.as_ref().map(|(key, _name)| key.clone()),
-            sender_is_ours,
-        }
-    }
-
-    fn candidate(&self, head: &MessageHead) -> ThreadCandidate {
-        ThreadCandidate {
-            message_id: head.id,
-            thread_id: head.thread_id,
-            subject_base: head.subject_base.clone(),
-            participants: self.people_of(head.thread_id),
-            is_saved: head.is_saved,
-        }
-    }
-
-    /// Canonical addresses of everybody in a thread that some mail of the batch has to do with.
-    pub fn people_of(&self, thread: ThreadId) -> Vec<String> {
-        let people = self.people.get(&thread);
-        people.into_iter().flatten().cloned().collect()
-    }
-
-    /// The messages that came before and name this Message-ID as a parent.
-    pub fn early_children(&self, header: &str) -> Vec<EarlyChild> {
-        let children = self.children.get(header);
-        let child = |(id, is_reply_to): &(MessageId, bool)| {
-            let head = self.heads.get(id)?;
-            Some(EarlyChild {
-                thread_id: head.thread_id,
-                subject_base: head.subject_base.clone(),
-                is_reply_to: *is_reply_to,
-                sender_is_ours: head.is_outgoing,
-                sender_key: head.sender_key.clone(),
-                participants: self.people_of(head.thread_id),
-            })
-        };
-        children.into_iter().flatten().filter_map(child).collect()
+    /// The conversations of the batch.
+    pub const fn conversations(&self) -> &Conversations {
+        &self.conversations
     }
 
     /// Moves threads, with all their messages, into another one.
@@ -494,21 +380,12 @@ impl Known {
         // Rows that are held back say the old thread; it is seldom enough to write them first.
         tx.flush()?;
         messages::update_threads(tx, from, into)?;
-        let moved = |thread: &mut ThreadId| {
+        for (_message, thread) in self.messages.values_mut() {
             if from.contains(thread) {
                 *thread = into;
             }
-        };
-        self.heads
-            .values_mut()
-            .for_each(|head| moved(&mut head.thread_id));
-        self.messages
-            .values_mut()
-            .for_each(|(_message, thread)| moved(thread));
-        for thread in from {
-            let people = self.people.remove(thread).unwrap_or_default();
-            self.people.entry(into).or_default().extend(people);
         }
+        self.conversations.move_threads(from, into);
         Ok(())
     }
 
@@ -516,55 +393,24 @@ impl Known {
     ///
     /// # Errors
     /// What the database says.
-    pub fn client_facts(
-        &mut self,
-        tx: &mut Tx<'_>,
-        key: &str,
-    ) -> Result<ClientFacts, StoreError> {
+    pub fn client_facts(&mut self, tx: &mut Tx<'_>, key: &str) -> Result<ClientFacts, StoreError> {
         if !self.clients.contains_key(key) {
             // A contact of several addresses may have got a deal by a mail before.
             tx.flush()?;
             let found = clients::items_of(tx.conn, &[key])?;
-            let ids: Vec<ItemId> = found.values().flat_map(items_of_client).collect();
+            let ids: Vec<ItemId> = found.values().flat_map(ClientItems::item_ids).collect();
             self.load_items(tx.conn, ids)?;
             self.clients.extend(found);
         }
-        let client = self.clients.get(key).cloned().unwrap_or_default();
-        let addressed = |kind: ItemKind| {
-            let mut items: Vec<CandidateItem> = client
-                .addressed
-                .iter()
-                .filter_map(|id| self.items.get(id))
-                .filter(|item| item.kind == kind)
-                .map(|item| candidate_item(item, None))
-                .collect();
-            items.sort_by_key(|item| (item.created_at, item.id));
-            items
-        };
-        let mut open_deals: Vec<CandidateItem> = client
-            .deals
-            .iter()
-            .filter_map(|(deal, contact)| Some((self.items.get(deal)?, *contact)))
-            .filter(|(deal, _contact)| deal.is_open && deal.kind == ItemKind::Deal)
-            .map(|(deal, contact)| candidate_item(deal, Some(contact)))
-            .collect();
-        open_deals.sort_by_key(|item| (item.created_at, item.id));
-        Ok(ClientFacts {
-            contacts: addressed(ItemKind::Contact),
-            open_deals,
-            leads: addressed(ItemKind::Lead),
-        })
+        let none = ClientItems::default();
+        let client = self.clients.get(key).unwrap_or(&none);
+        Ok(ClientFacts::of(client, &self.items))
     }
 
     /// The items that saved copies of a message hang on, but for one of the copies.
     pub fn items_of_message(&self, message: MessageId, but: Option<EmailId>) -> Vec<ItemId> {
-        let mut seen = Vec::new();
-        for hung in self.hanging.get(&message).into_iter().flatten() {
-            if Some(hung.email_id) != but && !seen.contains(&hung.item_id) {
-                seen.push(hung.item_id);
-            }
-        }
-        seen
+        let hung = self.hanging.get(&message).map_or(&[][..], Vec::as_slice);
+        clients::items_but(hung, but)
     }
 
     /// The items of the saved message that a mail answers.
@@ -607,6 +453,16 @@ impl Known {
         }
         self.items.insert(id, item);
         Ok(id)
+    }
+
+    /// Notes a contact that was made here and has all its rows.
+    pub fn note_contact(&mut self, contact: Item, keys: &[String]) {
+        for key in keys {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.addressed.push(contact.id);
+            }
+        }
+        self.items.insert(contact.id, contact);
     }
 
     /// Gives a deal that was made here its contact.
@@ -668,11 +524,27 @@ impl Known {
         let Some((key, _name)) = &mail.sender else {
             return 0;
         };
-        let place = (key.clone(), hour(mail));
+        self.count((key.clone(), hour(mail)), 1)
+    }
+
+    /// How many items mail of the same hour has made in the mailbox.
+    pub fn made(&self, mail: &MailFacts) -> i64 {
+        let place = (clients::WHOLE_MAILBOX.to_owned(), hour(mail));
+        self.counts.get(&place).copied().unwrap_or(0)
+    }
+
+    /// Counts so many items more that the mail has made.
+    pub fn add_made(&mut self, mail: &MailFacts, made: usize) {
+        let place = (clients::WHOLE_MAILBOX.to_owned(), hour(mail));
+        self.count(place, i64::try_from(made).unwrap_or(i64::MAX));
+    }
+
+    /// Adds to a count; what it was.
+    fn count(&mut self, place: (String, i64), more: i64) -> i64 {
         let before = self.counts.entry(place.clone()).or_default();
         let found = *before;
-        *before += 1;
-        *self.counted.entry(place).or_default() += 1;
+        *before = before.saturating_add(more);
+        *self.counted.entry(place).or_default() += more;
         found
     }
 
@@ -715,60 +587,8 @@ impl Known {
 /// Items bound in one statement.
 const ITEMS_AT_ONCE: usize = 1 << 10;
 
-fn items_of_client(client: &ClientItems) -> impl Iterator<Item = ItemId> {
-    client
-        .addressed
-        .iter()
-        .chain(client.deals.iter().map(|(deal, _contact)| deal))
-        .copied()
-}
-
 const fn hour(mail: &MailFacts) -> i64 {
     mail.internal_date.seconds().div_euclid(HOUR_SECONDS)
-}
-
-/// An item as routing sees it.
-pub const fn candidate_item(item: &Item, contact: Option<ItemId>) -> CandidateItem {
-    CandidateItem {
-        id: item.id,
-        kind: item.kind,
-        is_open: item.is_open,
-        responsible_id: item.responsible_id,
-        newest_entry_at: item.last_activity_at,
-        created_at: item.created_at,
-        is_extra_lead: item.is_extra_lead,
-        contact_id: contact,
-    }
-}
-
-/// The queue, its pointer locked until the transaction ends.
-fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, StoreError> {
-    let pointer = mailbox_writes::lock_queue_pointer(tx, context.mailbox.id)?;
-    let connector = context.mailbox.connector_id;
-    let mut ids = context.settings.queue.clone();
-    ids.push(connector);
-    let known: HashMap<_, _> = users::get_many(tx.conn, &ids)?
-        .into_iter()
-        .map(|user| (user.id, user.is_active))
-        .collect();
-    let is_active = |id| known.get(&id).copied().unwrap_or(false);
-    Ok(QueueFacts {
-        members: context
-            .settings
-            .queue
-            .iter()
-            .map(|&user_id| QueueMember {
-                user_id,
-                is_active: is_active(user_id),
-            })
-            .collect(),
-        pointer,
-        connector: Connector {
-            user_id: connector,
-            is_active: is_active(connector),
-        },
-        administrators: users::administrators(tx.conn)?,
-    })
 }
 
 /// The first sender who stands in a mail, whether or not it is to be believed.

@@ -2,9 +2,13 @@
 //! in one transaction together with the settled UIDs. Replaying a batch changes nothing.
 //! Not for: fetching (that is `worker::sync`) or what a mail's bytes mean (that is `mail::parse`).
 
+mod cards;
+mod conversations;
 pub mod facts;
 pub mod judge;
 pub mod known;
+mod reports;
+pub mod stored;
 
 use crate::mail::address::AddressKey;
 use crate::mail::parse::{self, ParsedMail};
@@ -12,17 +16,15 @@ use crate::model::decisions::{Repair, ThreadChoice};
 use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole};
 use crate::model::{EmailId, FolderId, MailboxId, MessageId, PlacementId, ThreadId, Time};
 use crate::rules::received_at::received_at;
-use crate::rules::threading::{
-    self, ArrivedMessage, RepairFacts, choose_thread, subject_base,
-};
+use crate::rules::threading::{self, ArrivedMessage, RepairFacts, choose_thread, subject_base};
 use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
 use crate::store::leases::{self, Fence};
 use crate::store::messages::NewMessage;
 use crate::store::raw::{self, Durable, RawHash, RawStore};
-use crate::store::{Store, StoreError, Tx, dialect, placements};
+use crate::store::{Store, StoreError, Tx, clients, dialect, placements};
 use crate::view;
 use bytes::Bytes;
-use facts::{Context, MailFacts};
+use facts::{Context, MailFacts, Report};
 use judge::{Judged, Judgement, judge};
 use known::{Known, Wanted, first_sender};
 use std::collections::BTreeSet;
@@ -204,16 +206,20 @@ fn write(
     durable: Durable,
     now: Time,
 ) -> Result<Vec<Taken>, StoreError> {
-    let keys: BTreeSet<String> = reads
+    let of_people = reads
         .iter()
         .flat_map(|read| &read.participants)
-        .filter_map(|participant| participant.address_key.clone())
-        .collect();
+        .filter_map(|participant| participant.address_key.clone());
+    let of_cards = reads
+        .iter()
+        .flat_map(|read| &read.parsed.cards)
+        .flat_map(|card| card.addresses.iter().cloned());
+    let keys: BTreeSet<String> = of_people.chain(of_cards).collect();
     store.write_now(now, |tx| {
         raw::name(tx, durable)?;
+        lock_clients(tx, &keys)?;
         let context = Context::load(tx.conn, mailbox, &keys)?
             .ok_or_else(|| StoreError::Setting("the mailbox is gone".to_owned()))?;
-        lock_clients(tx, &context, &keys)?;
         let wanted: Vec<Wanted<'_>> = reads
             .iter()
             .map(|read| Wanted {
@@ -242,16 +248,10 @@ fn write(
 ///
 /// # Errors
 /// What the database says.
-pub(super) fn lock_clients(
-    tx: &mut Tx<'_>,
-    context: &Context,
-    keys: &BTreeSet<String>,
-) -> Result<(), StoreError> {
-    let clients: Vec<String> = keys
-        .iter()
-        .filter(|key| !context.is_ours(key))
-        .cloned()
-        .collect();
+pub(super) fn lock_clients(tx: &mut Tx<'_>, keys: &BTreeSet<String>) -> Result<(), StoreError> {
+    let who = clients::who(tx.conn, keys)?;
+    let is_ours = |key: &&String| who.get(*key).is_some_and(|who| who.is_ours());
+    let clients: Vec<String> = keys.iter().filter(|key| !is_ours(key)).cloned().collect();
     dialect::lock_keys(tx, CLIENT_LOCKS, &clients)
 }
 
@@ -282,12 +282,20 @@ fn read(arrival: Arrival) -> Read {
     .iter()
     .flat_map(|role| keyed(&[*role]))
     .collect();
+    let report = parsed.bounce.as_ref().and_then(|bounce| {
+        Some(Report {
+            about: bounce.original_message_id.clone()?,
+            failed_keys: bounce.failed_recipients.clone(),
+        })
+    });
     let mail = MailFacts {
         sender,
+        is_suspicious: !parsed.suspicions.is_empty(),
         recipients,
         subject_base: subject_base(&parsed.subject),
         subject: parsed.subject.clone(),
         automatic: parsed.automatic.map(|kind| kind.as_text().to_owned()),
+        report,
         has_received_header: parsed.has_received_header,
         in_reply_to: parsed.in_reply_to.clone(),
         references: parsed.references.clone(),
@@ -340,21 +348,20 @@ fn take(
         return Ok(Taken::Settled);
     }
     let folder = context.folder(Some(read.arrival.folder));
-    // A From that names a colleague proves nothing: only what is outgoing (R4) is ours.
-    let is_from_own_address = read
-        .mail
-        .sender
-        .as_ref()
-        .is_some_and(|(key, _name)| context.own_keys.contains(key));
-    let sender_is_ours = folder.is_sent || (is_from_own_address && !read.mail.has_received_header);
+    let sender_is_ours = read.mail.is_from_us(context, folder);
     let stored = known.message(&read.parsed.content_key);
-    let choice = choose_thread(&known.thread_facts(&read.mail, sender_is_ours));
+    let choice = choose_thread(
+        &known
+            .conversations()
+            .thread_facts(&read.mail, sender_is_ours),
+    );
     let (message_id, thread_id) = match stored {
         Some(stored) => stored,
         None => known.keep_message(
             tx,
             &new_message(read, choice.thread),
             first_sender(&read.participants),
+            read.mail.report.as_ref(),
         )?,
     };
     let (email_id, is_judged, taken_as_known) = match known.copy(message_id) {
@@ -383,11 +390,18 @@ fn take(
         message_id,
         received_at: read.received_at,
         by: None,
+        sender_count: None,
     };
     let judgement = judge(tx, known, context, &read.mail, folder, judged, &choice)?;
     known.keep_fresh(tx)?;
+    if let Judgement::Saved(on) = &judgement {
+        cards::make_contacts(tx, known, context, (&read.mail, &read.parsed.cards), on)?;
+    }
+    reports::mark_unreached(tx, &read.mail, folder, &choice)?;
     if stored.is_none() {
-        repair_threads(tx, known, read, (thread_id, sender_is_ours), &choice)?;
+        let arrived = arrived_message(known, read, (thread_id, sender_is_ours), &choice);
+        let reported = repair_threads(tx, known, read, arrived)?;
+        reports::take_early(tx, known, message_id, &reported)?;
     }
     Ok(match judgement {
         _ if taken_as_known => Taken::Known(email_id),
@@ -469,46 +483,59 @@ fn preview(parsed: &ParsedMail) -> String {
     }
 }
 
-/// A parent that comes late gathers its children's threads (R17); links stay as they are.
-fn repair_threads(
-    tx: &mut Tx<'_>,
-    known: &mut Known,
+/// The new message as its early children see it.
+fn arrived_message(
+    known: &Known,
     read: &Read,
     (thread_id, sender_is_ours): (ThreadId, bool),
     choice: &ThreadChoice,
-) -> Result<(), StoreError> {
-    let Some(header) = &read.parsed.message_id else {
-        return Ok(());
-    };
-    let children = known.early_children(header);
-    if children.is_empty() {
-        return Ok(());
-    }
+) -> ArrivedMessage {
     let mut participants: Vec<String> = read
         .participants
         .iter()
         .filter_map(|participant| participant.address_key.clone())
         .collect();
     if choice.thread.is_some() {
-        participants.extend(known.people_of(thread_id));
+        participants.extend(known.conversations().people_of(thread_id));
     }
-    let facts = RepairFacts {
-        arrived: ArrivedMessage {
-            thread_id,
-            subject_base: read.mail.subject_base.clone(),
-            sender_key: read.mail.sender.as_ref().map(|(key, _name)| key.clone()),
-            sender_is_ours,
-            participants,
-        },
-        children,
+    ArrivedMessage {
+        thread_id,
+        subject_base: read.mail.subject_base.clone(),
+        sender_key: read.mail.sender.as_ref().map(|(key, _name)| key.clone()),
+        sender_is_ours,
+        participants,
+    }
+}
+
+/// A parent that comes late gathers its children's threads (R17); links stay as they are. The reports on it that
+/// had come before, with whom it didn't reach.
+fn repair_threads(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    read: &Read,
+    arrived: ArrivedMessage,
+) -> Result<Vec<(MessageId, Vec<String>)>, StoreError> {
+    let Some(header) = &read.parsed.message_id else {
+        return Ok(Vec::new());
     };
+    let mut children = known.conversations().early_children(header);
+    let mut reported = Vec::new();
+    for (id, report) in known.conversations().early_reports(header) {
+        if threading::is_report_on(&report, &arrived) {
+            reported.push((id, report.failed_recipient_keys.clone()));
+        }
+        children.push(report);
+    }
+    if children.is_empty() {
+        return Ok(reported);
+    }
     let Repair {
         threads_to_move,
         into,
         ..
-    } = threading::repair(&facts);
+    } = threading::repair(&RepairFacts { arrived, children });
     if !threads_to_move.is_empty() {
         known.move_threads(tx, &threads_to_move, into)?;
     }
-    Ok(())
+    Ok(reported)
 }

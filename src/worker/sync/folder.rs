@@ -8,8 +8,8 @@ use crate::mail::imap::{Examined, FetchLimits, FetchedBatch, ImapSession, Listed
 use crate::model::mailbox::{Folder, Mailbox};
 use crate::model::topic::Topic;
 use crate::model::{FolderId, Time};
-use crate::store::placements::{NewPlacement, OpenPlacement};
 use crate::store::leases::Fence;
+use crate::store::placements::{NewPlacement, OpenPlacement};
 use crate::store::{StoreError, Tx, mailbox_writes, placements};
 use bytes::BytesMut;
 use std::collections::HashMap;
@@ -103,9 +103,7 @@ fn present_epoch(
         return Ok(folder.clone());
     }
     let id = folder.id;
-    look.write(|tx| {
-        mailbox_writes::update_folder_epoch(tx, id, epoch, validity)
-    })?;
+    look.write(|tx| mailbox_writes::update_folder_epoch(tx, id, epoch, validity))?;
     Ok(Folder {
         epoch,
         uid_validity: validity,
@@ -390,9 +388,7 @@ fn fetch_sliced(
         }
         if raw.len() > MAIL_BYTES_MAX {
             let reason = format!("the mail is larger than {} MB", MAIL_BYTES_MAX >> 20);
-            look.write(|tx| {
-                placements::update_failed(tx, line.id, &reason, None)
-            })?;
+            look.write(|tx| placements::update_failed(tx, line.id, &reason, None))?;
             return Ok(());
         }
     }

@@ -1,10 +1,10 @@
 //! The visible state of a mailbox's sync (R8): written when it changes, and now and then to show that it lives.
 
+use super::write_fenced;
 use crate::clock;
 use crate::mail::{MailError, MailStep};
 use crate::model::MailboxId;
 use crate::model::mailbox::{MailboxWarning, SyncError, SyncStage};
-use super::write_fenced;
 use crate::store::leases::Fence;
 use crate::store::{Store, StoreError, mailbox_writes};
 
