@@ -19,10 +19,12 @@ pub mod notes;
 pub mod people;
 pub mod read_mail;
 pub mod relink;
+pub mod reroute_emails;
 pub mod roles;
 pub mod save_email;
 mod saving;
 pub mod share_mailbox;
+pub mod simulate_routing;
 mod time_zone;
 
 use crate::model::refusal::{ErrorCode, Refusal};

@@ -135,7 +135,7 @@ fn load(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<Loaded> {
     })
 }
 
-fn concerned(
+pub(super) fn concerned(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
     ids: &[ItemId],
@@ -263,7 +263,7 @@ fn write(
     Ok(change)
 }
 
-fn tell(tx: &mut Tx<'_>, viewer: &Viewer, item_id: ItemId, told: Told) {
+pub(super) fn tell(tx: &mut Tx<'_>, viewer: &Viewer, item_id: ItemId, told: Told) {
     let entry = NewTimelineEntry {
         item_id,
         actor_id: Some(viewer.user_id),
@@ -273,7 +273,7 @@ fn tell(tx: &mut Tx<'_>, viewer: &Viewer, item_id: ItemId, told: Told) {
 }
 
 /// The email's responsible is its primary item's, and so is its open activity's (R31).
-fn make_primary(tx: &mut Tx<'_>, email: &Email, item: ItemId) -> ActionResult<()> {
+pub(super) fn make_primary(tx: &mut Tx<'_>, email: &Email, item: ItemId) -> ActionResult<()> {
     email_writes::update_primary(tx, email.id, item)?;
     if let Some(item) = items::get(tx.conn, item)? {
         email_writes::update_activity_responsible(tx, email.message_id, item.responsible_id)?;

@@ -7,8 +7,9 @@ mod activities;
 mod emails;
 mod items;
 mod log_in;
-mod mailboxes;
+pub(super) mod mailboxes;
 mod people;
+mod routing;
 
 use std::future::Future;
 
@@ -32,6 +33,7 @@ pub struct Mutation(
     emails::EmailMutation,
     items::ItemMutation,
     activities::ActivityMutation,
+    routing::RoutingMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.
