@@ -10,6 +10,7 @@ mod model;
 mod worlds;
 
 mod hidden_rows;
+mod live;
 mod matrix;
 mod random;
 mod sequences;

@@ -23,7 +23,7 @@ const OFFICE: &str = "r22_r25_administrators_nobody_and_whoever_changes_settings
 const PAIRS: &str = "r27_hidden_rows_change_no_byte_of_any_answer";
 const LOG_IN: &str =
     "r27_r45_a_wrong_password_and_an_unknown_account_answer_alike_and_tries_are_counted";
-const LIVE: &str = "r23_r24_everything_at_each_level";
+const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
 
 /// What a field at the root gives to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
