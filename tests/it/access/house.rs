@@ -147,10 +147,6 @@ impl House {
         self.store.write_now(now(), |tx| f(tx.conn)).unwrap()
     }
 
-    pub fn run(&self, statement: &str) {
-        self.change(|conn| sql(statement.to_owned()).run(conn));
-    }
-
     pub fn rows<T: Row>(&self, query: &str) -> Vec<T> {
         let read = self.store.read_now(|conn| sql(query.to_owned()).rows(conn));
         read.unwrap()

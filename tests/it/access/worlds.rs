@@ -408,7 +408,7 @@ pub fn for_all<S: Strategy>(
         let config = Config {
             cases: 1,
             failure_persistence: None,
-            max_shrink_iters: u32::MAX,
+            max_shrink_iters: 1_000_000,
             max_shrink_time: 20_000,
             ..Config::default()
         };
