@@ -850,6 +850,101 @@ async fn whole(on: On, profiles: &[Profile]) {
     println!("{cells} cells of the matrix on {on:?}: 0 disagreements");
 }
 
+/// Simulating and rerouting, by everybody, for each mailbox; what they answer names readable items only.
+async fn routing(on: On) {
+    for profile in [
+        Profile::Administrator,
+        Profile::Nobody,
+        Profile::Settings,
+        Profile::Everything(Level::Own),
+    ] {
+        let mut make = Making {
+            world: company(profile),
+            next: BASE + 100,
+        };
+        let (mine, other) = (
+            make.item(Kind::Lead, ME, false),
+            make.item(Kind::Lead, STRANGER, false),
+        );
+        let boxes = [MY_BOX, SHARED_BOX, DEPARTMENT_BOX, OTHER_BOX];
+        let emails = boxes.map(|mailbox| {
+            (
+                mailbox,
+                make.email(mailbox, &[mine]),
+                make.email(mailbox, &[other]),
+            )
+        });
+        let house = House::open_still(on);
+        house.write(&make.world);
+        let world = &make.world;
+        for (mailbox, on_mine, on_other) in emails {
+            let what = format!("{profile:?}, mailbox {mailbox}");
+            let wanted = if !world.lists_mailbox(ME, mailbox) {
+                Err("NOT_FOUND")
+            } else {
+                forbidden_unless(
+                    world.has_mailbox(ME, mailbox) && world.changes_mailbox_settings(ME, mailbox),
+                )
+            };
+            let query = "query($id: ID!) { simulateRouting(input: { mailboxId: $id, onlyDifferences: false }) { judged userErrors { code message field }
+                mails { email { id } was { items { item { id } } responsible { id } trace { reason } } would { items { item { id } } } } } }";
+            let ask = async |id: Id| {
+                house
+                    .bytes(Some(ME), query, json!({ "id": house.id("Mailbox", id) }))
+                    .await
+            };
+            let body = ask(mailbox).await;
+            let answer: Json = serde_json::from_str(&body).unwrap();
+            let found = &answer["data"]["simulateRouting"];
+            let code = found["userErrors"][0]["code"].as_str();
+            assert_eq!(code.map_or(Ok(()), Err), wanted, "{what}: {body}");
+            if wanted == Err("NOT_FOUND") {
+                assert_eq!(body, ask(ABSENT).await, "{what}");
+            }
+            for mail in found["mails"].as_array().into_iter().flatten() {
+                for item in mail["was"]["items"]
+                    .as_array()
+                    .into_iter()
+                    .chain(mail["would"]["items"].as_array())
+                    .flatten()
+                {
+                    let is_new = item["item"].is_null();
+                    assert!(
+                        is_new || world.reads(ME, house.number(&item["item"]["id"])),
+                        "{what}: {mail}"
+                    );
+                }
+            }
+            let query = "mutation($ids: [ID!]!) { rerouteEmails(input: { emailIds: $ids }) { results { emailId outcome email { id } } userErrors { code } } }";
+            let ids = [on_mine, on_other].map(|id| house.id("Email", id));
+            let data = house.data(ME, query, json!({ "ids": ids })).await;
+            for (result, email) in data["rerouteEmails"]["results"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .zip([on_mine, on_other])
+            {
+                let is_hidden = !world.has_mailbox(ME, mailbox);
+                assert_eq!(
+                    result["outcome"] == json!("NOT_FOUND"),
+                    is_hidden,
+                    "{what}, email {email}: {result}"
+                );
+                assert!(
+                    result["email"].is_null() || world.sees(ME, email),
+                    "{what}, email {email}: {result}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r20_r22_simulating_and_rerouting_take_access_to_the_mail() {
+    routing(On::Sqlite).await;
+    routing(On::Postgresql).await;
+}
+
 macro_rules! whole {
     ($name:ident, $profiles:expr) => {
         mod $name {

@@ -13,6 +13,7 @@ mod hidden_rows;
 mod live;
 mod matrix;
 mod random;
+mod revocation;
 mod sequences;
 mod steps;
 mod table;

@@ -21,6 +21,7 @@ const RANDOM: &str = "r21_r27_random_worlds_look_as_the_model_says";
 const MATRIX: &str = "r23_r24_everything_at_each_level";
 const OFFICE: &str = "r22_r25_administrators_nobody_and_whoever_changes_settings";
 const PAIRS: &str = "r27_hidden_rows_change_no_byte_of_any_answer";
+const ROUTING: &str = "r20_r22_simulating_and_rerouting_take_access_to_the_mail";
 const LOG_IN: &str =
     "r27_r45_a_wrong_password_and_an_unknown_account_answer_alike_and_tries_are_counted";
 const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
@@ -44,6 +45,8 @@ enum Gives {
     Make,
     /// Changes rights or settings: administrators (and, where so described, holders of a flag): FORBIDDEN else.
     Rule,
+    /// Answers about each thing on its own: `NOT_FOUND` for what is hidden.
+    Each,
     /// Is open to all who are signed in; what else is refused has this code.
     Refused(&'static str),
 }
@@ -87,6 +90,7 @@ const ROOT: &[Line] = &[
     line("Query.roles", Gives::SignedIn, "roles { id }", RANDOM),
     line("Query.leadStages", Gives::SignedIn, "leadStages { id }", PAIRS),
     line("Query.dealStages", Gives::SignedIn, "dealStages { id }", PAIRS),
+    line("Query.simulateRouting", Gives::Change, "simulateRouting(input: { mailboxId: $mailbox }) { userErrors { code } }", ROUTING),
     line("Query.crmSettings", Gives::SignedIn, "crmSettings { version }", PAIRS),
 
     line("Mutation.logIn", Gives::Anybody, "logIn(input: { address: \"nobody@ours.example\", password: \"not the password\" }) { userErrors { code } }", LOG_IN),
@@ -106,6 +110,7 @@ const ROOT: &[Line] = &[
     line("Mutation.transferMailbox", Gives::Change, "transferMailbox(input: { mailboxId: $mailbox, connectorId: $user }) { userErrors { code } }", OFFICE),
     line("Mutation.syncMailbox", Gives::Change, "syncMailbox(input: { mailboxId: $mailbox }) { userErrors { code } }", OFFICE),
     line("Mutation.disconnectMailbox", Gives::Change, "disconnectMailbox(input: { mailboxId: $mailbox }) { userErrors { code } }", OFFICE),
+    line("Mutation.rerouteEmails", Gives::Each, "rerouteEmails(input: { emailIds: [$email] }) { results { emailId outcome } userErrors { code } }", ROUTING),
     line("Mutation.saveEmail", Gives::Change, "saveEmail(input: { emailId: $email }) { userErrors { code } }", MATRIX),
     line("Mutation.relinkEmail", Gives::Change, "relinkEmail(input: { emailId: $email, fromItemId: $deal, toItemId: $deal }) { userErrors { code } }", MATRIX),
     line("Mutation.linkEmail", Gives::Change, "linkEmail(input: { emailId: $email, toItemId: $deal }) { userErrors { code } }", MATRIX),
@@ -135,7 +140,8 @@ const HIDDEN_AS_NULL: &[(&str, &str)] = &[
     ("Email.mailbox", RANDOM), ("Email.responsible", RANDOM), ("Email.activity", RANDOM), ("Email.routingTrace", RANDOM),
     ("Activity.email", RANDOM), ("LinkChange.from", RANDOM), ("LinkChange.to", RANDOM),
     ("EmailLinked.email", RANDOM), ("EmailLinked.from", RANDOM), ("EmailUnlinked.email", RANDOM), ("EmailUnlinked.to", RANDOM),
-    ("Mailbox.settings", RANDOM),
+    ("Mailbox.settings", RANDOM), ("RerouteResult.email", ROUTING), ("RoutingResult.responsible", ROUTING),
+    ("RoutingResult.trace", ROUTING), ("SimulatedMail.email", ROUTING),
 ];
 
 /// Fields that are null only where there is nothing: whoever sees the thing sees them.
@@ -147,7 +153,8 @@ const NULL_WHERE_ABSENT: &[&str] = &[
     "EmailLink.linkedBy", "EmailLinked.actor", "EmailReceived.actor", "EmailSent.actor", "EmailUnlinked.actor", "Folder.role",
     "ItemCreated.actor", "Lead.name", "Lead.source", "LeadConversion.by", "LeadConverted.actor", "LinkChange.by",
     "Mailbox.spamFolder", "MailboxSettings.saveSince", "NoteAdded.actor", "PageInfo.endCursor", "PageInfo.startCursor",
-    "Permission.stage", "RelinkVerdict.reason", "ResponsibleChanged.actor", "StageChanged.actor", "SyncState.lagSeconds",
+    "Permission.stage", "RelinkVerdict.reason", "ResponsibleChanged.actor",
+    "RoutedItem.item", "StageChanged.actor", "SyncState.lagSeconds",
     "SyncState.lastError", "SyncState.lastSuccessAt", "SyncState.total", "TimelineEntry.actor", "User.avatarUrl",
     "User.department", "UserError.field",
 ];
@@ -166,7 +173,8 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
     ("EmailFilter.mailboxId", RANDOM), ("EmailFilter.threadId", RANDOM),
     ("UpdateMailboxSettingsInput.mailboxId", OFFICE), ("UpdateMailboxFoldersInput.mailboxId", OFFICE),
     ("ShareMailboxInput.mailboxId", OFFICE), ("TransferMailboxInput.mailboxId", OFFICE), ("SyncMailboxInput.mailboxId", OFFICE),
-    ("DisconnectMailboxInput.mailboxId", OFFICE),
+    ("DisconnectMailboxInput.mailboxId", OFFICE), ("RerouteEmailsInput.emailIds", ROUTING),
+    ("SimulateRoutingInput.mailboxId", ROUTING),
     // Folders are looked for within the mailbox that is named beside them.
     ("FolderSyncInput.folderId", OFFICE),
     ("UpdateMailboxFoldersInput.spamFolderId", OFFICE),
@@ -434,6 +442,7 @@ fn as_the_table_says(gives: Gives, answer: &Json) -> bool {
         Gives::VisibleStream => codes(answer) == ["NOT_FOUND"],
         Gives::Change => no_errors && refusal(answer) == Some("NOT_FOUND"),
         Gives::Make | Gives::Rule => no_errors && refusal(answer) == Some("FORBIDDEN"),
+        Gives::Each => no_errors && found["results"][0]["outcome"] == json!("NOT_FOUND"),
         Gives::Refused(code) => no_errors && refusal(answer) == Some(code),
     }
 }
