@@ -236,11 +236,11 @@ impl Seen<'_> {
                     }
                     let (position, item, _kind) = *entry;
                     match (was_on.contains(&item), is_on.contains(&item)) {
-                        (true, false) => {
-                            if !never_shown.remove(&position) && self.reads_in(state, item) {
-                                let entry = position;
-                                events.push((at, LiveEvent::EntryRemoved { entry, at }));
-                            }
+                        (true, false)
+                            if !never_shown.remove(&position) && self.reads_in(state, item) =>
+                        {
+                            let entry = position;
+                            events.push((at, LiveEvent::EntryRemoved { entry, at }));
                         }
                         (false, true) => match timeline::get(conn, &context.scope, position)? {
                             Some(entry) => events.push((at, LiveEvent::Added { entry, at })),

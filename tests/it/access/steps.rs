@@ -484,6 +484,16 @@ impl State {
             .unwrap_or_else(|| self.any_email(a));
         let item = self.any_item(b);
         let row = self.world.emails[&email].clone();
+        let told = |entry: &Entry| match entry.about {
+            About::Email(other) => self.world.emails[&other].message == row.message,
+            _ => false,
+        };
+        // An item has one such entry for a message, however many mailboxes it came to: where there is one, another test
+        // says what a further copy tells.
+        let of_item = |entry: &&Entry| entry.item == item;
+        if self.world.entries.values().filter(of_item).any(told) {
+            return None;
+        }
         let wanted = if !self.world.sees(actor, email) {
             Err("NOT_FOUND")
         } else if row.saved {
@@ -495,16 +505,7 @@ impl State {
         let answer = self.run(actor, "saveEmail", input).await;
         let mut entries = vec![];
         if wanted.is_ok() {
-            let told = |entry: &Entry| match entry.about {
-                About::Email(other) => {
-                    self.world.emails[&other].message == row.message && entry.item == item
-                }
-                _ => false,
-            };
-            // An item has one such entry for a message, however many mailboxes it came to.
-            if !self.world.entries.values().any(told) {
-                entries.push((item, About::Email(email)));
-            }
+            entries.push((item, About::Email(email)));
             let row = self.world.emails.get_mut(&email).unwrap();
             row.saved = true;
             row.links = [item].into();

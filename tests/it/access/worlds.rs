@@ -323,7 +323,9 @@ impl Seeds {
                 .values()
                 .any(|message| *message == row.message);
             let other = pick(&items, *other).filter(|_| other % 4 != 0);
+            // What was never saved was never told of.
             let about = match what % 5 {
+                _ if !row.saved => About::Item,
                 0 => About::Item,
                 1 if has_activity => About::Activity(email),
                 2 => About::Link(email, other),
