@@ -53,6 +53,14 @@ pub fn for_update(conn: &AnyConn, query: Sql) -> Sql {
     }
 }
 
+/// Keeps a row that this query selects from being deleted, or locked for it, until the end of the transaction.
+pub fn for_key_share(conn: &AnyConn, query: Sql) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => query,
+        AnyConn::Pg(_) => query.push(" FOR KEY SHARE"),
+    }
+}
+
 /// `column LIKE '%text%'` without regard to case (ASCII on SQLite); `%`, `_` and `\` in the text stand for themselves.
 pub fn contains(conn: &AnyConn, column: &'static str, text: &str) -> Sql {
     let escaped = text
