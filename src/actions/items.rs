@@ -2,7 +2,9 @@
 //!
 //! Rights (R23): making needs CREATE on the item as it will be, its responsible included, so that "own" makes items for
 //! oneself alone. Changing needs UPDATE on the item as it is; a new stage must be one in which it may be changed too.
-//! Handing an item over needs no right to it afterwards: "own" may give away what it has. A hidden field can't be
+//! Handing an item over needs no right to it afterwards: "own" may give away what it has. Whoever gets it must be an
+//! active user and need not be able to read it: who answers for an item is a matter of work, who sees it of roles;
+//! administrators find saved mail that its responsible can't see listed (R21). A hidden field can't be
 //! written (R26). New contacts of a deal must be readable; those that are hidden from whoever replaces the list stay on it.
 //! Not for: converting a lead, or items that mail makes.
 
@@ -258,7 +260,7 @@ pub async fn update(
 }
 
 /// The input field that names an item of this kind.
-const fn id_field(kind: ItemKind) -> &'static str {
+pub(super) const fn id_field(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::Lead => "leadId",
         ItemKind::Deal => "dealId",
@@ -562,10 +564,11 @@ pub(super) fn first_or_named_stage(
     if kind == ItemKind::Contact {
         return Ok(None);
     }
+    let id = item_writes::first_stage(tx, kind)?;
     let first = store::settings::stages(tx.conn)?
         .into_iter()
-        .find(|stage| stage.item_kind == kind && stage.kind == StageKind::Open);
-    // Every installation starts with open stages of both kinds.
+        .find(|stage| Some(stage.id) == id);
+    // There is always an open stage of both kinds.
     let missing = StoreError::Corrupt {
         table: "stages",
         column: "kind",
@@ -575,6 +578,9 @@ pub(super) fn first_or_named_stage(
 }
 
 fn named_stage(tx: &mut Tx<'_>, kind: ItemKind, id: StageId) -> ActionResult<Stage> {
+    if !store::stage_writes::hold(tx, id)? {
+        return Err(Refusal::not_found("stageId").into());
+    }
     let stage = store::settings::stages(tx.conn)?
         .into_iter()
         .find(|stage| stage.id == id)

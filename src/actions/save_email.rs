@@ -4,8 +4,9 @@
 use super::acting;
 use super::ingest::facts::{Context, MailFacts, thread_facts};
 use super::ingest::judge::{ByHand, Judged, Judgement, by_hand, judge, save_named};
+use super::relink::SeenEmail;
 use super::saving::{ClientAddressed, create_items};
-use super::{ActionResult, Actions, idempotency};
+use super::{ActionResult, Actions, audit, check_version, idempotency};
 use crate::mail::address::AddressKey;
 use crate::model::decisions::{Creation, Fallback, NewItemPlan, Party, ThreadChoice};
 use crate::model::email::{Direction, Email, EmailOutcome, ParticipantRole};
@@ -39,17 +40,18 @@ pub enum Target {
 pub async fn save(
     actions: &Actions,
     viewer: &Viewer,
-    email: EmailId,
+    email: impl Into<SeenEmail>,
     target: Target,
     key: Option<String>,
     now: Time,
 ) -> ActionResult<EmailId> {
+    let email = email.into();
     let hash = idempotency::input_hash(&(email, target))?;
     actions
         .write_as(viewer, now, move |tx, viewer| {
             let ids = idempotency::once(tx, viewer, "saveEmail", key.as_deref(), &hash, |tx| {
                 save_once(tx, viewer, email, target)?;
-                Ok(vec![email.0])
+                Ok(vec![email.email_id.0])
             })?;
             Ok(EmailId(idempotency::first(&ids)?))
         })
@@ -66,12 +68,18 @@ struct Chosen {
     thread: ThreadChoice,
 }
 
-fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> ActionResult<()> {
+fn save_once(
+    tx: &mut Tx<'_>,
+    viewer: &Viewer,
+    seen: SeenEmail,
+    target: Target,
+) -> ActionResult<()> {
     let scope = access::emails(viewer, Surface::Either);
-    let email = emails::visible(tx.conn, &scope, &[id])?
+    let email = emails::visible(tx.conn, &scope, &[seen.email_id])?
         .into_iter()
         .next()
         .ok_or_else(|| Refusal::not_found("emailId"))?;
+    check_version(seen.expected_version, email.version)?;
     if email.outcome == EmailOutcome::Saved {
         return match target {
             Target::Rules => Ok(()),
@@ -84,19 +92,36 @@ fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> A
     }
     let chosen = load(tx, viewer, email)?;
     match target {
-        Target::Rules => by_rules(tx, &chosen),
+        Target::Rules => by_rules(tx, &chosen)?,
         Target::Item(item) => {
             let found = client(tx, &chosen)?;
             let update = PermissionAction::Update;
             acting::item(tx, viewer, (item, None), update, "target")?;
-            write(tx, &chosen, &[item], found)
+            write(tx, &chosen, &[item], found)?;
         }
         Target::Create(kind) => {
             let found = client(tx, &chosen)?;
             let on = create(tx, viewer, &chosen, kind, found.client.as_ref())?;
-            write(tx, &chosen, &on, found)
+            write(tx, &chosen, &on, found)?;
         }
     }
+    record(tx, viewer, seen.email_id)
+}
+
+/// Who ties an email to items by hand stands in the audit log, as for every change of links.
+fn record(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<()> {
+    let ids: Vec<ItemId> = crate::store::links::of_emails(tx.conn, &[id])?
+        .iter()
+        .map(|link| link.item_id)
+        .collect();
+    let items: Vec<String> = crate::store::items::facts(tx.conn, &ids)?
+        .iter()
+        .map(|facts| acting::about_item(facts.kind, facts.id))
+        .collect();
+    let about = format!("email {}", id.0);
+    let detail = serde_json::json!({ "items": items });
+    audit::record(tx, Some(viewer.user_id), "saveEmail", &about, &detail)?;
+    Ok(())
 }
 
 fn load(tx: &mut Tx<'_>, viewer: &Viewer, email: Email) -> ActionResult<Chosen> {

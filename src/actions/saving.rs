@@ -1,7 +1,7 @@
 //! What saving an email writes, whoever saves it: items, links, entries, the activity. The rules have decided before.
 //! Not for: deciding, or rights.
 
-use super::time_zone::utc_offset_seconds;
+use super::time_zone::{utc_offset_seconds, utc_offset_seconds_at_local};
 use crate::model::activity::ActivityState;
 use crate::model::decisions::{Creation, PlannedActivity};
 use crate::model::email::Direction;
@@ -11,7 +11,7 @@ use crate::model::{ActivityId, EmailId, ItemId, MessageId, Time, UserId};
 use crate::rules::activity::{self, ActivityFacts};
 use crate::store::email_writes::{self, NewActivity};
 use crate::store::item_writes::{self, NewItem};
-use crate::store::{StoreError, Tx, items, users};
+use crate::store::{StoreError, Tx, activity_writes, items, users};
 
 /// A title or name is cut here: what people read in lists.
 const TITLE_CHARS_MAX: usize = 255;
@@ -117,6 +117,9 @@ pub fn save_on(
     let Some(&primary) = on.first() else {
         return Ok(None);
     };
+    if email_writes::was_removed(tx, saving.email_id)? {
+        tell_again(tx, saving, on)?;
+    }
     let mut linked = Vec::new();
     for &item in on {
         if linked.contains(&item) {
@@ -161,26 +164,48 @@ fn make_activity(
             column: "id",
             row: primary.0,
         })?;
-    let zone = users::get(tx.conn, responsible_id)?.map(|user| user.time_zone);
+    let zone = users::get(tx.conn, responsible_id)?.map_or_else(String::new, |user| user.time_zone);
+    let offset = utc_offset_seconds(&zone, tx.now);
     let plan = activity::plan(&ActivityFacts {
         direction: saving.direction,
         is_seen: saving.is_seen,
         is_backfill: saving.is_backfill,
         by_hand: saving.by.is_some(),
         now: tx.now,
-        utc_offset_seconds: zone.map_or(0, |zone| utc_offset_seconds(&zone, tx.now)),
+        utc_offset_seconds: offset,
+        due_utc_offset_seconds: utc_offset_seconds_at_local(&zone, activity::due(tx.now, offset)),
     });
     let (state, deadline) = match plan.activity {
         PlannedActivity::Scheduled { deadline } => (ActivityState::Scheduled, Some(deadline)),
         PlannedActivity::Completed => (ActivityState::Completed, None),
     };
-    email_writes::insert_activity(
-        tx,
-        NewActivity {
-            message_id: saving.message_id,
-            responsible_id,
-            state,
-            deadline,
-        },
-    )
+    let new = NewActivity {
+        message_id: saving.message_id,
+        responsible_id,
+        state,
+        deadline,
+    };
+    match activity_writes::restart(tx, saving.email_id, &new)? {
+        Some(restarted) => Ok(restarted),
+        None => email_writes::insert_activity(tx, new),
+    }
+}
+
+/// A mail that was removed from the CRM is saved again (R46): the entries that told of it are shown once more, and beside
+/// them, as one was told when it was taken off, that it was linked.
+fn tell_again(tx: &mut Tx<'_>, saving: &Saving, on: &[ItemId]) -> Result<(), StoreError> {
+    for item_id in email_writes::items_told_of(tx, saving.message_id, on)? {
+        let told = Told::EmailLinked {
+            email_id: saving.email_id,
+            from: None,
+        };
+        let entry = NewTimelineEntry {
+            item_id,
+            actor_id: saving.by,
+            told,
+        };
+        tx.tell(entry, None);
+    }
+    tx.links_changed(saving.email_id, &[]);
+    Ok(())
 }

@@ -98,6 +98,7 @@ impl World {
             live: Live::new(store.clone(), hub),
             mail: MailReader::new(store.clone(), raw),
             file_urls: Arc::new(|file| Some(format!("/files/{file:?}"))),
+            public_url: "http://localhost".into(),
             clock: clock::now,
         };
         let world = Self {

@@ -67,7 +67,7 @@ pub struct UpdateLeadInput {
     source: MaybeUndefined<String>,
     /// Its stage; the one of kind `CONVERTED` only by `convertLead`.
     stage_id: MaybeUndefined<ID>,
-    /// Who is responsible; its open activities follow.
+    /// Who is responsible: an active user, who need not be able to read it; its open activities follow.
     responsible_id: MaybeUndefined<ID>,
     /// Whether it is open to everyone.
     open_to_everyone: MaybeUndefined<bool>,
@@ -108,7 +108,7 @@ pub struct UpdateDealInput {
     amount: MaybeUndefined<MoneyInput>,
     /// Its contacts; those that are hidden from the viewer stay.
     contact_ids: MaybeUndefined<Vec<ID>>,
-    /// Who is responsible; its open activities follow.
+    /// Who is responsible: an active user, who need not be able to read it; its open activities follow.
     responsible_id: MaybeUndefined<ID>,
     /// Whether it is open to everyone.
     open_to_everyone: MaybeUndefined<bool>,
@@ -153,7 +153,7 @@ pub struct UpdateContactInput {
     company: MaybeUndefined<String>,
     /// Where it came from.
     source: MaybeUndefined<String>,
-    /// Who is responsible; its open activities follow.
+    /// Who is responsible: an active user, who need not be able to read it; its open activities follow.
     responsible_id: MaybeUndefined<ID>,
     /// Whether it is open to everyone.
     open_to_everyone: MaybeUndefined<bool>,

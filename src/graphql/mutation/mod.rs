@@ -8,7 +8,10 @@ mod emails;
 mod items;
 mod log_in;
 mod mailboxes;
+mod passwords;
 mod people;
+mod removals;
+mod stages;
 
 use std::future::Future;
 
@@ -32,6 +35,9 @@ pub struct Mutation(
     emails::EmailMutation,
     items::ItemMutation,
     activities::ActivityMutation,
+    passwords::PasswordMutation,
+    stages::StageMutation,
+    removals::RemovalMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.
