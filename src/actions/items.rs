@@ -204,11 +204,13 @@ pub(super) fn require_create(
 }
 
 /// What changes about an item; lists replace. What its kind doesn't have is left at `Keep`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct UpdateItem {
     pub id: ItemId,
     pub kind: ItemKind,
     pub expected_version: Option<i64>,
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
     pub title: Change<String>,
     pub name: Change<String>,
     pub source: Change<String>,
@@ -229,6 +231,7 @@ impl UpdateItem {
             id,
             kind,
             expected_version: None,
+            idempotency_key: None,
             title: Change::Keep,
             name: Change::Keep,
             source: Change::Keep,
@@ -254,8 +257,20 @@ pub async fn update(
     input: UpdateItem,
     now: Time,
 ) -> ActionResult<ItemId> {
+    let hash = idempotency::input_hash(&input)?;
+    let mutation = match input.kind {
+        ItemKind::Lead => "updateLead",
+        ItemKind::Deal => "updateDeal",
+        ItemKind::Contact => "updateContact",
+    };
     actions
-        .write_as(viewer, now, move |tx, viewer| change(tx, viewer, input))
+        .write_as(viewer, now, move |tx, viewer| {
+            let key = input.idempotency_key.clone();
+            let done = idempotency::once(tx, viewer, mutation, key.as_deref(), &hash, |tx| {
+                change(tx, viewer, input).map(|id| vec![id.0])
+            })?;
+            Ok(ItemId(idempotency::first(&done)?))
+        })
         .await
 }
 

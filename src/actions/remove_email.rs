@@ -8,7 +8,7 @@
 
 use super::items::tell;
 use super::{ActionResult, Actions, acting, audit, check_version, idempotency, leaving};
-use crate::model::email::EmailOutcome;
+use crate::model::email::{Email, EmailOutcome};
 use crate::model::item::ItemFacts;
 use crate::model::people::{PermissionAction, Viewer};
 use crate::model::refusal::{ErrorCode, Refusal};
@@ -90,6 +90,7 @@ fn remove_once(tx: &mut Tx<'_>, viewer: &Viewer, input: RemoveEmail) -> ActionRe
         };
         tell(tx, viewer, item.id, told);
     }
+    tell_copies(tx, viewer, (&email, &linked))?;
     let items: Vec<String> = linked
         .iter()
         .map(|item| acting::about_item(item.kind, item.id))
@@ -97,5 +98,28 @@ fn remove_once(tx: &mut Tx<'_>, viewer: &Viewer, input: RemoveEmail) -> ActionRe
     let about = format!("email {}", id.0);
     let detail = json!({ "items": items });
     audit::record(tx, Some(viewer.user_id), "removeEmail", &about, &detail)?;
+    Ok(())
+}
+
+/// Another mailbox's copy of the message may hang on the same items. They tell of the message once (R7), by the email that
+/// went; so they are told of the copy.
+fn tell_copies(
+    tx: &mut Tx<'_>,
+    viewer: &Viewer,
+    (email, linked): (&Email, &[ItemFacts]),
+) -> ActionResult<()> {
+    let copies = store::emails::saved_copies(tx.conn, email.message_id, email.id)?;
+    if copies.is_empty() {
+        return Ok(());
+    }
+    for link in store::links::of_emails(tx.conn, &copies)? {
+        if linked.iter().any(|item| item.id == link.item_id) {
+            let told = Told::EmailLinked {
+                email_id: link.email_id,
+                from: None,
+            };
+            tell(tx, viewer, link.item_id, told);
+        }
+    }
     Ok(())
 }

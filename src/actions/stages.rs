@@ -2,7 +2,7 @@
 //! CRM settings"; deleting, which moves items and takes lines of roles away, administrators alone.
 //! Not for: moving single items between stages (`items`); which stages there can be is `rules::stages`.
 
-use super::acting::{bad_input, require_administrator, require_crm_settings};
+use super::acting::{bad_input, facts_json, require_administrator, require_crm_settings};
 use super::change::Change;
 use super::fields::{self, NAME_CHARS_MAX, check_all};
 use super::items::tell;
@@ -22,6 +22,9 @@ use serde_json::json;
 const STAGES_MAX: usize = 100;
 /// Items that one deletion moves: each gets a timeline entry in the same transaction.
 const ITEMS_MAX: i64 = 50_000;
+/// Moved items that live streams are told of one by one: each stream looks at each of them. Of more, all streams are told
+/// to read again, which says nothing of what moved.
+const TOLD_SINGLY_MAX: usize = 200;
 /// One writer at a time: places are counted and the last one of a kind is kept.
 const STAGES_LOCK: i64 = 0x7374_6167_6573_0000;
 
@@ -199,6 +202,13 @@ fn remove(tx: &mut Tx<'_>, viewer: &Viewer, input: DeleteStage) -> ActionResult<
             format!("More than {ITEMS_MAX} items are in this stage; move some of them first."),
         ));
     }
+    if items.len() <= TOLD_SINGLY_MAX {
+        for facts in store::items::facts(tx.conn, &items)? {
+            tx.item_changed(facts.id, facts_json(&facts)?);
+        }
+    } else {
+        tx.history_changed(None);
+    }
     store::stage_writes::move_items(tx, stage.id, &to)?;
     for item in &items {
         let told = Told::StageChanged {
@@ -211,10 +221,6 @@ fn remove(tx: &mut Tx<'_>, viewer: &Viewer, input: DeleteStage) -> ActionResult<
     store::stage_writes::delete_stage(tx, stage.id)?;
     number(tx, &mut all, None)?;
     tx.rights_changed()?;
-    // More items than can be told one by one may have come into view or gone from it.
-    if !items.is_empty() {
-        tx.history_changed(None);
-    }
     let detail = json!({ "movedTo": format!("stage {}", to.id.0), "items": items.len(), "roleLines": lines });
     record(tx, viewer, "deleteStage", stage.id, &detail)?;
     Ok(stage.id)

@@ -410,6 +410,24 @@ pub fn thread_subjects(
     Ok(rows.into_iter().map(pair).collect())
 }
 
+/// The other mailboxes' emails of a message that are in the CRM.
+///
+/// # Errors
+/// What the database says.
+pub fn saved_copies(
+    conn: &mut AnyConn,
+    message: MessageId,
+    but: EmailId,
+) -> Result<Vec<EmailId>, StoreError> {
+    let ids: Vec<i64> = sql("SELECT id FROM emails WHERE outcome = 'SAVED' AND message_id = ")
+        .bind(message.0)
+        .push(" AND id <> ")
+        .bind(but.0)
+        .push(" ORDER BY id")
+        .rows(conn)?;
+    Ok(ids.into_iter().map(EmailId).collect())
+}
+
 /// Somebody who answers for items, and what they see in the CRM; `None`: they are deactivated and see nothing.
 pub type Answering = (UserId, Option<EmailScope>);
 

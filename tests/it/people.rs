@@ -2,6 +2,12 @@
 
 use crate::on_both;
 use crate::support::app::{TestApp, text};
+use mailroom::actions::import_mail::{ImportFolder, import_now, mailbox_for_files};
+use mailroom::clock;
+use mailroom::mail::mbox::StoredMail;
+use mailroom::model::UserId;
+use mailroom::store::sql::sql;
+use mailroom::store::{Store, StoreError};
 use serde_json::{Value, json};
 
 const TIMELINE: &str = "subscription ($item: ID) { timeline(itemId: $item) { __typename
@@ -10,7 +16,9 @@ const TIMELINE: &str = "subscription ($item: ID) { timeline(itemId: $item) { __t
 
 async fn item(app: &TestApp, verb: &str, input: Value) -> String {
     let noun = verb.trim_start_matches("create").to_lowercase();
-    let payload = app.make(&app.admin, verb, input, &format!("{noun} {{ id }}")).await;
+    let payload = app
+        .make(&app.admin, verb, input, &format!("{noun} {{ id }}"))
+        .await;
     text(&payload[&noun]["id"])
 }
 
@@ -98,12 +106,56 @@ on_both! {
         assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
         app.make(&app.admin, "deleteStage", json!({ "stageId": stage["id"], "moveItemsToStageId": lost }), "deletedStageId").await;
         assert_eq!(events.next().await["timeline"]["entry"]["__typename"], "StageChanged");
-        assert_eq!(events.next().await["timeline"]["__typename"], "Gap");
-        let query = "query ($id: ID!) { deal(id: $id) { isOpen stage { name } timeline(last: 1) { nodes { ... on StageChanged { from { name } to { name } } } } } dealStages { name } }";
+        // To whoever sees it before and after, the entry is all.
+        note(&app, &deal, "next").await;
+        assert_eq!(events.next().await["timeline"]["entry"]["text"], "next");
+        let query = "query ($id: ID!) { deal(id: $id) { isOpen stage { name } timeline(kinds: [STAGE_CHANGED], last: 1) { nodes { ... on StageChanged { from { name } to { name } } } } } dealStages { name } }";
         let data = app.data(&app.admin, query, json!({ "id": deal })).await;
         assert_eq!(data["deal"]["timeline"]["nodes"][0], json!({ "from": { "name": "Trial" }, "to": { "name": "Lost" } }));
         assert_eq!((&data["deal"]["isOpen"], &data["deal"]["stage"]["name"]), (&json!(false), &json!("Lost")));
         assert!(!data["dealStages"].to_string().contains("Trial"));
+    }
+
+    async fn r29_a_deleted_stage_takes_items_off_the_screens_of_those_who_saw_them_by_it(app) {
+        let stage = app.make(&app.admin, "createStage", json!({ "item": "DEAL", "name": "Open house", "kind": "OPEN" }), "stage { id }").await["stage"]["id"].clone();
+        let role = json!({ "name": "House", "permissions": [{ "item": "DEAL", "action": "READ", "level": "ALL", "stageId": stage }] });
+        let role = app.make(&app.admin, "createRole", role, "role { id }").await["role"]["id"].clone();
+        let eve = app.user("Eve", "eve@ours.example", false).await;
+        let eve_id = app.viewer_id(&eve).await;
+        app.make(&app.admin, "assignRoles", json!({ "holder": { "userId": eve_id }, "roleIds": [role] }), "roles { id }").await;
+        let deal = item(&app, "createDeal", json!({ "title": "Seen by its stage", "stageId": stage })).await;
+        let mut of_deal = app.subscribe(&eve, TIMELINE, json!({ "item": deal })).await;
+        assert_eq!(of_deal.next().await["timeline"]["__typename"], "CaughtUp");
+        let to = first_stage(&app).await;
+        app.make(&app.admin, "deleteStage", json!({ "stageId": stage, "moveItemsToStageId": to }), "deletedStageId").await;
+        assert_eq!(of_deal.next().await["timeline"], json!({ "__typename": "ItemRemoved", "itemId": deal }));
+        let data = app.data(&eve, "{ deals { nodes { id } totalCount { value } } }", json!({})).await;
+        assert_eq!(data["deals"], json!({ "nodes": [], "totalCount": { "value": 0 } }));
+    }
+
+    async fn r29_r46_a_removed_email_goes_from_the_screen_and_comes_back(app) {
+        let lead = item(&app, "createLead", json!({ "title": "Elsewhere" })).await;
+        let email = imported(&app, "cleo@client.example").await;
+        app.make(&app.admin, "saveEmail", json!({ "emailId": email, "target": { "itemId": lead } }), "email { outcome }").await;
+        let query = "query ($id: ID!) { lead(id: $id) { timeline(last: 1) { nodes { id __typename } } emails { nodes { version } } } }";
+        let data = app.data(&app.admin, query, json!({ "id": lead })).await;
+        let (entry, version) = (&data["lead"]["timeline"]["nodes"][0], &data["lead"]["emails"]["nodes"][0]["version"]);
+        assert_eq!(entry["__typename"], "EmailReceived");
+        let mut events = app.subscribe(&app.admin, TIMELINE, json!({ "item": lead })).await;
+        assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
+        let removed = app.make(&app.admin, "removeEmail", json!({ "emailId": email, "expectedVersion": version }), "email { outcome savedAt links { item { id } } linkHistory { from { id } to { id } } }").await;
+        assert_eq!((&removed["email"]["outcome"], &removed["email"]["savedAt"], &removed["email"]["links"]), (&json!("REMOVED"), &Value::Null, &json!([])));
+        assert_eq!(removed["email"]["linkHistory"][1], json!({ "from": { "id": lead }, "to": null }));
+        assert_eq!(events.next().await["timeline"]["entry"]["__typename"], "EmailUnlinked");
+        assert_eq!(events.next().await["timeline"], json!({ "__typename": "EntryRemoved", "entryId": entry["id"] }));
+        let counters = app.data(&app.admin, "{ counters { incoming overdue } }", json!({})).await;
+        assert_eq!(counters["counters"], json!({ "incoming": 0, "overdue": 0 }));
+
+        app.make(&app.admin, "saveEmail", json!({ "emailId": email, "target": { "itemId": lead } }), "email { outcome }").await;
+        assert_eq!(events.next().await["timeline"]["entry"]["__typename"], "EmailLinked");
+        assert_eq!(events.next().await["timeline"]["entry"]["__typename"], "EmailReceived");
+        let counters = app.data(&app.admin, "{ counters { incoming overdue } }", json!({})).await;
+        assert_eq!(counters["counters"], json!({ "incoming": 1, "overdue": 0 }));
     }
 
     async fn r45_a_password_is_set_on_the_page_behind_the_link(app) {
@@ -211,7 +263,7 @@ on_both! {
         assert_eq!(counters["counters"], json!({ "incoming": 0, "overdue": 0 }));
 
         // The log tells of things by their ids alone, and each line can be found by its own.
-        let role = app.make(&app.admin, "createRole", json!({ "name": "R", "permissions": [{ "item": "DEAL", "action": "READ", "level": "ALL", "stageId": stage(&app).await }] }), "role { id }").await["role"]["id"].clone();
+        let role = app.make(&app.admin, "createRole", json!({ "name": "R", "permissions": [{ "item": "DEAL", "action": "READ", "level": "ALL", "stageId": first_stage(&app).await }] }), "role { id }").await["role"]["id"].clone();
         app.make(&app.admin, "assignRoles", json!({ "holder": { "userId": eve_id }, "roleIds": [role] }), "roles { id }").await;
         let query = "query ($target: ID, $actor: ID) { auditLog(filter: { target: $target, actorId: $actor }, first: 2) { nodes { id action target targetId detail } } }";
         let log = app.data(&app.admin, query, json!({ "target": role })).await["auditLog"]["nodes"].clone();
@@ -228,7 +280,103 @@ on_both! {
     }
 }
 
-async fn stage(app: &TestApp) -> Value {
-    let stages = app.data(&app.admin, "{ dealStages { id } }", json!({})).await;
+/// An email from a client in a mailbox of the administrator's whose CRM integration is off; its id.
+async fn imported(app: &TestApp, from: &str) -> String {
+    let admin = app.viewer_id(&app.admin).await;
+    let codec = app.app().store.codec().clone();
+    let connector = UserId(codec.open_id_of("User", &admin).unwrap());
+    let raw = crate::spine::mail(
+        from,
+        "files@ours.example",
+        "A question",
+        "one@client.example",
+    );
+    let mail = StoredMail {
+        raw: raw.into_bytes(),
+        date: None,
+        is_seen: None,
+    };
+    let (store, raws) = (app.app().store.clone(), app.app().raw.clone());
+    let (mailbox, id) = tokio::task::spawn_blocking(move || {
+        let now = clock::now();
+        let mailbox =
+            mailbox_for_files(&store, "files@ours.example", Some(connector), now).unwrap();
+        (mailbox, codec.seal_id("Mailbox", mailbox.0))
+    })
+    .await
+    .unwrap();
+    let off = json!({ "mailboxId": id, "settings": { "crmIntegration": false } });
+    app.make(&app.admin, "updateMailboxSettings", off, "mailbox { id }")
+        .await;
+    let store = app.app().store.clone();
+    tokio::task::spawn_blocking(move || {
+        let folder = ImportFolder::named("INBOX");
+        let mut mails = vec![mail].into_iter();
+        import_now(&store, &raws, (mailbox, &folder), &mut mails, clock::now()).unwrap();
+    })
+    .await
+    .unwrap();
+    let data = app
+        .data(&app.admin, "{ emails { nodes { id outcome } } }", json!({}))
+        .await;
+    assert_eq!(data["emails"]["nodes"][0]["outcome"], "INTEGRATION_OFF");
+    text(&data["emails"]["nodes"][0]["id"])
+}
+
+/// What the program says to these arguments, and its exit code.
+fn program(folder: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_mailroom"))
+        .arg("--data-dir")
+        .arg(folder)
+        .args(arguments)
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap();
+    (done.status.code(), String::from_utf8(done.stdout).unwrap())
+}
+
+#[test]
+fn the_audit_log_is_verified_by_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = [
+        "user",
+        "create",
+        "--name",
+        "Ada",
+        "--address",
+        "ada@ours.example",
+    ];
+    assert_eq!(program(folder.path(), &user).0, Some(0));
+    let (code, said) = program(folder.path(), &["audit", "verify"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.starts_with("1 lines, none changed. Last hash: "),
+        "{said}"
+    );
+    let files: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|it| it == "sqlite" || it == "db")
+        })
+        .collect();
+    let store = Store::open(&format!("sqlite:{}", files[0].display()), clock::now()).unwrap();
+    let changed: Result<(), StoreError> = store.write_now(clock::now(), |tx| {
+        sql("DROP TRIGGER audit_log_is_not_updated").run(tx.conn)?;
+        sql("UPDATE audit_log SET actor_id = 7").run(tx.conn)?;
+        Ok(())
+    });
+    changed.unwrap();
+    drop(store);
+    let (code, said) = program(folder.path(), &["audit", "verify"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("Line 1 does not fit"), "{said}");
+}
+
+async fn first_stage(app: &TestApp) -> Value {
+    let stages = app
+        .data(&app.admin, "{ dealStages { id } }", json!({}))
+        .await;
     stages["dealStages"][0]["id"].clone()
 }

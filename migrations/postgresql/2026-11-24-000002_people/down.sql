@@ -6,6 +6,7 @@ DROP INDEX audit_log_target;
 DROP INDEX audit_log_action;
 DROP INDEX audit_log_actor;
 DROP TABLE exports;
+DROP INDEX timeline_entries_other_item;
 DROP INDEX lead_conversions_contact;
 DROP INDEX items_origin_lead;
 DROP INDEX link_changes_to_item;

@@ -14,6 +14,7 @@ CREATE INDEX link_changes_from_item ON link_changes (from_item_id);
 CREATE INDEX link_changes_to_item ON link_changes (to_item_id);
 CREATE INDEX items_origin_lead ON items (origin_lead_id);
 CREATE INDEX lead_conversions_contact ON lead_conversions (contact_id);
+CREATE INDEX timeline_entries_other_item ON timeline_entries (other_item_id) WHERE other_item_id IS NOT NULL;
 
 -- What a signed address of an export stands for; the rows themselves are read at the download.
 CREATE TABLE exports (

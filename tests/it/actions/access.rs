@@ -1,6 +1,7 @@
 //! What administrators ask about rights, exports, counters, and fields that are hidden.
 
 use crate::actions::world::{DEAL_NEW, World, new_item, new_role};
+use mailroom::actions::activities;
 use mailroom::actions::change::Change;
 use mailroom::actions::convert_lead::{self, ConvertLead};
 use mailroom::actions::explain_access::{self, Explanation, Subject};
@@ -8,7 +9,6 @@ use mailroom::actions::export_items::{self, Asked};
 use mailroom::actions::fields::Money;
 use mailroom::actions::items::{self, CreateItem, UpdateItem};
 use mailroom::actions::roles::{self, CreateRole, PermissionLine};
-use mailroom::actions::activities;
 use mailroom::model::item::ItemKind::{self, Contact, Deal, Lead};
 use mailroom::model::people::PermissionAction::{Create, Export, Read, Update};
 use mailroom::model::people::PermissionLevel::{self, All, None as Nothing, OpenToEveryone, Own};
@@ -175,7 +175,9 @@ async fn ask(world: &World, viewer: &Viewer, kind: ItemKind, filter: ItemFilter)
 
 async fn download(world: &World, user: UserId, asked: Asked) -> Option<String> {
     let now = world.now();
-    let mut export = export_items::open(world.store(), (user, asked.id), now).await.unwrap()?;
+    let mut export = export_items::open(world.store(), (user, asked.id), now)
+        .await
+        .unwrap()?;
     let mut text = String::new();
     while let Some(part) = export.next().await.unwrap() {
         text.push_str(&part);

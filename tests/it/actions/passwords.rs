@@ -33,7 +33,10 @@ async fn logs_in(accounts: &Accounts, password: &str) -> bool {
     // Log-ins are signed and checked by the real clock.
     let now = mailroom::clock::now();
     let password = SecretString::from(password);
-    match accounts.log_in("Eve.Employee@example.com", &password, now).await {
+    match accounts
+        .log_in("Eve.Employee@example.com", &password, now)
+        .await
+    {
         Ok(_pair) => true,
         Err(LogInError::Refused(refusal)) => {
             assert_eq!(refusal.code, Code::Forbidden);

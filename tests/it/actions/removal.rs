@@ -39,12 +39,28 @@ const fn deletion(kind: ItemKind, id: ItemId) -> DeleteItem {
     }
 }
 
-async fn delete(world: &World, viewer: &Viewer, kind: ItemKind, id: ItemId) -> ActionResult<ItemId> {
-    delete_item::delete(&world.actions, viewer, deletion(kind, id), None, world.now()).await
+async fn delete(
+    world: &World,
+    viewer: &Viewer,
+    kind: ItemKind,
+    id: ItemId,
+) -> ActionResult<ItemId> {
+    delete_item::delete(
+        &world.actions,
+        viewer,
+        deletion(kind, id),
+        None,
+        world.now(),
+    )
+    .await
 }
 
 fn email(world: &World, id: EmailId) -> mailroom::model::email::Email {
-    world.store().read_now(|conn| store::emails::get(conn, id)).unwrap().unwrap()
+    world
+        .store()
+        .read_now(|conn| store::emails::get(conn, id))
+        .unwrap()
+        .unwrap()
 }
 
 fn links(world: &World, id: EmailId) -> Vec<ItemId> {
@@ -67,7 +83,10 @@ fn activity(world: &World, id: EmailId) -> mailroom::model::activity::Activity {
 }
 
 fn last_change(world: &World, id: EmailId) -> LinkChangeId {
-    let changes = world.store().read_now(|conn| store::links::changes(conn, id)).unwrap();
+    let changes = world
+        .store()
+        .read_now(|conn| store::links::changes(conn, id))
+        .unwrap();
     changes.last().unwrap().id
 }
 
@@ -235,14 +254,21 @@ async fn r36_r45_a_conversion_outlives_what_it_made(world) {
 }
 }
 
-async fn person(world: &World, addresses: &[&str], phones: &[&str], company: Option<&str>) -> ItemId {
+async fn person(
+    world: &World,
+    addresses: &[&str],
+    phones: &[&str],
+    company: Option<&str>,
+) -> ItemId {
     let input = CreateItem {
         addresses: addresses.iter().map(|it| (*it).to_owned()).collect(),
         phones: phones.iter().map(|it| (*it).to_owned()).collect(),
         company: company.map(str::to_owned),
         ..new_item(Contact)
     };
-    items::create(&world.actions, &world.admin, input, None, world.now()).await.unwrap()
+    items::create(&world.actions, &world.admin, input, None, world.now())
+        .await
+        .unwrap()
 }
 
 fn merging(contact_id: ItemId, merged: &[ItemId]) -> MergeContacts {

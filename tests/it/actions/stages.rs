@@ -1,8 +1,8 @@
 //! Stages are made, ordered and deleted.
 
 use crate::actions::world::{
-    DEAL_NEW, DEAL_WON, LEAD_CONVERTED, LEAD_IN_PROCESS, LEAD_JUNK, LEAD_NEW, World,
-    new_item, new_role,
+    DEAL_NEW, DEAL_WON, LEAD_CONVERTED, LEAD_IN_PROCESS, LEAD_JUNK, LEAD_NEW, World, new_item,
+    new_role,
 };
 use mailroom::actions::change::Change;
 use mailroom::actions::items::{self, CreateItem, UpdateItem};
