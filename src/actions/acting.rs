@@ -9,7 +9,7 @@ use crate::model::people::{PermissionAction, User, Viewer};
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{DepartmentId, ItemId, MailboxId, Time, UserId};
 use crate::rules::access;
-use crate::store::{self, StoreError, Tx};
+use crate::store::{self, AnyConn, StoreError, Tx};
 
 impl Actions {
     /// Writes as this viewer. Rights may have changed since the viewer was loaded: inside the transaction
@@ -130,7 +130,19 @@ pub fn mailbox(
 /// # Errors
 /// `NOT_FOUND` for an unknown one, `BAD_INPUT` for one that is deactivated.
 pub fn active_users(tx: &mut Tx<'_>, ids: &[UserId], field: &str) -> ActionResult<Vec<User>> {
-    let found = store::users::get_many(tx.conn, ids)?;
+    active_users_now(tx.conn, ids, field)
+}
+
+/// The same, for what writes nothing.
+///
+/// # Errors
+/// As [`active_users`].
+pub fn active_users_now(
+    conn: &mut AnyConn,
+    ids: &[UserId],
+    field: &str,
+) -> ActionResult<Vec<User>> {
+    let found = store::users::get_many(conn, ids)?;
     let mut users = Vec::with_capacity(ids.len());
     for id in ids {
         let user = found

@@ -262,8 +262,11 @@ fn insert(
     input: &ConnectMailbox,
     (address, login, connector): (&AddressKey, String, UserId),
 ) -> ActionResult<MailboxId> {
-    let settings =
-        mailbox_settings::changed(tx, &default_settings(connector), input.settings.clone())?;
+    let settings = mailbox_settings::changed(
+        tx.conn,
+        &default_settings(connector),
+        input.settings.clone(),
+    )?;
     let history_since = match input.history.unwrap_or(History::Days(HISTORY_DAYS)) {
         History::Days(days) => Some(tx.now.plus_seconds(-days * 86_400)),
         History::Since(time) => Some(time),

@@ -46,29 +46,7 @@ fn change(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateCrmSettings) -> ActionR
     lock_keys(tx, SETTINGS_LOCK, &["settings".to_owned()])?;
     let before = store::settings::crm_settings(tx.conn)?;
     check_version(input.expected_version, before.version)?;
-    check_all! {
-        leads_enabled = input
-            .leads_enabled
-            .applied_required("leadsEnabled", before.leads_enabled),
-        exclusions = input
-            .exclusions
-            .try_map(|texts| fields::patterns("exclusions", &texts)),
-        sender_limit_per_hour = input
-            .sender_limit_per_hour
-            .try_map(|limit| {
-                let (min, max) = SENDER_LIMIT;
-                fields::number("senderLimitPerHour", limit, min, max)
-            })
-            .and_then(|change| {
-                change.applied_required("senderLimitPerHour", before.sender_limit_per_hour)
-            }),
-    }
-    let after = CrmSettings {
-        leads_enabled,
-        exclusions: exclusions.applied_list(before.exclusions.clone()),
-        sender_limit_per_hour,
-        version: before.version + 1,
-    };
+    let after = changed(&before, input)?;
     store::settings_writes::save_crm_settings(tx, &after)?;
     // How many exclusions there are, not which: they are clients' addresses.
     let told = |settings: &CrmSettings| {
@@ -86,4 +64,34 @@ fn change(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateCrmSettings) -> ActionR
         &detail,
     )?;
     Ok(())
+}
+
+/// The settings that a change makes of others.
+///
+/// # Errors
+/// `BAD_INPUT`.
+pub fn changed(before: &CrmSettings, input: UpdateCrmSettings) -> ActionResult<CrmSettings> {
+    check_all! {
+        leads_enabled = input
+            .leads_enabled
+            .applied_required("leadsEnabled", before.leads_enabled),
+        exclusions = input
+            .exclusions
+            .try_map(|texts| fields::patterns("exclusions", &texts)),
+        sender_limit_per_hour = input
+            .sender_limit_per_hour
+            .try_map(|limit| {
+                let (min, max) = SENDER_LIMIT;
+                fields::number("senderLimitPerHour", limit, min, max)
+            })
+            .and_then(|change| {
+                change.applied_required("senderLimitPerHour", before.sender_limit_per_hour)
+            }),
+    }
+    Ok(CrmSettings {
+        leads_enabled,
+        exclusions: exclusions.applied_list(before.exclusions.clone()),
+        sender_limit_per_hour,
+        version: before.version + 1,
+    })
 }

@@ -2,7 +2,7 @@
 //! Each change raises the version that a routing trace names. Mail is judged by the new settings from the commit on; nothing is judged again.
 //! Not for: folders and sharing.
 
-use super::acting::{self, active_users, bad_input};
+use super::acting::{self, active_users_now, bad_input};
 use super::change::Change;
 use super::fields::{self, HOLDERS_MAX, NAME_CHARS_MAX, check_all};
 use super::{ActionError, ActionResult, Actions, audit, check_version};
@@ -12,7 +12,7 @@ use crate::model::refusal::Refusal;
 use crate::model::topic::Topic;
 use crate::model::{MailboxId, Time, UserId};
 use crate::rules::access;
-use crate::store::{self, StoreError, Tx};
+use crate::store::{self, AnyConn, StoreError, Tx};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -66,14 +66,15 @@ pub async fn update(
             let before = store::mailboxes::settings(tx.conn, id)?
                 .ok_or_else(|| Refusal::not_found("mailboxId"))?;
             check_version(expected_version, before.version)?;
-            let after = changed(tx, &before, change).map_err(within_settings)?;
+            let after = changed(tx.conn, &before, change).map_err(within_settings)?;
             write(tx, viewer, id, &before, &after)?;
             Ok(id)
         })
         .await
 }
 
-fn within_settings(error: ActionError) -> ActionError {
+/// Names the fields as they stand in inputs that hold the settings.
+pub fn within_settings(error: ActionError) -> ActionError {
     match error {
         ActionError::Refused(refusals) => ActionError::Refused(
             refusals
@@ -91,7 +92,7 @@ fn within_settings(error: ActionError) -> ActionError {
 /// # Errors
 /// `BAD_INPUT`, `NOT_FOUND` for a user of the queue.
 pub fn changed(
-    tx: &mut Tx<'_>,
+    conn: &mut AnyConn,
     before: &MailboxSettings,
     change: SettingsChange,
 ) -> ActionResult<MailboxSettings> {
@@ -129,7 +130,7 @@ pub fn changed(
             if ids.is_empty() {
                 return Err(empty_queue());
             }
-            active_users(tx, &ids, "queueUserIds")?;
+            active_users_now(conn, &ids, "queueUserIds")?;
             ids
         }
     };
@@ -183,7 +184,7 @@ fn write(
 }
 
 /// Where the pointer stands in a new queue: at whose turn it is, or at whose turn is next of those who stay; else at the first.
-fn pointer_after(before: &[UserId], pointer: i64, after: &[UserId]) -> i64 {
+pub fn pointer_after(before: &[UserId], pointer: i64, after: &[UserId]) -> i64 {
     let turn = usize::try_from(pointer)
         .ok()
         .and_then(|pointer| pointer.checked_rem(before.len()))

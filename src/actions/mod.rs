@@ -27,10 +27,12 @@ pub mod people;
 pub mod read_mail;
 pub mod relink;
 pub mod remove_email;
+pub mod reroute_emails;
 pub mod roles;
 pub mod save_email;
 mod saving;
 pub mod share_mailbox;
+pub mod simulate_routing;
 pub mod stages;
 mod time_zone;
 

@@ -175,7 +175,7 @@ fn load(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<Loaded> {
     })
 }
 
-fn concerned(
+pub(super) fn concerned(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
     ids: &[ItemId],
@@ -313,7 +313,7 @@ fn write(
     Ok(change)
 }
 
-fn tell(tx: &mut Tx<'_>, viewer: &Viewer, item_id: ItemId, told: Told) {
+pub(super) fn tell(tx: &mut Tx<'_>, viewer: &Viewer, item_id: ItemId, told: Told) {
     let entry = NewTimelineEntry {
         item_id,
         actor_id: Some(viewer.user_id),

@@ -2,23 +2,20 @@
 //! It is the same judgement and the same writing as when mail saves itself.
 
 use super::acting;
-use super::ingest::facts::{Context, MailFacts, thread_facts};
 use super::ingest::judge::{ByHand, Judged, Judgement, by_hand, judge, save_named};
+use super::ingest::known::Known;
+use super::ingest::stored::{self, Stored};
 use super::relink::SeenEmail;
 use super::saving::{ClientAddressed, create_items};
 use super::{ActionResult, Actions, audit, check_version, idempotency};
-use crate::mail::address::AddressKey;
-use crate::model::decisions::{Creation, Fallback, NewItemPlan, Party, ThreadChoice};
-use crate::model::email::{Direction, Email, EmailOutcome, ParticipantRole};
+use crate::model::decisions::{Creation, Fallback, NewItemPlan, Party};
+use crate::model::email::EmailOutcome;
 use crate::model::item::{ItemFacts, ItemKind};
 use crate::model::people::{PermissionAction, Viewer};
 use crate::model::refusal::{ErrorCode, Refusal};
-use crate::model::{EmailId, ItemId, Time};
+use crate::model::{DepartmentId, EmailId, ItemId, Time, UserId};
 use crate::rules::access::{self, Surface};
-use crate::rules::classify::FolderFacts;
-use crate::rules::threading::{choose_thread, subject_base};
-use crate::store::{StoreError, Tx, clients, emails, messages};
-use std::collections::BTreeSet;
+use crate::store::{Tx, emails};
 
 /// Where the email is to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -60,12 +57,9 @@ pub async fn save(
 
 /// An email with everything that judging it takes.
 struct Chosen {
-    email: Email,
-    mail: MailFacts,
-    context: Context,
-    folder: FolderFacts,
+    stored: Stored,
+    known: Known,
     judged: Judged,
-    thread: ThreadChoice,
 }
 
 fn save_once(
@@ -74,13 +68,14 @@ fn save_once(
     seen: SeenEmail,
     target: Target,
 ) -> ActionResult<()> {
+    let id = seen.email_id;
     let scope = access::emails(viewer, Surface::Either);
-    let email = emails::visible(tx.conn, &scope, &[seen.email_id])?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Refusal::not_found("emailId"))?;
-    check_version(seen.expected_version, email.version)?;
-    if email.outcome == EmailOutcome::Saved {
+    if emails::visible(tx.conn, &scope, &[id])?.is_empty() {
+        return Err(Refusal::not_found("emailId").into());
+    }
+    let mut chosen = load(tx, viewer, id)?;
+    check_version(seen.expected_version, chosen.stored.email.version)?;
+    if chosen.stored.email.outcome == EmailOutcome::Saved {
         return match target {
             Target::Rules => Ok(()),
             Target::Item(_) | Target::Create(_) => Err(Refusal::new(
@@ -90,22 +85,22 @@ fn save_once(
             .into()),
         };
     }
-    let chosen = load(tx, viewer, email)?;
     match target {
-        Target::Rules => by_rules(tx, &chosen)?,
+        Target::Rules => by_rules(tx, &mut chosen)?,
         Target::Item(item) => {
-            let found = client(tx, &chosen)?;
+            let found = client(&chosen)?;
             let update = PermissionAction::Update;
             acting::item(tx, viewer, (item, None), update, "target")?;
-            write(tx, &chosen, &[item], found)?;
+            write(tx, &mut chosen, (&[item], &[]), found)?;
         }
         Target::Create(kind) => {
-            let found = client(tx, &chosen)?;
-            let on = create(tx, viewer, &chosen, kind, found.client.as_ref())?;
-            write(tx, &chosen, &on, found)?;
+            let found = client(&chosen)?;
+            let (made, on) = create(tx, viewer, &mut chosen, kind, found.client.as_ref())?;
+            write(tx, &mut chosen, (&on, &made), found)?;
         }
     }
-    record(tx, viewer, seen.email_id)
+    chosen.known.finish(tx)?;
+    record(tx, viewer, id)
 }
 
 /// Who ties an email to items by hand stands in the audit log, as for every change of links.
@@ -124,81 +119,35 @@ fn record(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<()> {
     Ok(())
 }
 
-fn load(tx: &mut Tx<'_>, viewer: &Viewer, email: Email) -> ActionResult<Chosen> {
-    let mail = stored_facts(tx, &email)?;
-    let keys: BTreeSet<String> = mail
-        .sender
-        .iter()
-        .chain(&mail.recipients)
-        .map(|(key, _name)| key.clone())
-        .collect();
-    let context = Context::load(tx.conn, email.mailbox_id, &keys)?
-        .ok_or_else(|| Refusal::not_found("emailId"))?;
-    let is_outgoing = email.direction == Direction::Outgoing;
-    let thread = choose_thread(&thread_facts(tx.conn, &mail, is_outgoing)?);
-    Ok(Chosen {
-        judged: Judged {
-            email_id: email.id,
-            message_id: email.message_id,
-            received_at: email.received_at,
-            by: Some(viewer.user_id),
-        },
-        // Its direction was found when it came: outgoing mail counts as lying in Sent.
-        folder: FolderFacts {
-            is_sent: is_outgoing,
-            ..FolderFacts::default()
-        },
-        email,
-        mail,
-        context,
-        thread,
-    })
-}
-
-/// What the stored email says, as it said when it came.
-fn stored_facts(tx: &mut Tx<'_>, email: &Email) -> Result<MailFacts, StoreError> {
-    let people = emails::participants(tx.conn, &[email.id])?
-        .remove(&email.id)
-        .unwrap_or_default();
-    let keyed = |role: ParticipantRole| {
-        people
-            .iter()
-            .filter(|(found, _address)| *found == role)
-            .filter_map(|(_role, address)| {
-                let key = AddressKey::parse(&address.address)?.into_string();
-                Some((key, address.name.clone()))
-            })
-            .collect::<Vec<_>>()
+/// The email as it is under the lock of its people: somebody else may have saved it meanwhile.
+fn load(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<Chosen> {
+    let stored = stored::load_locked(tx, id)?.ok_or_else(|| Refusal::not_found("emailId"))?;
+    let stored = stored.chosen_by_hand(tx.conn)?;
+    let judged = Judged {
+        email_id: id,
+        message_id: stored.email.message_id,
+        received_at: stored.email.received_at,
+        by: Some(viewer.user_id),
+        sender_count: None,
     };
-    let (in_reply_to, references) = messages::references(tx.conn, email.message_id)?;
-    let recipients = [
-        ParticipantRole::To,
-        ParticipantRole::Cc,
-        ParticipantRole::Bcc,
-    ];
-    Ok(MailFacts {
-        sender: keyed(ParticipantRole::From).into_iter().next(),
-        recipients: recipients.into_iter().flat_map(keyed).collect(),
-        subject: email.subject.clone(),
-        subject_base: subject_base(&email.subject),
-        automatic: None,
-        has_received_header: true,
-        in_reply_to,
-        references,
-        internal_date: email.internal_date,
-        is_backfill: false,
-        is_seen: false,
+    let known = stored.known(tx)?;
+    Ok(Chosen {
+        stored,
+        known,
+        judged,
     })
 }
 
-fn by_rules(tx: &mut Tx<'_>, chosen: &Chosen) -> ActionResult<()> {
+fn by_rules(tx: &mut Tx<'_>, chosen: &mut Chosen) -> ActionResult<()> {
+    let stored = &chosen.stored;
     let judgement = judge(
         tx,
-        &chosen.context,
-        &chosen.mail,
-        chosen.folder,
+        &mut chosen.known,
+        &stored.context,
+        &stored.mail,
+        stored.folder,
         chosen.judged,
-        &chosen.thread,
+        &stored.thread,
     )?;
     match judgement {
         Judgement::Saved(_items) => Ok(()),
@@ -220,30 +169,45 @@ fn internal() -> Refusal {
     )
 }
 
-fn client(tx: &mut Tx<'_>, chosen: &Chosen) -> ActionResult<ByHand> {
-    by_hand(
-        tx,
-        &chosen.context,
-        &chosen.mail,
-        chosen.folder,
-        &chosen.thread,
-    )?
-    .map_err(|_internal| internal().into())
+fn client(chosen: &Chosen) -> ActionResult<ByHand> {
+    let Stored {
+        context,
+        mail,
+        folder,
+        thread,
+        ..
+    } = &chosen.stored;
+    by_hand(context, mail, *folder, thread).map_err(|_internal| internal().into())
 }
 
-fn write(tx: &mut Tx<'_>, chosen: &Chosen, on: &[ItemId], found: ByHand) -> ActionResult<()> {
-    save_named(tx, &chosen.context, chosen.judged, &chosen.mail, on, found)?;
+/// `on`, and those of them that were made for it.
+fn write(
+    tx: &mut Tx<'_>,
+    chosen: &mut Chosen,
+    on: (&[ItemId], &[ItemId]),
+    found: ByHand,
+) -> ActionResult<()> {
+    let stored = &chosen.stored;
+    save_named(
+        tx,
+        &mut chosen.known,
+        &stored.context,
+        (chosen.judged, &stored.mail),
+        on,
+        found,
+    )?;
     Ok(())
 }
 
-/// Makes a new item for the email's client; a deal comes with the client's contact.
+/// Makes a new item for the email's client; a deal comes with the client's contact. What was made, and all that the
+/// email goes on.
 fn create(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
-    chosen: &Chosen,
+    chosen: &mut Chosen,
     kind: ItemKind,
     client: Option<&Party>,
-) -> ActionResult<Vec<ItemId>> {
+) -> ActionResult<(Vec<ItemId>, Vec<ItemId>)> {
     let client = client.ok_or_else(|| {
         Refusal::at(
             ErrorCode::BadInput,
@@ -251,11 +215,11 @@ fn create(
             "The email names nobody outside to make an item for.",
         )
     })?;
-    let known = clients::items_of(tx.conn, &client.address_key)?.contacts;
+    let contacts = chosen.known.client_facts(tx, &client.address_key)?.contacts;
     let scope = access::items(viewer, PermissionAction::Read);
-    let ids: Vec<ItemId> = known.iter().map(|contact| contact.id).collect();
+    let ids: Vec<ItemId> = contacts.iter().map(|contact| contact.id).collect();
     let readable = crate::store::items::readable(tx.conn, &scope, &ids)?;
-    let contact = known
+    let contact = contacts
         .iter()
         .map(|contact| contact.id)
         .find(|id| readable.iter().any(|item| item.id == *id));
@@ -263,12 +227,12 @@ fn create(
         .name
         .clone()
         .unwrap_or_else(|| client.address_key.clone());
-    let title = if chosen.email.subject.trim().is_empty() {
+    let title = if chosen.stored.email.subject.trim().is_empty() {
         format!("Email from {name}")
     } else {
-        chosen.email.subject.clone()
+        chosen.stored.email.subject.clone()
     };
-    let source = Some(chosen.context.settings.source.clone());
+    let source = Some(chosen.stored.context.settings.source.clone());
     let plan = |kind, title: &str| NewItemPlan {
         kind,
         title: title.to_owned(),
@@ -297,17 +261,28 @@ fn create(
         address: client.address_key.clone(),
         address_key: client.address_key.clone(),
     };
-    Ok(create_items(tx, &creation, &addressed, viewer.user_id)?)
+    let on = create_items(tx, &mut chosen.known, &creation, &addressed, viewer.user_id)?;
+    let made = on.iter().copied().take(creation.items.len()).collect();
+    Ok((made, on))
+}
+
+fn may_create(tx: &mut Tx<'_>, viewer: &Viewer, kind: ItemKind) -> ActionResult<()> {
+    may_create_for(tx, viewer, kind, (viewer.user_id, viewer.department_id))
 }
 
 /// Making an item needs create (R24).
-fn may_create(tx: &mut Tx<'_>, viewer: &Viewer, kind: ItemKind) -> ActionResult<()> {
+pub(super) fn may_create_for(
+    tx: &mut Tx<'_>,
+    viewer: &Viewer,
+    kind: ItemKind,
+    (responsible_id, responsible_department_id): (UserId, Option<DepartmentId>),
+) -> ActionResult<()> {
     let facts = ItemFacts {
         id: ItemId(0),
         kind,
         stage_id: crate::store::item_writes::first_stage(tx, kind)?,
-        responsible_id: viewer.user_id,
-        responsible_department_id: viewer.department_id,
+        responsible_id,
+        responsible_department_id,
         open_to_everyone: false,
     };
     if access::decide(viewer, PermissionAction::Create, &facts).is_granted() {

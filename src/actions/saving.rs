@@ -1,17 +1,18 @@
 //! What saving an email writes, whoever saves it: items, links, entries, the activity. The rules have decided before.
 //! Not for: deciding, or rights.
 
+use super::ingest::known::Known;
 use super::time_zone::{utc_offset_seconds, utc_offset_seconds_at_local};
 use crate::model::activity::ActivityState;
 use crate::model::decisions::{Creation, PlannedActivity};
 use crate::model::email::Direction;
 use crate::model::item::ItemKind;
 use crate::model::timeline::{NewTimelineEntry, Told};
-use crate::model::{ActivityId, EmailId, ItemId, MessageId, Time, UserId};
+use crate::model::{EmailId, ItemId, MessageId, Time, UserId};
 use crate::rules::activity::{self, ActivityFacts};
 use crate::store::email_writes::{self, NewActivity};
-use crate::store::item_writes::{self, NewItem};
-use crate::store::{StoreError, Tx, activity_writes, items, users};
+use crate::store::item_writes::NewItem;
+use crate::store::{StoreError, Tx, activity_writes};
 
 /// A title or name is cut here: what people read in lists.
 const TITLE_CHARS_MAX: usize = 255;
@@ -61,6 +62,7 @@ pub fn cut(text: &str) -> String {
 /// What the database says.
 pub fn create_items(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     plan: &Creation,
     client: &ClientAddressed,
     actor: UserId,
@@ -68,17 +70,13 @@ pub fn create_items(
     let mut made = Vec::new();
     let mut contact = plan.contact;
     for item in &plan.items {
-        let stage_id = item_writes::first_stage(tx, item.kind)?;
+        let stage_id = known.first_stage(tx, item.kind)?;
         let mut new = NewItem::new(item.kind, cut(&item.title), plan.responsible);
         new.stage_id = stage_id;
         new.name = item.name.as_deref().map(cut);
         new.source = item.source.clone();
         new.is_extra_lead = plan.is_extra_lead && item.kind == ItemKind::Lead;
-        let id = item_writes::insert(tx, new)?;
-        if item.kind != ItemKind::Deal {
-            let address = (client.address.clone(), client.address_key.clone());
-            item_writes::replace_addresses(tx, id, &[address])?;
-        }
+        let id = known.make_item(tx, new, (&client.address, &client.address_key))?;
         if item.kind == ItemKind::Contact {
             contact = Some(id);
         }
@@ -87,12 +85,12 @@ pub fn create_items(
             actor_id: Some(actor),
             told: Told::ItemCreated,
         };
-        tx.tell(entry, None);
+        known.tell(tx, entry, None);
         made.push((id, item.kind));
     }
     if let Some(contact) = contact {
         for (deal, _kind) in made.iter().filter(|(_id, kind)| *kind == ItemKind::Deal) {
-            item_writes::replace_deal_contacts(tx, *deal, &[contact])?;
+            known.tie(tx, *deal, contact);
         }
     }
     let mut ids: Vec<ItemId> = made.into_iter().map(|(id, _kind)| id).collect();
@@ -105,37 +103,36 @@ pub fn create_items(
 }
 
 /// Saves an email on these items, the first being its primary one: links with their history, an entry on each
-/// item's timeline and the message's activity (R30). Links that are there already stay.
+/// item's timeline and the message's activity (R30). Whose the email is: its primary item's responsible.
 ///
 /// # Errors
 /// What the database says.
 pub fn save_on(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     saving: &Saving,
     on: &[ItemId],
-) -> Result<Option<ActivityId>, StoreError> {
+) -> Result<Option<UserId>, StoreError> {
     let Some(&primary) = on.first() else {
         return Ok(None);
     };
-    if email_writes::was_removed(tx, saving.email_id)? {
-        tell_again(tx, saving, on)?;
+    let email = (saving.email_id, saving.message_id);
+    if known.was_removed(email) {
+        tell_again(tx, known, saving, on)?;
     }
+    let begins = if known.may_have_activity(saving.message_id) {
+        Begins::Anew
+    } else {
+        Begins::AtFirst
+    };
     let mut linked = Vec::new();
     for &item in on {
         if linked.contains(&item) {
             continue;
         }
         linked.push(item);
-        let is_primary = item == primary;
-        email_writes::insert_link(
-            tx,
-            (saving.email_id, item),
-            is_primary,
-            saving.received_at,
-            saving.by,
-        )?;
-        let change = (None, Some(item));
-        email_writes::insert_link_change(tx, saving.email_id, saving.by, change, is_primary)?;
+        let when = (saving.received_at, saving.by);
+        known.link(tx, email, (item, item == primary), when)?;
         let email_id = saving.email_id;
         let entry = NewTimelineEntry {
             item_id: item,
@@ -145,35 +142,47 @@ pub fn save_on(
                 Direction::Outgoing => Told::EmailSent { email_id },
             },
         };
-        tx.tell(entry, Some(saving.message_id));
+        known.tell(tx, entry, Some(saving.message_id));
     }
-    email_writes::update_saved(tx, saving.email_id, primary, saving.direction)?;
-    make_activity(tx, saving, primary).map(Some)
+    known.keep_saved(tx, email, primary, saving.direction)?;
+    make_activity(tx, known, (saving, begins), primary).map(Some)
+}
+
+/// Whether a message gets its to-do, or may have one from before, when it was in the CRM already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    AtFirst,
+    Anew,
 }
 
 /// The activity's responsible is the primary item's (R30, R31).
 fn make_activity(
     tx: &mut Tx<'_>,
-    saving: &Saving,
+    known: &mut Known,
+    (saving, begins): (&Saving, Begins),
     primary: ItemId,
-) -> Result<ActivityId, StoreError> {
-    let responsible_id = items::get(tx.conn, primary)?
+) -> Result<UserId, StoreError> {
+    let responsible_id = known
+        .item(tx.conn, primary)?
         .map(|item| item.responsible_id)
         .ok_or(StoreError::Corrupt {
             table: "items",
             column: "id",
             row: primary.0,
         })?;
-    let zone = users::get(tx.conn, responsible_id)?.map_or_else(String::new, |user| user.time_zone);
-    let offset = utc_offset_seconds(&zone, tx.now);
+    let now = tx.now;
+    let zone = known
+        .time_zone(tx.conn, responsible_id)?
+        .unwrap_or_default();
+    let offset = utc_offset_seconds(zone, now);
     let plan = activity::plan(&ActivityFacts {
         direction: saving.direction,
         is_seen: saving.is_seen,
         is_backfill: saving.is_backfill,
         by_hand: saving.by.is_some(),
-        now: tx.now,
+        now,
         utc_offset_seconds: offset,
-        due_utc_offset_seconds: utc_offset_seconds_at_local(&zone, activity::due(tx.now, offset)),
+        due_utc_offset_seconds: utc_offset_seconds_at_local(zone, activity::due(now, offset)),
     });
     let (state, deadline) = match plan.activity {
         PlannedActivity::Scheduled { deadline } => (ActivityState::Scheduled, Some(deadline)),
@@ -185,15 +194,20 @@ fn make_activity(
         state,
         deadline,
     };
-    match activity_writes::restart(tx, saving.email_id, &new)? {
-        Some(restarted) => Ok(restarted),
-        None => email_writes::insert_activity(tx, new),
+    if begins == Begins::AtFirst || !activity_writes::restart(tx, saving.email_id, &new)? {
+        email_writes::insert_activity_later(tx, new)?;
     }
+    Ok(responsible_id)
 }
 
 /// A mail that was removed from the CRM is saved again (R46): the entries that told of it are shown once more, and beside
 /// them, as one was told when it was taken off, that it was linked.
-fn tell_again(tx: &mut Tx<'_>, saving: &Saving, on: &[ItemId]) -> Result<(), StoreError> {
+fn tell_again(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    saving: &Saving,
+    on: &[ItemId],
+) -> Result<(), StoreError> {
     for item_id in email_writes::items_told_of(tx, saving.message_id, on)? {
         let told = Told::EmailLinked {
             email_id: saving.email_id,
@@ -204,7 +218,7 @@ fn tell_again(tx: &mut Tx<'_>, saving: &Saving, on: &[ItemId]) -> Result<(), Sto
             actor_id: saving.by,
             told,
         };
-        tx.tell(entry, None);
+        known.tell(tx, entry, None);
     }
     tx.links_changed(saving.email_id, &[]);
     Ok(())

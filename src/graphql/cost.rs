@@ -20,8 +20,9 @@ use super::limits::{COST_MAX, page_cost};
 
 /// Rows of a list without pages, on average: links of an email, folders of a mailbox.
 const LIST_FACTOR: usize = 2;
-/// Fields that read the raw mail and parse it, or count rows: beside what they select.
-const DEAR: [(&str, usize); 4] = [
+/// Fields that read the raw mail and parse it, count rows, or judge thousands of mails: beside what they select.
+const DEAR: [(&str, usize); 5] = [
+    ("simulateRouting", 400),
     ("bodyText", 4),
     ("bodyHtml", 4),
     ("rawHeaders", 4),

@@ -26,6 +26,7 @@ mod query;
 mod refusal;
 mod scalars;
 mod settings;
+mod simulation;
 mod stage;
 mod subscription;
 mod timeline;

@@ -246,16 +246,16 @@ impl<N: Listed> Edge<N> {
 }
 
 /// Where a page stands in its list.
-#[derive(SimpleObject)]
+#[derive(SimpleObject, Default)]
 pub struct PageInfo {
     /// Whether rows follow the page.
-    has_next_page: bool,
+    pub has_next_page: bool,
     /// Whether rows come before the page.
-    has_previous_page: bool,
+    pub has_previous_page: bool,
     /// The cursor of the first row; null on an empty page.
-    start_cursor: Option<Cursor>,
+    pub start_cursor: Option<Cursor>,
     /// The cursor of the last row; null on an empty page.
-    end_cursor: Option<Cursor>,
+    pub end_cursor: Option<Cursor>,
 }
 
 /// How many rows a list has, of what the viewer may see.

@@ -18,6 +18,7 @@ use super::node::Node;
 use super::paging::{Connection, PageArgs};
 use super::scalars::Cursor;
 use super::settings::CrmSettings;
+use super::simulation::{self, RoutingSimulation, SimulateRoutingInput};
 use super::stage::Stage;
 use super::timeline::{TimelineConnection, TimelineKind};
 use super::viewer::{Department, Role, User};
@@ -378,6 +379,16 @@ impl Query {
             before,
         };
         audit::log(&Ask::of(ctx)?, filter.unwrap_or_default(), page).await
+    }
+
+    /// What would have become of a mailbox's stored mail under other settings. Nothing is written, and no queue's turn is
+    /// taken. It takes the right to change the mailbox's settings and access to its mail.
+    async fn simulate_routing(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: SimulateRoutingInput,
+    ) -> Result<RoutingSimulation> {
+        simulation::simulate(&Ask::of(ctx)?, input).await
     }
 
     /// The settings of the whole installation.

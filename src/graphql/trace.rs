@@ -7,7 +7,7 @@ use super::ids::item_type;
 use crate::model::ItemId;
 use crate::model::email::RoutingTrace;
 use crate::model::item::ItemKind;
-use crate::rules::trace::cut_to_readable;
+use crate::rules::trace::{cut_to_readable, items_named};
 use crate::store::codec::Codec;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -18,7 +18,9 @@ pub fn shown(
     trace: &RoutingTrace,
     readable: &HashMap<ItemId, ItemKind>,
 ) -> RoutingTrace {
-    let ids: Vec<ItemId> = readable.keys().copied().collect();
+    // Items that only a simulation has made have numbers below zero: they are nobody's secret, and have no id.
+    let simulated = items_named(&trace.steps).into_iter().filter(|id| id.0 < 0);
+    let ids: Vec<ItemId> = readable.keys().copied().chain(simulated).collect();
     let mut trace = cut_to_readable(trace, &ids);
     for step in &mut trace.steps {
         if let Ok(mut saw) = serde_json::from_str::<Value>(&step.saw) {
@@ -47,6 +49,8 @@ fn seal(value: &mut Value, codec: &Codec, readable: &HashMap<ItemId, ItemKind>) 
                     "user_id" | "responsible_id" | "administrators" => {
                         seal_with(value, |number| Some(codec.seal_id("User", number)));
                     }
+                    // Messages are no things that clients know.
+                    "parent_message_id" => *value = Value::Null,
                     _ => seal(value, codec, readable),
                 }
             }
@@ -83,6 +87,7 @@ mod tests {
         let mut saw = json!({
             "open_deals": [{ "item_id": 7, "contact_id": 8, "responsible_id": 9, "is_open": true }],
             "queue": { "members": [{ "user_id": 9 }], "administrators": [9], "pointer": 1 },
+            "parent_message_id": 6,
         });
         seal(&mut saw, &codec, &readable);
         let (deal, user) = (codec.seal_id("Deal", 7), codec.seal_id("User", 9));
@@ -91,6 +96,7 @@ mod tests {
             json!({
                 "open_deals": [{ "item_id": deal, "contact_id": null, "responsible_id": user, "is_open": true }],
                 "queue": { "members": [{ "user_id": user }], "administrators": [user], "pointer": 1 },
+                "parent_message_id": null,
             })
         );
     }

@@ -9,5 +9,6 @@ pub mod lmtp;
 pub mod mbox;
 pub mod parse;
 pub mod tls;
+pub mod vcard;
 
 pub use error::{MailError, MailStep};

@@ -92,6 +92,8 @@ pub struct ThreadChoice {
     pub parent: Option<MessageId>,
     /// Whether that message is saved to the CRM.
     pub is_reply_to_saved: bool,
+    /// It is a delivery report about that message, which we sent (R18).
+    pub is_report: bool,
     pub reason: String,
 }
 

@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 /// The step that saw all facts, for a simulation to replay.
 pub const FACTS: &str = "R20 the facts about the mail";
 
+/// What that step decided where somebody has chosen to save the mail.
+pub const BY_HAND: &str = "judged, saved by hand";
+
 /// What the folder that a mail lies in is for. One folder can be several of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FolderFacts {
@@ -48,8 +51,11 @@ pub struct ClassifyFacts {
     pub origin: OriginFacts,
     /// The mailbox's switch (R11).
     pub crm_integration: bool,
-    /// `None`: the mail names nobody that can be read as its sender.
+    /// `None`: the mail names nobody that can be read as its sender, or it may be forged.
     pub sender: Option<Party>,
+    /// Its sender may be forged to mislead people or rules: several authors, control characters in an address, a name
+    /// that shows another address.
+    pub is_suspicious: bool,
     /// To, Cc and Bcc, in this order.
     pub recipients: Vec<Party>,
     /// What makes the mail automatic, in a word ("auto-reply", "list", "bounce" …).
@@ -132,11 +138,7 @@ pub fn by_hand(facts: &ClassifyFacts) -> HandClassification {
     HandClassification {
         direction,
         verdict,
-        steps: vec![
-            trace::step(FACTS, facts, "judged, saved by hand"),
-            direction_step,
-            step,
-        ],
+        steps: vec![trace::step(FACTS, facts, BY_HAND), direction_step, step],
     }
 }
 
@@ -179,7 +181,9 @@ fn internal_mail(facts: &ClassifyFacts, direction: Direction) -> Tried {
         ),
     };
     let internal = match direction {
-        Direction::Incoming => "internal: the sender is one of ours",
+        Direction::Incoming => {
+            "internal: it says that one of ours has sent it, which nothing verifies"
+        }
         Direction::Outgoing => "internal: every recipient is one of ours",
     };
     tried(
@@ -248,11 +252,19 @@ fn age(facts: &ClassifyFacts, _: Direction) -> Tried {
 /// R12: mail is saved for a client. A mail without a legible sender, or without recipients, has none.
 fn client(facts: &ClassifyFacts, direction: Direction) -> Tried {
     let (client, other_clients) = clients(facts, direction);
-    let saw = json!({ "client": client, "other_clients": other_clients });
-    let keeps = client.is_none().then_some((
-        EmailOutcome::NothingToCreate,
-        "it names no client to save it for",
-    ));
+    let saw = json!({
+        "client": client,
+        "other_clients": other_clients,
+        "is_suspicious": facts.is_suspicious,
+    });
+    let reason = if facts.is_suspicious && direction == Direction::Incoming {
+        "its sender may be forged, so it is not saved by itself"
+    } else {
+        "it names no client to save it for"
+    };
+    let keeps = client
+        .is_none()
+        .then_some((EmailOutcome::NothingToCreate, reason));
     tried("R12 client", saw, keeps, "it is a client's")
 }
 

@@ -39,10 +39,18 @@ pub fn create(facts: &RoutingFacts, wanted: CreatedItem, lead_kind: LeadKind) ->
     if facts.is_held_back_as_automatic() {
         return keep(EmailOutcome::Automatic, "automatic mail makes no item");
     }
+    if facts.is_held_back_as_excluded() {
+        let remark = "the client is on the exclusion list: nothing new is made";
+        return keep(EmailOutcome::Excluded, remark);
+    }
     let items = plan(facts, wanted);
     let Some(first) = items.first() else {
         return keep(EmailOutcome::NothingToCreate, "the mailbox makes nothing");
     };
+    if facts.is_flooded() {
+        let remark = "mail has made as many items in this hour as one mailbox makes";
+        return keep(EmailOutcome::RateGuard, remark);
+    }
     let turn = next_turn(&facts.queue);
     let Some(responsible) = turn.responsible else {
         return keep(

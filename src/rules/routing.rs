@@ -15,6 +15,10 @@ use serde_json::{Value, json};
 /// The step that saw all facts, for a simulation to replay.
 pub const FACTS: &str = "R20 the facts about the client";
 
+/// Items that new mail makes in a mailbox within an hour, at most (R19). The largest sales teams get some hundred new
+/// clients an hour; ten thousand forged senders in a minute leave the rest of their mail waiting, unsaved.
+pub const MADE_PER_HOUR_MAX: i64 = 2_000;
+
 /// The settings of the mailbox that routing depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutingSettings {
@@ -57,7 +61,7 @@ pub struct CandidateItem {
 /// The saved email that the mail answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParentFacts {
-    /// All items it is linked to.
+    /// All items it is linked to, the primary one first.
     pub items: Vec<CandidateItem>,
 }
 
@@ -78,6 +82,8 @@ pub struct RoutingFacts {
     pub is_always_new_lead: bool,
     /// `None`: it answers no saved email.
     pub parent: Option<ParentFacts>,
+    /// It is a delivery report about the parent, which we sent.
+    pub is_report: bool,
     /// With the client's address.
     pub contacts: Vec<CandidateItem>,
     /// Of the client's contacts.
@@ -85,9 +91,20 @@ pub struct RoutingFacts {
     /// With the client's address, open or closed.
     pub leads: Vec<CandidateItem>,
     pub queue: QueueFacts,
+    /// Items that mail of the same hour has made in this mailbox; 0 for the backfill, which is no flood.
+    pub made_this_hour: i64,
 }
 
 impl RoutingFacts {
+    /// Judges as if these items were not there.
+    pub fn leave_out(&mut self, items: &[ItemId]) {
+        let lists = [&mut self.contacts, &mut self.open_deals, &mut self.leads];
+        let of_parent = self.parent.iter_mut().map(|parent| &mut parent.items);
+        for list in lists.into_iter().chain(of_parent) {
+            list.retain(|item| !items.contains(&item.id));
+        }
+    }
+
     /// The client's contact. Where several have the address, the oldest, so that it is always the same one.
     pub(super) fn contact(&self) -> Option<&CandidateItem> {
         self.contacts.iter().min_by_key(|contact| age(contact))
@@ -136,7 +153,13 @@ impl RoutingFacts {
         }
     }
 
-    fn is_held_back_as_excluded(&self) -> bool {
+    /// Whether the mailbox's hour is used up by items that mail has made (R19). What somebody chose to save is no flood.
+    pub(super) const fn is_flooded(&self) -> bool {
+        !self.by_hand && self.made_this_hour >= MADE_PER_HOUR_MAX
+    }
+
+    /// Whether it is an excluded client's mail that nobody chose to save.
+    pub(super) const fn is_held_back_as_excluded(&self) -> bool {
         self.client.is_excluded && !self.by_hand
     }
 
@@ -154,10 +177,11 @@ struct Tried {
 
 /// Finds where the mail goes, or what it makes.
 pub fn route(facts: &RoutingFacts) -> Routing {
-    let ranking: [fn(&RoutingFacts) -> Tried; 6] = [
+    let ranking: [fn(&RoutingFacts) -> Tried; 7] = [
+        report,               // R18: a bounce is logged on the mail that it reports on
         always_new_lead,      // R18: listed addresses make a lead with each mail
         reply_follows_thread, // R15: a reply stays on the open item of the mail it answers
-        exclusion,            // R18: excluded clients get no other saves
+        exclusion,            // R18: excluded clients get no new saves
         existing_client, // R15: may the mail join the client's items, or does it make a new one?
         newest_candidate, // R16: the open deal with the newest entry, else the open lead, else the contact
         new_client,       // R13: nothing is there to join, so something is made
@@ -179,6 +203,25 @@ pub fn route(facts: &RoutingFacts) -> Routing {
         decision: RoutingDecision::Keep(EmailOutcome::NothingToCreate),
         steps,
         reason: "no rule makes anything of it".to_owned(),
+    }
+}
+
+/// R18: a bounce goes to all items of the mail that it reports on, open or closed: it is part of that mail's story.
+fn report(facts: &RoutingFacts) -> Tried {
+    let rule = "R18 bounces";
+    let parent = facts.parent.as_ref().filter(|_| facts.is_report);
+    let saw = json!({ "is_report": facts.is_report, "parent": parent });
+    match parent.and_then(|parent| parent.items.split_first()) {
+        Some((primary, others)) => {
+            let joined = RoutingDecision::Attach {
+                primary: primary.id,
+                also: others.iter().map(|item| item.id).collect(),
+                ambiguous: false,
+            };
+            let reason = "it is logged on the mail that it reports on";
+            decide(rule, &saw, reason, joined)
+        }
+        None => pass(rule, &saw, "it reports on no saved mail of ours"),
     }
 }
 
@@ -237,15 +280,22 @@ fn open_item_of(parent: &ParentFacts) -> Option<&CandidateItem> {
         .or_else(|| open(ItemKind::Contact).filter(|_| is_on_contacts_alone))
 }
 
-/// R18: of an excluded client only replies to saved mail are saved.
+/// R18: an excluded client's replies to saved mail may join what there is; nothing else of theirs is saved.
 fn exclusion(facts: &RoutingFacts) -> Tried {
     let rule = "R18 exclusion list";
-    let saw = json!({ "is_excluded": facts.client.is_excluded, "by_hand": facts.by_hand });
-    if facts.is_held_back_as_excluded() {
+    let saw = json!({
+        "is_excluded": facts.client.is_excluded,
+        "by_hand": facts.by_hand,
+        "answers_saved_email": facts.parent.is_some(),
+    });
+    if !facts.is_held_back_as_excluded() {
+        pass(rule, &saw, "nothing is excluded")
+    } else if facts.parent.is_some() {
+        let passes = "on the exclusion list, but it answers a saved mail: it may join";
+        pass(rule, &saw, passes)
+    } else {
         let keep = RoutingDecision::Keep(EmailOutcome::Excluded);
         decide(rule, &saw, "the client is on the exclusion list", keep)
-    } else {
-        pass(rule, &saw, "nothing is excluded")
     }
 }
 

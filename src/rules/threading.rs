@@ -25,14 +25,21 @@ pub struct ThreadCandidate {
     pub is_saved: bool,
 }
 
+/// A message that a delivery report claims to be about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedMessage {
+    pub message: ThreadCandidate,
+    /// It was found to be outgoing when it came (R4); a report on any other message proves nothing.
+    pub we_sent_it: bool,
+}
+
 /// A delivery report: it comes from a mail system that takes part in nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BounceFacts {
-    /// The message that it reports on, which only counts if we sent it.
-    pub about: ThreadCandidate,
-    pub we_sent_it: bool,
-    /// Whom the mail didn't reach.
-    pub failed_recipient_key: String,
+    /// The messages with the id that it reports on; ids can be repeated or forged.
+    pub about: Vec<ReportedMessage>,
+    /// Whom the mail didn't reach, for good; a delay names nobody.
+    pub failed_recipient_keys: Vec<String>,
 }
 
 /// Everything that choosing a thread depends on.
@@ -51,7 +58,8 @@ pub struct ThreadFacts {
     pub sender_is_ours: bool,
 }
 
-/// In-Reply-To is trusted, then References under the same subject; either only for a sender who takes part.
+/// A report joins the mail of ours that it reports on. Else In-Reply-To is trusted, then References under the same
+/// subject; either only for a sender who takes part.
 pub fn choose_thread(facts: &ThreadFacts) -> ThreadChoice {
     let takes_part = |candidate: &&ThreadCandidate| {
         facts.sender_is_ours || is_among(facts.sender_key.as_deref(), &candidate.participants)
@@ -64,6 +72,15 @@ pub fn choose_thread(facts: &ThreadFacts) -> ThreadChoice {
         .filter(|candidate| candidate.subject_base == facts.subject_base)
         .collect();
 
+    if let Some(original) = facts.bounce.as_ref().and_then(reported) {
+        return ThreadChoice {
+            thread: Some(original.thread_id),
+            parent: Some(original.message_id),
+            is_reply_to_saved: original.is_saved,
+            is_report: true,
+            reason: "it reports on a mail that we sent".to_owned(),
+        };
+    }
     if let Some(nearest) = answered.first() {
         return join(nearest, &answered, &referenced, "In-Reply-To names it");
     }
@@ -71,18 +88,11 @@ pub fn choose_thread(facts: &ThreadFacts) -> ThreadChoice {
         let reason = "References name it, under the same subject";
         return join(nearest, &answered, &referenced, reason);
     }
-    if let Some(original) = facts.bounce.as_ref().and_then(reported) {
-        return join(
-            original,
-            &[original],
-            &[],
-            "it reports on a mail that we sent",
-        );
-    }
     ThreadChoice {
         thread: None,
         parent: None,
         is_reply_to_saved: false,
+        is_report: false,
         reason: why_none(facts).to_owned(),
     }
 }
@@ -105,17 +115,20 @@ fn join(
         thread: Some(nearest.thread_id),
         parent: Some(parent.message_id),
         is_reply_to_saved: parent.is_saved,
+        is_report: false,
         reason: reason.to_owned(),
     }
 }
 
-/// The mail that a delivery report is about, if we sent it and the failed recipient was in its thread.
+/// The mail that a delivery report is about, if we sent it and a failed recipient was in its thread: else anybody
+/// who has seen an id could put a forged report before our people.
 fn reported(bounce: &BounceFacts) -> Option<&ThreadCandidate> {
-    let reached_out = is_among(
-        Some(&bounce.failed_recipient_key),
-        &bounce.about.participants,
-    );
-    (bounce.we_sent_it && reached_out).then_some(&bounce.about)
+    bounce
+        .about
+        .iter()
+        .filter(|about| about.we_sent_it)
+        .map(|about| &about.message)
+        .find(|message| any_among(&bounce.failed_recipient_keys, &message.participants))
 }
 
 const fn why_none(facts: &ThreadFacts) -> &'static str {
@@ -146,6 +159,8 @@ pub struct EarlyChild {
     pub subject_base: String,
     /// It names it in In-Reply-To, not in References alone.
     pub is_reply_to: bool,
+    /// Of a delivery report about the arrived message: whom it says that the mail didn't reach.
+    pub failed_recipient_keys: Vec<String>,
     pub sender_key: Option<String>,
     pub sender_is_ours: bool,
     /// Address keys of everybody in its thread.
@@ -161,19 +176,14 @@ pub struct RepairFacts {
 
 /// A parent that comes late gathers its children's threads into its own; links are never touched.
 /// Both senders must take part in the other's thread: else a stranger could write the missing parent.
+/// A report that came before the mail of ours that it is about is gathered too.
 pub fn repair(facts: &RepairFacts) -> Repair {
     let arrived = &facts.arrived;
     let mut threads_to_move: Vec<ThreadId> = facts
         .children
         .iter()
         .filter(|child| child.thread_id != arrived.thread_id)
-        .filter(|child| child.is_reply_to || child.subject_base == arrived.subject_base)
-        .filter(|child| {
-            child.sender_is_ours || is_among(child.sender_key.as_deref(), &arrived.participants)
-        })
-        .filter(|child| {
-            arrived.sender_is_ours || is_among(arrived.sender_key.as_deref(), &child.participants)
-        })
+        .filter(|child| is_report_on(child, arrived) || is_answer_to(child, arrived))
         .map(|child| child.thread_id)
         .collect();
     threads_to_move.sort_unstable();
@@ -188,6 +198,24 @@ pub fn repair(facts: &RepairFacts) -> Repair {
         into: arrived.thread_id,
         reason: reason.to_owned(),
     }
+}
+
+/// Whether an early child reports on the arrived message, which is ours.
+pub fn is_report_on(child: &EarlyChild, arrived: &ArrivedMessage) -> bool {
+    arrived.sender_is_ours && any_among(&child.failed_recipient_keys, &arrived.participants)
+}
+
+fn is_answer_to(child: &EarlyChild, arrived: &ArrivedMessage) -> bool {
+    let names_it = child.is_reply_to || child.subject_base == arrived.subject_base;
+    let child_takes_part =
+        child.sender_is_ours || is_among(child.sender_key.as_deref(), &arrived.participants);
+    let arrived_takes_part =
+        arrived.sender_is_ours || is_among(arrived.sender_key.as_deref(), &child.participants);
+    child.failed_recipient_keys.is_empty() && names_it && child_takes_part && arrived_takes_part
+}
+
+fn any_among(keys: &[String], participants: &[String]) -> bool {
+    keys.iter().any(|key| participants.contains(key))
 }
 
 fn is_among(key: Option<&str>, participants: &[String]) -> bool {

@@ -121,7 +121,7 @@ pub fn settle_unsaved(tx: &mut Tx<'_>, emails: &[EmailId], by: UserId) -> Result
 }
 
 /// The to-do of a message whose emails had all been taken out of the CRM begins anew with the one that is saved now;
-/// `None` where there is none to begin anew.
+/// false where there is none to begin anew.
 ///
 /// # Errors
 /// What the database says.
@@ -129,7 +129,7 @@ pub fn restart(
     tx: &mut Tx<'_>,
     saved: EmailId,
     new: &super::email_writes::NewActivity,
-) -> Result<Option<ActivityId>, StoreError> {
+) -> Result<bool, StoreError> {
     let now = tx.now.micros();
     let completed_at = (new.state == ActivityState::Completed).then_some(now);
     let id: Option<i64> = sql(
@@ -153,5 +153,5 @@ pub fn restart(
     .bind(saved.0)
     .push(") RETURNING id")
     .one(tx.conn)?;
-    Ok(id.map(ActivityId))
+    Ok(id.is_some())
 }

@@ -518,3 +518,87 @@ pub fn count_hidden_from_responsible(
     }
     Ok((total, true))
 }
+
+/// What was found about a mail when it came: what makes it automatic, in a word, and what is wrong with it, in words
+/// with commas between them.
+///
+/// # Errors
+/// What the database says.
+pub fn findings(
+    conn: &mut AnyConn,
+    id: EmailId,
+) -> Result<Option<(Option<String>, String)>, StoreError> {
+    sql("SELECT automatic, problems FROM emails WHERE id = ")
+        .bind(id.0)
+        .one(conn)
+}
+
+/// The email of a message in a mailbox.
+///
+/// # Errors
+/// What the database says.
+pub fn of_message(
+    conn: &mut AnyConn,
+    mailbox: MailboxId,
+    message: MessageId,
+) -> Result<Option<Email>, StoreError> {
+    let row: Option<EmailRow> = sql(COLUMNS)
+        .push(" WHERE e.mailbox_id = ")
+        .bind(mailbox.0)
+        .push(" AND e.message_id = ")
+        .bind(message.0)
+        .one(conn)?;
+    row.map(email).transpose()
+}
+
+/// A judged mail of a mailbox.
+#[derive(Debug, Clone)]
+pub struct JudgedMail {
+    pub email_id: EmailId,
+    pub message_id: MessageId,
+    pub outcome: EmailOutcome,
+    pub judged_at: Time,
+    pub trace: RoutingTrace,
+}
+
+/// The judged mails of a mailbox that were received in a period, in the order in which they were judged.
+///
+/// # Errors
+/// What the database says, and `Corrupt` for a trace that can't be read.
+pub fn judged(
+    conn: &mut AnyConn,
+    mailbox: MailboxId,
+    (since, before): (Option<Time>, Option<Time>),
+    limit: i64,
+) -> Result<Vec<JudgedMail>, StoreError> {
+    let mut query = sql(
+        "SELECT e.id, e.message_id, e.outcome, t.judged_at, t.trace FROM emails e \
+         JOIN routing_traces t ON t.email_id = e.id WHERE e.mailbox_id = ",
+    )
+    .bind(mailbox.0);
+    if let Some(since) = since {
+        query = query.push(" AND e.received_at >= ").bind(since.micros());
+    }
+    if let Some(before) = before {
+        query = query.push(" AND e.received_at < ").bind(before.micros());
+    }
+    let rows: Vec<(i64, i64, String, i64, String)> = query
+        .push(" ORDER BY t.judged_at, e.id LIMIT ")
+        .bind(limit)
+        .rows(conn)?;
+    rows.into_iter()
+        .map(|(id, message, outcome, judged_at, trace)| {
+            Ok(JudgedMail {
+                email_id: EmailId(id),
+                message_id: MessageId(message),
+                outcome: word(EmailOutcome::from_text, &outcome, "emails", "outcome", id)?,
+                judged_at: Time::from_micros(judged_at),
+                trace: serde_json::from_str(&trace).map_err(|_error| StoreError::Corrupt {
+                    table: "routing_traces",
+                    column: "trace",
+                    row: id,
+                })?,
+            })
+        })
+        .collect()
+}

@@ -114,3 +114,37 @@ pub fn is_void(conn: &mut AnyConn, id: LinkChangeId) -> Result<bool, StoreError>
         .one(conn)?;
     Ok(void.unwrap_or(false))
 }
+
+/// Whether people have had a hand in where an email is: saved, linked, moved or removed it.
+///
+/// # Errors
+/// What the database says.
+pub fn is_by_people(conn: &mut AnyConn, email: EmailId) -> Result<bool, StoreError> {
+    let found: Option<i64> =
+        sql("SELECT found FROM (SELECT id AS found FROM link_changes WHERE by_user_id IS NOT NULL AND email_id = ")
+            .bind(email.0)
+            .push(" UNION ALL SELECT item_id FROM email_links WHERE linked_by IS NOT NULL AND email_id = ")
+            .bind(email.0)
+            .push(") AS by_people LIMIT 1")
+            .one(conn)?;
+    Ok(found.is_some())
+}
+
+/// Those of these items that no other email hangs on.
+///
+/// # Errors
+/// What the database says.
+pub fn with_no_other_email(
+    conn: &mut AnyConn,
+    email: EmailId,
+    ids: &[ItemId],
+) -> Result<Vec<ItemId>, StoreError> {
+    let shared: Vec<i64> = sql("SELECT DISTINCT item_id FROM email_links WHERE email_id <> ")
+        .bind(email.0)
+        .push(" AND item_id IN (")
+        .list(ids.iter().map(|id| id.0))
+        .push(")")
+        .rows(conn)?;
+    let alone = ids.iter().filter(|id| !shared.contains(&id.0));
+    Ok(alone.copied().collect())
+}

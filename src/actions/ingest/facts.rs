@@ -3,23 +3,16 @@
 
 use crate::mail::address::{AddressKey, matches_pattern};
 use crate::model::decisions::{Party, Who};
-use crate::model::item::Item;
+use crate::model::item::{Item, ItemKind};
 use crate::model::mailbox::{Folder, FolderRole, Mailbox, MailboxSettings};
 use crate::model::people::CrmSettings;
 use crate::model::{FolderId, ItemId, MailboxId, MessageId, Time};
 use crate::rules::classify::FolderFacts;
 use crate::rules::queue::{Connector, QueueFacts, QueueMember};
 use crate::rules::routing::{CandidateItem, ParentFacts};
-use crate::rules::threading::{ThreadCandidate, ThreadFacts};
 use crate::store::clients::ClientItems;
-use crate::store::messages::MessageHead;
-use crate::store::{
-    AnyConn, StoreError, Tx, clients, items, mailbox_writes, mailboxes, messages, settings, users,
-};
+use crate::store::{AnyConn, StoreError, clients, items, mailboxes, settings, users};
 use std::collections::{BTreeSet, HashMap};
-
-/// Messages looked at that claim one of the ids a mail names: more claim it only to confuse.
-const CANDIDATES_MAX: i64 = 100;
 
 /// What holds for all mails of a batch.
 pub struct Context {
@@ -55,6 +48,16 @@ impl Context {
                 .collect(),
             who: clients::who(conn, keys)?,
         }))
+    }
+
+    /// Whether an address is the mailbox's own, or its alias.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.own_keys.iter().any(|own| own == key)
+    }
+
+    /// Whether an address is one of our own people's.
+    pub fn is_ours(&self, key: &str) -> bool {
+        self.who.get(key).is_some_and(|who| who.is_ours())
     }
 
     /// What a folder is for; one that is gone or unknown is for nothing in particular.
@@ -100,16 +103,27 @@ pub fn is_listed(patterns: &[String], key: &str) -> bool {
     })
 }
 
+/// What a delivery report says.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The Message-ID of the mail that it is about.
+    pub about: String,
+    /// Canonical addresses that the mail didn't reach, for good.
+    pub failed_keys: Vec<String>,
+}
+
 /// What a mail itself says, wherever it was read from.
 #[derive(Debug, Clone)]
 pub struct MailFacts {
-    /// Canonical address and display name.
+    /// Canonical address and display name; `None` where there is none, or it may be forged.
     pub sender: Option<(String, Option<String>)>,
+    pub is_suspicious: bool,
     /// To, Cc and Bcc, in this order.
     pub recipients: Vec<(String, Option<String>)>,
     pub subject: String,
     pub subject_base: String,
     pub automatic: Option<String>,
+    pub report: Option<Report>,
     pub has_received_header: bool,
     pub in_reply_to: Vec<String>,
     /// In the header's order: the nearest last.
@@ -119,46 +133,23 @@ pub struct MailFacts {
     pub is_seen: bool,
 }
 
-/// The messages that a mail names, as candidates for its thread.
-pub fn thread_facts(
-    conn: &mut AnyConn,
-    mail: &MailFacts,
-    sender_is_ours: bool,
-) -> Result<ThreadFacts, StoreError> {
-    let mut named: Vec<String> = mail.in_reply_to.clone();
-    named.extend(mail.references.iter().cloned());
-    named.sort_unstable();
-    named.dedup();
-    let heads = messages::with_headers(conn, &named, CANDIDATES_MAX)?;
-    let of = |id: &String| {
-        heads
-            .iter()
-            .filter(|head| head.header.as_ref() == Some(id))
-            .map(candidate)
-            .collect::<Vec<_>>()
-    };
-    Ok(ThreadFacts {
-        in_reply_to: mail.in_reply_to.iter().flat_map(of).collect(),
-        references: mail.references.iter().rev().flat_map(of).collect(),
-        bounce: None,
-        subject_base: mail.subject_base.clone(),
-        sender_key: mail.sender.as_ref().map(|(key, _name)| key.clone()),
-        sender_is_ours,
-    })
-}
+impl MailFacts {
+    /// Every Message-ID that it names.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        let about = self.report.iter().map(|report| &report.about);
+        self.in_reply_to.iter().chain(&self.references).chain(about)
+    }
 
-fn candidate(head: &MessageHead) -> ThreadCandidate {
-    ThreadCandidate {
-        message_id: head.id,
-        thread_id: head.thread_id,
-        subject_base: head.subject_base.clone(),
-        participants: head.participant_keys.clone(),
-        is_saved: head.is_saved,
+    /// Whether it is ours (R4): a From that names a colleague proves nothing, only what is outgoing is ours.
+    pub fn is_from_us(&self, context: &Context, folder: FolderFacts) -> bool {
+        let own = self.sender.as_ref().map(|(key, _name)| key.as_str());
+        let is_own = own.is_some_and(|key| context.is_own(key));
+        folder.is_sent || (is_own && !self.has_received_header)
     }
 }
 
 /// An item as routing sees it.
-pub fn candidate_item(item: &Item, contact: Option<ItemId>) -> CandidateItem {
+pub const fn candidate_item(item: &Item, contact: Option<ItemId>) -> CandidateItem {
     CandidateItem {
         id: item.id,
         kind: item.kind,
@@ -178,31 +169,48 @@ pub struct ClientFacts {
     pub leads: Vec<CandidateItem>,
 }
 
-/// Loads what the client with this canonical address has.
-pub fn client_facts(conn: &mut AnyConn, key: &str) -> Result<ClientFacts, StoreError> {
-    let ClientItems {
-        contacts,
-        deals,
-        leads,
-        deal_contact,
-    } = clients::items_of(conn, key)?;
-    let all = |items: &[Item]| {
-        items
+impl ClientFacts {
+    /// What a client has, of these items.
+    pub fn of(client: &ClientItems, items: &HashMap<ItemId, Item>) -> Self {
+        let addressed = |kind: ItemKind| {
+            let mut items: Vec<CandidateItem> = client
+                .addressed
+                .iter()
+                .filter_map(|id| items.get(id))
+                .filter(|item| item.kind == kind)
+                .map(|item| candidate_item(item, None))
+                .collect();
+            items.sort_by_key(|item| (item.created_at, item.id));
+            items
+        };
+        let mut open_deals: Vec<CandidateItem> = client
+            .deals
             .iter()
-            .map(|item| candidate_item(item, deal_contact.get(&item.id).copied()))
-            .collect::<Vec<_>>()
-    };
-    Ok(ClientFacts {
-        contacts: all(&contacts),
-        open_deals: all(&deals)
-            .into_iter()
-            .filter(|deal| deal.is_open)
-            .collect(),
-        leads: all(&leads),
-    })
+            .filter_map(|(deal, contact)| Some((items.get(deal)?, *contact)))
+            .filter(|(deal, _contact)| deal.is_open && deal.kind == ItemKind::Deal)
+            .map(|(deal, contact)| candidate_item(deal, Some(contact)))
+            .collect();
+        open_deals.sort_by_key(|item| (item.created_at, item.id));
+        Self {
+            contacts: addressed(ItemKind::Contact),
+            open_deals,
+            leads: addressed(ItemKind::Lead),
+        }
+    }
 }
 
-/// The items of the saved message that the mail answers.
+/// Loads what the client with this canonical address has.
+pub fn client_facts(conn: &mut AnyConn, key: &str) -> Result<ClientFacts, StoreError> {
+    let client = clients::items_of(conn, &[key])?
+        .remove(key)
+        .unwrap_or_default();
+    let ids: Vec<ItemId> = client.item_ids().collect();
+    let items = items::get_many(conn, &ids)?;
+    let items = items.into_iter().map(|item| (item.id, item)).collect();
+    Ok(ClientFacts::of(&client, &items))
+}
+
+/// The items of the saved message that the mail answers, the primary one first.
 pub fn parent_facts(
     conn: &mut AnyConn,
     parent: MessageId,
@@ -211,7 +219,8 @@ pub fn parent_facts(
     if ids.is_empty() {
         return Ok(None);
     }
-    let found = items::get_many(conn, &ids)?;
+    let mut found = items::get_many(conn, &ids)?;
+    found.sort_by_key(|item| ids.iter().position(|id| *id == item.id));
     Ok(Some(ParentFacts {
         items: found
             .iter()
@@ -220,13 +229,16 @@ pub fn parent_facts(
     }))
 }
 
-/// The queue, its pointer locked until the transaction ends.
-pub fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, StoreError> {
-    let pointer = mailbox_writes::lock_queue_pointer(tx, context.mailbox.id)?;
+/// The queue with this pointer.
+pub fn queue_at(
+    conn: &mut AnyConn,
+    context: &Context,
+    pointer: i64,
+) -> Result<QueueFacts, StoreError> {
     let connector = context.mailbox.connector_id;
     let mut ids = context.settings.queue.clone();
     ids.push(connector);
-    let known: HashMap<_, _> = users::get_many(tx.conn, &ids)?
+    let known: HashMap<_, _> = users::get_many(conn, &ids)?
         .into_iter()
         .map(|user| (user.id, user.is_active))
         .collect();
@@ -246,6 +258,6 @@ pub fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, Sto
             user_id: connector,
             is_active: is_active(connector),
         },
-        administrators: users::administrators(tx.conn)?,
+        administrators: users::administrators(conn)?,
     })
 }

@@ -416,7 +416,11 @@ fn mailbox_to_connect(
     })
 }
 
-fn settings_change(ask: &Ask, input: MailboxSettingsInput) -> SettingsChange {
+/// The change of settings that an input asks for.
+pub(in crate::graphql) fn settings_change(
+    ask: &Ask,
+    input: MailboxSettingsInput,
+) -> SettingsChange {
     SettingsChange {
         crm_integration: input.crm_integration.into(),
         incoming_creates: changed(input.incoming_creates, Into::into),

@@ -7,10 +7,11 @@ mod activities;
 mod emails;
 mod items;
 mod log_in;
-mod mailboxes;
+pub(super) mod mailboxes;
 mod passwords;
 mod people;
 mod removals;
+mod routing;
 mod stages;
 
 use std::future::Future;
@@ -38,6 +39,7 @@ pub struct Mutation(
     passwords::PasswordMutation,
     stages::StageMutation,
     removals::RemovalMutation,
+    routing::RoutingMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.

@@ -61,6 +61,9 @@ pub(super) fn read(tree: &Tree<'_>, content: &Content) -> Option<BounceFacts> {
         let text = field.text(&mut Vec::new());
         facts.failed_recipients = canonical(text.split(',').map(str::to_owned));
     }
+    if is_qmail(tree, content) && facts.failed_recipients.is_empty() {
+        facts.failed_recipients = canonical(qmail_recipients(content));
+    }
     facts.original_message_id = disposition
         .and_then(|part| field_of(&bodies::small_text(part), "original-message-id"))
         .or_else(|| original_of(tree))
@@ -80,19 +83,30 @@ fn is_qmail(tree: &Tree<'_>, content: &Content) -> bool {
     tree.parts.len() == 1 && content.text.as_deref().is_some_and(says_so)
 }
 
-/// The recipients of a delivery status whose action is "failed", one group of lines each.
+/// qmail names each recipient on a line of its own: `<gone@firm.example>:`.
+fn qmail_recipients(content: &Content) -> impl Iterator<Item = String> {
+    let text = content.text.as_deref().unwrap_or_default();
+    text.lines().filter_map(|line| {
+        let address = line.trim().strip_prefix('<')?.strip_suffix(">:")?;
+        Some(address.to_owned())
+    })
+}
+
+/// The recipients of a delivery status whose action is "failed", one group of lines each: as they are known to the
+/// server that gave up, and as we wrote to them where that is another address (a forwarded one).
 fn failed_recipients(status: &str) -> Vec<String> {
     let failed = status.split("\n\n").filter(|group| {
         field_of(group, "action").is_some_and(|action| action.trim().eq_ignore_ascii_case("failed"))
     });
-    canonical(failed.filter_map(|group| {
-        let recipient =
-            field_of(group, "final-recipient").or_else(|| field_of(group, "original-recipient"))?;
-        Some(
-            recipient
-                .split_once(';')
-                .map_or(recipient.clone(), |(_, address)| address.to_owned()),
-        )
+    canonical(failed.flat_map(|group| {
+        ["final-recipient", "original-recipient"]
+            .iter()
+            .filter_map(|name| field_of(group, name))
+            .map(|recipient| match recipient.split_once(';') {
+                Some((_kind, address)) => address.to_owned(),
+                None => recipient,
+            })
+            .collect::<Vec<_>>()
     }))
 }
 

@@ -20,6 +20,7 @@ mod key;
 pub use automatic::AutomaticKind;
 pub use bounce::BounceFacts;
 
+use crate::mail::vcard::{self, Card};
 use crate::model::Time;
 use crate::model::email::Address;
 use crate::text_enum;
@@ -104,6 +105,8 @@ pub struct ParsedMail {
     /// Why it is automatic (R18); `None`: a person seems to have written it.
     pub automatic: Option<AutomaticKind>,
     pub bounce: Option<BounceFacts>,
+    /// Whom its vCard attachments are about.
+    pub cards: Vec<Card>,
     pub suspicions: Vec<Suspicion>,
     pub problems: Vec<MailProblem>,
     /// Equal for copies of one message, different for any two messages: by Message-ID and a hash of From, Date,
@@ -155,6 +158,7 @@ impl ParsedMail {
             has_received_header: false,
             automatic: None,
             bounce: None,
+            cards: Vec::new(),
             suspicions: Vec::new(),
             problems: vec![MailProblem::Unparsed],
             content_key: key::of_raw(raw),
@@ -202,10 +206,22 @@ fn parse_unguarded(raw: &[u8]) -> ParsedMail {
         has_received_header: head.has_received_header,
         automatic,
         bounce,
+        cards: cards(&tree),
         suspicions: head.suspicions,
         problems,
         content_key,
     }
+}
+
+/// vCards of one mail: what people attach to introduce somebody. The rest of an address book is passed over.
+const CARDS_MAX: usize = 20;
+
+fn cards(tree: &Tree<'_>) -> Vec<Card> {
+    tree.leaves()
+        .filter(|part| vcard::is_vcard(&part.media_type, &part.file_name()))
+        .flat_map(|part| vcard::parse(&decode::transfer(part, &mut Vec::new())))
+        .take(CARDS_MAX)
+        .collect()
 }
 
 /// The decoded bytes of a part by its `part_index`. `None`: the mail has no such leaf.

@@ -770,7 +770,7 @@ fn r18_bounces_tell_whom_they_are_about() {
         original_message_id: Some("sent@us.example".to_owned()),
         is_disposition: false,
     };
-    let rows: [(&str, String, Option<BounceFacts>, Option<AutomaticKind>); 7] = [
+    let rows: [(&str, String, Option<BounceFacts>, Option<AutomaticKind>); 9] = [
         ("a report with the mail", report("delivery-status", &[PLAIN, STATUS, "Content-Type: message/rfc822|Message-ID: <sent@us.example>\r\n\r\nx"]),
          Some(failed.clone()), Some(AutomaticKind::Bounce)),
         ("a report with headers alone", report("delivery-status", &[PLAIN, STATUS, "Content-Type: text/rfc822-headers|Subject: a\r\nMessage-ID:\r\n <sent@us.example>"]),
@@ -785,6 +785,12 @@ fn r18_bounces_tell_whom_they_are_about() {
          Some(AutomaticKind::Bounce)),
         ("qmail", "From: MAILER-DAEMON@us.example\r\n\r\nHi. This is the qmail-send program at us.example.\r\n\r\nMessage-ID: <sent@us.example>\r\n".to_owned(),
          Some(BounceFacts { failed_recipients: vec![], original_message_id: Some("sent@us.example".to_owned()), is_disposition: false }),
+         Some(AutomaticKind::Bounce)),
+        ("qmail, naming whom", "From: MAILER-DAEMON@us.example\r\n\r\nHi. This is the qmail-send program at us.example.\r\n\r\n<Gone@firm.example>:\r\nSorry, no mailbox here by that name.\r\n\r\nMessage-ID: <sent@us.example>\r\n".to_owned(),
+         Some(BounceFacts { failed_recipients: vec!["gone@firm.example".to_owned()], original_message_id: Some("sent@us.example".to_owned()), is_disposition: false }),
+         Some(AutomaticKind::Bounce)),
+        ("a forwarded address", report("delivery-status", &[PLAIN, "Content-Type: message/delivery-status|Reporting-MTA: dns; mx.example.org\r\n\r\nOriginal-Recipient: rfc822;info@firm.example\r\nFinal-Recipient: rfc822;old@else.example\r\nAction: failed", "Content-Type: message/rfc822|Message-ID: <sent@us.example>\r\n\r\nx"]),
+         Some(BounceFacts { failed_recipients: vec!["info@firm.example".to_owned(), "old@else.example".to_owned()], original_message_id: Some("sent@us.example".to_owned()), is_disposition: false }),
          Some(AutomaticKind::Bounce)),
         ("a client who writes the header", "From: anna@firm.example\r\nX-Failed-Recipients: bob@firm.example\r\n\r\nx".to_owned(), None, None),
     ];

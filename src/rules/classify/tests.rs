@@ -56,6 +56,7 @@ fn mail(direction: Direction) -> ClassifyFacts {
         },
         crm_integration: true,
         sender: Some(sender),
+        is_suspicious: false,
         recipients: vec![recipient],
         automatic: None,
         is_reply_to_saved: false,
@@ -360,6 +361,28 @@ fn r12_a_mail_without_a_client_is_kept_but_can_be_saved_by_hand() {
             other_clients: vec![],
         };
         assert_eq!(by_hand(&facts).verdict, expected, "{what}");
+    }
+}
+
+#[test]
+fn r12_a_suspicious_sender_is_told_from_none() {
+    let forged = "its sender may be forged, so it is not saved by itself";
+    let nobody = "it names no client to save it for";
+    // (what, direction, suspicious, reason)
+    let rows = [
+        ("no sender", Incoming, false, nobody),
+        ("a forged sender", Incoming, true, forged),
+        ("our own mail to nobody", Outgoing, true, nobody),
+    ];
+    for (what, direction, is_suspicious, reason) in rows {
+        let facts = with(direction, |facts| {
+            facts.sender = None;
+            facts.recipients = vec![];
+            facts.is_suspicious = is_suspicious;
+        });
+        let found = classify(&facts);
+        assert_eq!(kept(&facts), Some(O::NothingToCreate), "{what}");
+        assert_eq!(found.reason, reason, "{what}");
     }
 }
 

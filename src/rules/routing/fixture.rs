@@ -77,6 +77,7 @@ pub fn facts() -> RoutingFacts {
         by_hand: false,
         is_always_new_lead: false,
         parent: None,
+        is_report: false,
         contacts: vec![],
         open_deals: vec![],
         leads: vec![],
@@ -89,5 +90,6 @@ pub fn facts() -> RoutingFacts {
             },
             administrators: vec![UserId(8)],
         },
+        made_this_hour: 0,
     }
 }

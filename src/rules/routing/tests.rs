@@ -153,13 +153,14 @@ fn r20_the_trace_names_the_rules_in_order_and_replays() {
         rules,
         [
             FACTS,
+            "R18 bounces",
             "R18 always a new lead",
             "R15 replies follow their thread",
             "R18 exclusion list",
             "R15 existing clients",
         ]
     );
-    assert_eq!(routed.reason, routed.steps[4].decided);
+    assert_eq!(routed.reason, routed.steps[5].decided);
     assert_eq!(trace::items_named(&routed.steps), [ItemId(40), ItemId(70)]);
 
     let mut replayed: RoutingFacts = trace::facts_seen(&routed.steps, FACTS).unwrap();
@@ -201,7 +202,7 @@ prop_compose! {
         leads in any_items(ItemKind::Lead, 30),
         parent in prop::option::of(any_items(ItemKind::Deal, 40)),
         choices in (0_usize..3, 0_usize..4, 0_usize..4, 0_usize..2),
-        flags in prop::collection::vec(any::<bool>(), 6),
+        flags in prop::collection::vec(any::<bool>(), 7),
     ) -> RoutingFacts {
         let mut facts = facts();
         facts.contacts = contacts;
@@ -218,6 +219,7 @@ prop_compose! {
         facts.by_hand = flags[3];
         facts.is_always_new_lead = flags[4];
         facts.client.is_excluded = flags[5];
+        facts.is_report = flags[6];
         facts
     }
 }
@@ -233,7 +235,7 @@ proptest! {
         match route(&facts).decision {
             RoutingDecision::Attach { primary, also, .. } => {
                 for id in also.iter().chain([&primary]) {
-                    prop_assert!(known.iter().any(|item| item.id == *id && item.is_open));
+                    prop_assert!(known.iter().any(|item| item.id == *id && (item.is_open || facts.is_report)));
                 }
                 prop_assert!(!also.contains(&primary));
             }

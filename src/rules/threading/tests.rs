@@ -193,26 +193,114 @@ fn r15_the_parent_is_the_nearest_saved_message_of_the_thread() {
 
 #[test]
 fn r18_a_bounce_joins_the_mail_that_it_reports_on() {
-    let bounce = |we_sent_it, failed: &str| ThreadFacts {
+    let ours = |id, thread, we_sent_it| ReportedMessage {
+        message: message(id, thread, true),
+        we_sent_it,
+    };
+    let bounce = |about: Vec<ReportedMessage>, failed: &[&str]| ThreadFacts {
         bounce: Some(BounceFacts {
-            about: message(1, 10, true),
-            we_sent_it,
-            failed_recipient_key: failed.into(),
+            about,
+            failed_recipient_keys: failed.iter().map(|&key| key.into()).collect(),
         }),
         ..from(Some("mailer-daemon@mx.example"), from_ann(vec![], vec![]))
     };
-    // (what, facts, whether it joins)
+    // (what, facts, the thread that it joins)
     let rows = [
-        ("about our mail to Ann", bounce(true, ANN), true),
-        ("about a mail that we never sent", bounce(false, ANN), false),
+        (
+            "about our mail to Ann",
+            bounce(vec![ours(1, 10, true)], &[ANN]),
+            Some(10),
+        ),
+        (
+            "about Ann and somebody else",
+            bounce(vec![ours(1, 10, true)], &[STRANGER, ANN]),
+            Some(10),
+        ),
+        (
+            "about a mail that we never sent",
+            bounce(vec![ours(1, 10, false)], &[ANN]),
+            None,
+        ),
+        (
+            "about an id that a stranger's mail has too",
+            bounce(vec![ours(2, 20, false), ours(1, 10, true)], &[ANN]),
+            Some(10),
+        ),
         (
             "about somebody who was not in that thread",
-            bounce(true, STRANGER),
+            bounce(vec![ours(1, 10, true)], &[STRANGER]),
+            None,
+        ),
+        ("a delay", bounce(vec![ours(1, 10, true)], &[]), None),
+        ("about nothing that is known", bounce(vec![], &[ANN]), None),
+    ];
+    for (what, facts, thread) in rows {
+        let choice = choose_thread(&facts);
+        assert_eq!(choice.thread, thread.map(ThreadId), "{what}");
+        assert_eq!(choice.is_report, thread.is_some(), "{what}");
+        assert_eq!(choice.is_reply_to_saved, thread.is_some(), "{what}");
+    }
+    let unsaved = ReportedMessage {
+        message: message(1, 10, false),
+        we_sent_it: true,
+    };
+    let choice = choose_thread(&bounce(vec![unsaved], &[ANN]));
+    assert!(choice.is_report && !choice.is_reply_to_saved);
+}
+
+#[test]
+fn r18_a_report_that_came_before_our_mail_is_gathered() {
+    let report = |failed: &[&str]| EarlyChild {
+        sender_key: Some("mailer-daemon@mx.example".into()),
+        sender_is_ours: false,
+        participants: vec!["mailer-daemon@mx.example".into(), SALES.into()],
+        failed_recipient_keys: failed.iter().map(|&key| key.into()).collect(),
+        ..early_reply()
+    };
+    let our_mail = || ArrivedMessage {
+        sender_key: Some(SALES.into()),
+        sender_is_ours: true,
+        ..late_parent()
+    };
+    // (what, what arrived, report, whether it is gathered)
+    let rows = [
+        ("about our mail to Ann", our_mail(), report(&[ANN]), true),
+        (
+            "about somebody whom we did not write to",
+            our_mail(),
+            report(&[STRANGER]),
+            false,
+        ),
+        ("a delay", our_mail(), report(&[]), false),
+        (
+            "about a mail that is not ours",
+            ArrivedMessage {
+                sender_is_ours: false,
+                ..our_mail()
+            },
+            report(&[ANN]),
+            false,
+        ),
+        (
+            "a report from somebody who takes part is a report all the same",
+            our_mail(),
+            EarlyChild {
+                sender_key: Some(ANN.into()),
+                ..report(&[STRANGER])
+            },
             false,
         ),
     ];
-    for (what, facts, joins) in rows {
-        assert_eq!(choose_thread(&facts).thread.is_some(), joins, "{what}");
+    for (what, arrived, child, is_gathered) in rows {
+        let facts = RepairFacts {
+            arrived,
+            children: vec![child],
+        };
+        assert_eq!(
+            !repair(&facts).threads_to_move.is_empty(),
+            is_gathered,
+            "{what}"
+        );
     }
 }
 
@@ -225,6 +313,7 @@ fn early_reply() -> EarlyChild {
         sender_key: Some(SALES.into()),
         sender_is_ours: true,
         participants: vec![ANN.into(), SALES.into()],
+        failed_recipient_keys: vec![],
     }
 }
 

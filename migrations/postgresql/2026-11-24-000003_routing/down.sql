@@ -1,0 +1,2 @@
+DROP TABLE bounce_reports;
+ALTER TABLE routing_traces DROP COLUMN judged_at;
