@@ -437,3 +437,150 @@ async fn r34_expected_versions_of_emails_and_activities_are_held_to(world) {
     assert_eq!(logged, ["saveEmail", "linkEmail"]);
 }
 }
+
+/// Another mailbox's copy of an email, saved on these items.
+fn copy_of(world: &World, id: EmailId, items: &[ItemId]) -> EmailId {
+    use mailroom::store::email_writes::{self, NewEmail};
+    let first = email(world, id);
+    let mailbox = world.mailbox(world.admin.user_id);
+    let now = world.now();
+    let made: Result<EmailId, store::StoreError> = world.store().write_now(now, |tx| {
+        let new = NewEmail {
+            message_id: first.message_id,
+            mailbox_id: mailbox,
+            raw_hash: first.raw_hash.clone(),
+            direction: first.direction,
+            outcome: EmailOutcome::IntegrationOff,
+            saved: None,
+            from: None,
+            subject: "Hello".into(),
+            preview: String::new(),
+            received_at: now,
+            internal_date: now,
+            automatic: None,
+            problems: String::new(),
+            participants: vec![],
+            attachments: vec![],
+        };
+        let copy = email_writes::insert(tx, new)?;
+        email_writes::update_saved(tx, copy, items[0], first.direction)?;
+        for (index, item) in items.iter().enumerate() {
+            email_writes::insert_link(tx, (copy, *item), index == 0, now, None)?;
+        }
+        Ok(copy)
+    });
+    made.unwrap()
+}
+
+on_both_databases! {
+async fn r7_r46_the_to_do_stays_open_for_another_mailbox_s_copy(world) {
+    let (olaf, bob) = (
+        world.user("Olaf Owner", None, None).await,
+        world.user("Bob Boss", None, None).await,
+    );
+    let (deal, contact) = (world.item(Deal, olaf).await, world.item(Contact, bob).await);
+    let mailbox = world.mailbox(world.admin.user_id);
+    let first = world.saved_email(mailbox, &[deal, contact]).await;
+    let copy = copy_of(&world, first, &[contact]);
+    assert_eq!(activity(&world, first).responsible_id, olaf);
+    remove(&world, &world.admin, first).await.unwrap();
+    let open = activity(&world, copy);
+    assert_eq!((open.state, open.responsible_id), (Scheduled, bob));
+    // The contact told of the message by the email that went; it is told of the copy now. The deal is not.
+    let told = world.told(contact);
+    assert_eq!(told[told.len() - 2..], ["EMAIL_UNLINKED", "EMAIL_LINKED"]);
+    assert_eq!(world.told(deal).last().unwrap(), "EMAIL_UNLINKED");
+    remove(&world, &world.admin, copy).await.unwrap();
+    assert_eq!(activity(&world, copy).state, Completed);
+    // Either one begins it anew.
+    save_email::save(&world.actions, &world.admin, first, Target::Item(deal), None, world.now())
+        .await
+        .unwrap();
+    let again = activity(&world, first);
+    assert_eq!((again.id, again.state, again.responsible_id), (open.id, Scheduled, olaf));
+}
+}
+
+/// Done, or refused as it should be; the database never stands in the way.
+fn settled<T>(what: &str, done: ActionResult<T>) {
+    use mailroom::actions::ActionError;
+    if let Err(ActionError::Store(error)) = done {
+        panic!("{what}: {error}");
+    }
+}
+
+async fn scramble(world: &World) {
+    let admin = world.admin.user_id;
+    let mailbox = world.mailbox(admin);
+    for _round in 0..4 {
+        let (here, there) = (world.item(Deal, admin).await, world.item(Deal, admin).await);
+        let (into, from) = (
+            world.item(Contact, admin).await,
+            world.item(Contact, admin).await,
+        );
+        let mut ids = Vec::new();
+        for _number in 0..4 {
+            ids.push(world.saved_email(mailbox, &[here, from]).await);
+        }
+        let mut tasks = Vec::new();
+        for id in ids {
+            let (actions, admin) = (world.actions.clone(), world.admin.clone());
+            let (first, second, third) = (world.now(), world.now(), world.now());
+            tasks.push(tokio::spawn(async move {
+                settled(
+                    "relink",
+                    relink::relink(&actions, &admin, id, (here, there), None, first).await,
+                );
+                settled(
+                    "unlink",
+                    relink::unlink(&actions, &admin, id, from, None, second).await,
+                );
+                settled(
+                    "remove",
+                    remove_email::remove(&actions, &admin, removal(id), None, third).await,
+                );
+            }));
+        }
+        let (actions, admin, now) = (world.actions.clone(), world.admin.clone(), world.now());
+        tasks.push(tokio::spawn(async move {
+            settled(
+                "delete",
+                delete_item::delete(&actions, &admin, deletion(Deal, here), None, now).await,
+            );
+        }));
+        let (actions, admin, now) = (world.actions.clone(), world.admin.clone(), world.now());
+        tasks.push(tokio::spawn(async move {
+            settled(
+                "merge",
+                merge_contacts::merge(&actions, &admin, merging(into, &[from]), None, now).await,
+            );
+        }));
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+    let astray: Vec<i64> = world.rows(
+        "SELECT e.id FROM emails e WHERE (e.outcome = 'SAVED') <> EXISTS (SELECT 1 FROM email_links l WHERE l.email_id = e.id) \
+         OR (e.primary_item_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM email_links l WHERE l.email_id = e.id AND l.is_primary \
+         AND l.item_id = e.primary_item_id)) OR (e.outcome = 'REMOVED' AND e.saved_at IS NOT NULL)",
+    );
+    assert!(astray.is_empty(), "{astray:?}");
+    let left_open: Vec<i64> = world.rows(
+        "SELECT a.id FROM activities a WHERE a.state = 'SCHEDULED' AND NOT EXISTS \
+         (SELECT 1 FROM emails e WHERE e.message_id = a.message_id AND e.outcome = 'SAVED')",
+    );
+    assert!(left_open.is_empty(), "{left_open:?}");
+    assert_eq!(
+        world
+            .store()
+            .read_now(mailroom::actions::audit::first_broken)
+            .unwrap(),
+        None
+    );
+}
+
+on_both_databases! {
+async fn r45_items_that_go_while_others_move_their_emails_leave_nothing_astray(world) {
+    scramble(&world).await;
+}
+}
