@@ -16,6 +16,7 @@ mod access;
 mod actions;
 mod architecture;
 mod demo;
+mod people;
 mod questions;
 mod spine;
 mod store;

@@ -17,9 +17,11 @@ use mailroom::graphql::{MailroomSchema, Services};
 use mailroom::live::{Hub, Live};
 use mailroom::mail::hosts::HostPolicy;
 use mailroom::mail::tls::TlsTrust;
+use mailroom::model::email::RoutingTrace;
 use mailroom::model::people::Session;
-use mailroom::model::{Time, UserId};
+use mailroom::model::{EmailId, Time, UserId};
 use mailroom::store::db::Kind as Database;
+use mailroom::store::email_writes::put_trace;
 use mailroom::store::raw::RawStore;
 use mailroom::store::sql::{Row, Value, insert_all, sql};
 use mailroom::store::{AnyConn, Store, StoreError, roles};
@@ -142,11 +144,6 @@ impl House {
         house
     }
 
-    /// Writes behind everybody's back.
-    pub fn change<T>(&self, f: impl FnOnce(&mut AnyConn) -> Result<T, StoreError>) -> T {
-        self.store.write_now(now(), |tx| f(tx.conn)).unwrap()
-    }
-
     pub fn rows<T: Row>(&self, query: &str) -> Vec<T> {
         let read = self.store.read_now(|conn| sql(query.to_owned()).rows(conn));
         read.unwrap()
@@ -251,12 +248,22 @@ impl House {
 
     /// Writes a world; entries get the positions that they have there.
     pub fn write(&self, world: &World) {
-        self.change(|conn| {
-            write_people(conn, world)?;
-            write_items(conn, world)?;
-            write_mail(conn, world)?;
-            write_history(conn, world)
+        let trace = RoutingTrace {
+            steps: vec![],
+            reason: "a reason".to_owned(),
+            settings_version: 1,
+        };
+        let written: Result<(), StoreError> = self.store.write_now(now(), |tx| {
+            write_people(tx.conn, world)?;
+            write_items(tx.conn, world)?;
+            write_mail(tx.conn, world)?;
+            write_history(tx.conn, world)?;
+            for email in world.emails.keys() {
+                put_trace(tx, EmailId(*email), &trace)?;
+            }
+            Ok(())
         });
+        written.unwrap();
     }
 }
 
@@ -736,11 +743,6 @@ pub fn write_email(
         "INSERT INTO attachments (id, email_id, part_index, name, media_type, size_bytes, is_inline) \
          VALUES ({}, {id}, 1, 'a.pdf', 'application/pdf', 5, FALSE)",
         attachment_of(id)
-    ))
-    .run(conn)?;
-    sql(format!(
-        "INSERT INTO routing_traces (email_id, trace, settings_version) VALUES ({id}, \
-         '{{\"steps\":[],\"reason\":\"a reason\",\"settings_version\":1}}', 1)"
     ))
     .run(conn)?;
     let links = email.links.iter().map(|item| {

@@ -15,6 +15,9 @@ const MINE: Id = BASE + 2;
 const BELOW: Id = BASE + 3;
 const ELSEWHERE: Id = BASE + 4;
 
+/// A department with nobody in it.
+const EMPTY: Id = BASE + 5;
+
 const ADMIN: Id = BASE + 10;
 const ME: Id = BASE + 11;
 const COLLEAGUE: Id = BASE + 12;
@@ -25,6 +28,8 @@ const STRANGER: Id = BASE + 15;
 const ROLE: Id = BASE + 20;
 /// A role that nobody holds.
 const SPARE_ROLE: Id = BASE + 21;
+/// Another one.
+const FREE_ROLE: Id = BASE + 22;
 
 const MY_BOX: Id = BASE + 30;
 const SHARED_BOX: Id = BASE + 31;
@@ -63,6 +68,7 @@ fn company(profile: Profile) -> World {
         (MINE, Some(TOP)),
         (BELOW, Some(MINE)),
         (ELSEWHERE, None),
+        (EMPTY, None),
     ]
     .into();
     let who = |department, is_administrator| User {
@@ -91,7 +97,12 @@ fn company(profile: Profile) -> World {
         }
     }
     role.settings = profile == Profile::Settings;
-    world.roles = [(ROLE, role), (SPARE_ROLE, Role::default())].into();
+    world.roles = [
+        (ROLE, role),
+        (SPARE_ROLE, Role::default()),
+        (FREE_ROLE, Role::default()),
+    ]
+    .into();
     if !matches!(profile, Profile::Administrator | Profile::Nobody) {
         world.held.insert((ME, ROLE));
     }
@@ -296,6 +307,25 @@ fn item_cells(
     let input = json!({ text: "New", "responsibleId": sealed("User", responsible), "openToEveryone": open });
     add("create", create, input, ("", ""), wanted);
 
+    let delete = ["deleteLead", "deleteDeal", "deleteContact"][kind as usize];
+    let it = make.item(kind, responsible, open);
+    let wanted = on_item(&make.world, Action::Delete, it);
+    let input = json!({ id_field: sealed(name, it) });
+    add("delete", delete, input, (id_field, name), wanted);
+
+    let it = make.item(kind, responsible, open);
+    let email = make.email(MY_BOX, &[it]);
+    // The email is seen in its mailbox; its item stays as secret as it was.
+    let wanted = forbidden_unless(on_item(&make.world, Action::Update, it).is_ok());
+    let input = json!({ "emailId": sealed("Email", email) });
+    add(
+        "take off",
+        "removeEmail",
+        input,
+        ("emailId", "Email"),
+        wanted,
+    );
+
     link_cells(make, kind, (responsible, open), &mut add);
     activity_cells(make, kind, (responsible, open), &mut add);
     conversion_cells(make, kind, (responsible, open), &mut add);
@@ -471,6 +501,31 @@ fn conversion_cells(make: &mut Making, kind: Kind, (responsible, open): (Id, boo
         wanted,
     );
     if kind == Kind::Contact {
+        let (it, mine) = (
+            make.item(kind, responsible, open),
+            make.item(kind, ME, false),
+        );
+        let wanted = on_item(&make.world, Action::Update, mine)
+            .and_then(|()| on_item(&make.world, Action::Update, it))
+            .and_then(|()| on_item(&make.world, Action::Delete, it));
+        let input = json!({ "contactId": sealed("Contact", mine), "mergeContactIds": [sealed("Contact", it)] });
+        let names = ("mergeContactIds", "Contact");
+        add("merge", "mergeContacts", input, names, wanted);
+        let (it, mine) = (
+            make.item(kind, responsible, open),
+            make.item(kind, ME, false),
+        );
+        let wanted = on_item(&make.world, Action::Update, it)
+            .and_then(|()| on_item(&make.world, Action::Update, mine))
+            .and_then(|()| on_item(&make.world, Action::Delete, mine));
+        let input = json!({ "contactId": sealed("Contact", it), "mergeContactIds": [sealed("Contact", mine)] });
+        add(
+            "merge into",
+            "mergeContacts",
+            input,
+            ("contactId", "Contact"),
+            wanted,
+        );
         let (it, deal) = (
             make.item(kind, responsible, open),
             make.item(Kind::Deal, ME, false),
@@ -662,6 +717,41 @@ fn office_cells(make: &mut Making) -> Vec<Cell> {
             settles,
             "assignRoles",
             json!({ "holder": { "userId": sealed("User", LOWER) }, "roleIds": [sealed("Role", SPARE_ROLE)] }),
+        ),
+        all(
+            administers,
+            "updateDepartment",
+            json!({ "departmentId": sealed("Department", ELSEWHERE), "name": "Changed" }),
+        ),
+        all(
+            settles,
+            "createStage",
+            json!({ "item": "LEAD", "name": "New", "kind": "OPEN" }),
+        ),
+        all(
+            settles,
+            "updateStage",
+            json!({ "stageId": sealed("Stage", 2), "name": "Changed" }),
+        ),
+        all(
+            administers,
+            "deleteStage",
+            json!({ "stageId": sealed("Stage", 4), "moveItemsToStageId": sealed("Stage", 2) }),
+        ),
+        all(
+            settles,
+            "deleteRole",
+            json!({ "roleId": sealed("Role", FREE_ROLE) }),
+        ),
+        all(
+            administers,
+            "deleteDepartment",
+            json!({ "departmentId": sealed("Department", EMPTY) }),
+        ),
+        all(
+            administers,
+            "createPasswordReset",
+            json!({ "userId": sealed("User", LOWER) }),
         ),
         all(
             settles,

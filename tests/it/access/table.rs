@@ -45,6 +45,8 @@ enum Gives {
     Make,
     /// Changes rights or settings: administrators (and, where so described, holders of a flag): FORBIDDEN else.
     Rule,
+    /// A question for administrators: FORBIDDEN to everybody else.
+    Office,
     /// Answers about each thing on its own: `NOT_FOUND` for what is hidden.
     Each,
     /// Is open to all who are signed in; what else is refused has this code.
@@ -90,6 +92,10 @@ const ROOT: &[Line] = &[
     line("Query.roles", Gives::SignedIn, "roles { id }", RANDOM),
     line("Query.leadStages", Gives::SignedIn, "leadStages { id }", PAIRS),
     line("Query.dealStages", Gives::SignedIn, "dealStages { id }", PAIRS),
+    line("Query.counters", Gives::SignedIn, "counters { incoming overdue }", "r33_counters_count_what_is_left_to_do_and_seen"),
+    line("Query.emailsHiddenFromResponsible", Gives::Office, "emailsHiddenFromResponsible { nodes { id } }", "r21_mail_that_its_responsible_does_not_see_is_listed"),
+    line("Query.explainAccess", Gives::Office, "explainAccess(userId: $user, itemId: $deal) { __typename }", "r28_explanations_counters_and_the_log_are_for_those_who_may"),
+    line("Query.auditLog", Gives::Office, "auditLog { nodes { id } }", "r28_explanations_counters_and_the_log_are_for_those_who_may"),
     line("Query.simulateRouting", Gives::Change, "simulateRouting(input: { mailboxId: $mailbox }) { userErrors { code } }", ROUTING),
     line("Query.crmSettings", Gives::SignedIn, "crmSettings { version }", PAIRS),
 
@@ -110,6 +116,21 @@ const ROOT: &[Line] = &[
     line("Mutation.transferMailbox", Gives::Change, "transferMailbox(input: { mailboxId: $mailbox, connectorId: $user }) { userErrors { code } }", OFFICE),
     line("Mutation.syncMailbox", Gives::Change, "syncMailbox(input: { mailboxId: $mailbox }) { userErrors { code } }", OFFICE),
     line("Mutation.disconnectMailbox", Gives::Change, "disconnectMailbox(input: { mailboxId: $mailbox }) { userErrors { code } }", OFFICE),
+    line("Mutation.resetPassword", Gives::Anybody, "resetPassword(input: { token: \"none\", password: \"good enough\" }) { userErrors { code } }", "r45_a_link_sets_a_password_once_and_ends_what_was_logged_in"),
+    line("Mutation.changePassword", Gives::Refused("FORBIDDEN"), "changePassword(input: { current: \"no password\", new: \"good enough\" }) { userErrors { code } }", "r45_a_password_is_changed_by_whoever_knows_it"),
+    line("Mutation.createPasswordReset", Gives::Rule, "createPasswordReset(input: { userId: $user }) { userErrors { code } }", "r45_a_link_sets_a_password_once_and_ends_what_was_logged_in"),
+    line("Mutation.updateDepartment", Gives::Rule, "updateDepartment(input: { departmentId: $department, name: \"x\" }) { userErrors { code } }", OFFICE),
+    line("Mutation.deleteDepartment", Gives::Rule, "deleteDepartment(input: { departmentId: $department }) { userErrors { code } }", OFFICE),
+    line("Mutation.deleteRole", Gives::Rule, "deleteRole(input: { roleId: $role }) { userErrors { code } }", OFFICE),
+    line("Mutation.createStage", Gives::Rule, "createStage(input: { item: LEAD, name: \"x\", kind: OPEN }) { userErrors { code } }", OFFICE),
+    line("Mutation.updateStage", Gives::Rule, "updateStage(input: { stageId: $stage, name: \"x\" }) { userErrors { code } }", OFFICE),
+    line("Mutation.deleteStage", Gives::Rule, "deleteStage(input: { stageId: $stage, moveItemsToStageId: $stage }) { userErrors { code } }", OFFICE),
+    line("Mutation.deleteLead", Gives::Change, "deleteLead(input: { leadId: $lead }) { userErrors { code } }", MATRIX),
+    line("Mutation.deleteDeal", Gives::Change, "deleteDeal(input: { dealId: $deal }) { userErrors { code } }", MATRIX),
+    line("Mutation.deleteContact", Gives::Change, "deleteContact(input: { contactId: $contact }) { userErrors { code } }", MATRIX),
+    line("Mutation.mergeContacts", Gives::Change, "mergeContacts(input: { contactId: $contact, mergeContactIds: [$deal] }) { userErrors { code } }", MATRIX),
+    line("Mutation.removeEmail", Gives::Change, "removeEmail(input: { emailId: $email }) { userErrors { code } }", MATRIX),
+    line("Mutation.exportItems", Gives::Make, "exportItems(input: { items: { leads: {} } }) { userErrors { code } }", "r23_an_export_holds_what_may_be_read_and_exported_at_that_moment"),
     line("Mutation.rerouteEmails", Gives::Each, "rerouteEmails(input: { emailIds: [$email] }) { results { emailId outcome } userErrors { code } }", ROUTING),
     line("Mutation.saveEmail", Gives::Change, "saveEmail(input: { emailId: $email }) { userErrors { code } }", MATRIX),
     line("Mutation.relinkEmail", Gives::Change, "relinkEmail(input: { emailId: $email, fromItemId: $deal, toItemId: $deal }) { userErrors { code } }", MATRIX),
@@ -147,6 +168,8 @@ const HIDDEN_AS_NULL: &[(&str, &str)] = &[
 /// Fields that are null only where there is nothing: whoever sees the thing sees them.
 #[rustfmt::skip]
 const NULL_WHERE_ABSENT: &[&str] = &[
+    "AccessDecision.ground", "AccessDecision.item", "AccessDecision.role", "AccessDecision.stage", "AccessExplanation.mailbox",
+    "AuditEntry.actor", "AuditEntry.targetId", "MailboxDecision.ground", "MailboxDecision.mailbox",
     "Activity.completedAt", "Activity.completedBy", "Activity.deadline", "ActivityCompleted.actor", "ActivityReopened.actor",
     "Address.name", "Attachment.name", "Attachment.url", "Contact.company", "Contact.source", "Department.parent",
     "Email.bodyHtml", "Email.bodyText", "Email.from", "Email.messageId", "Email.rawHeaders", "Email.rawUrl", "Email.savedAt",
@@ -162,6 +185,8 @@ const NULL_WHERE_ABSENT: &[&str] = &[
 /// Ids in inputs of things that can be hidden: each is answered as absent then, with the test that proves it.
 #[rustfmt::skip]
 const HIDDEN_IDS: &[(&str, &str)] = &[
+    ("DeleteLeadInput.leadId", MATRIX), ("DeleteDealInput.dealId", MATRIX), ("DeleteContactInput.contactId", MATRIX),
+    ("MergeContactsInput.contactId", MATRIX), ("MergeContactsInput.mergeContactIds", MATRIX), ("RemoveEmailInput.emailId", OFFICE),
     ("AddNoteInput.itemId", MATRIX), ("CompleteActivityInput.activityId", MATRIX), ("ReopenActivityInput.activityId", MATRIX),
     ("PostponeActivityInput.activityId", MATRIX), ("ConvertLeadInput.leadId", MATRIX), ("ConvertToContactInput.existingId", MATRIX),
     ("ConvertToDealInput.existingId", MATRIX), ("CreateDealInput.contactIds", MATRIX), ("UpdateDealInput.contactIds", MATRIX),
@@ -187,6 +212,11 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
 /// Ids in inputs of users, departments, roles and stages, which everybody who is signed in sees.
 #[rustfmt::skip]
 const OPEN_IDS: &[&str] = &[
+    // Of the audit log, which administrators alone read.
+    "AuditFilter.actorId", "AuditFilter.target",
+    "CreatePasswordResetInput.userId", "DeleteDepartmentInput.departmentId", "DeleteRoleInput.roleId",
+    "DeleteStageInput.moveItemsToStageId", "DeleteStageInput.stageId", "UpdateDepartmentInput.departmentId",
+    "UpdateDepartmentInput.parentId", "UpdateStageInput.stageId",
     "AssignRolesInput.roleIds", "ConnectMailboxInput.connectorId", "ContactFilter.responsibleId", "CreateContactInput.responsibleId",
     "CreateDealInput.responsibleId", "CreateDealInput.stageId", "CreateDepartmentInput.parentId", "CreateLeadInput.responsibleId",
     "CreateUserInput.departmentId", "CreateUserInput.roleIds", "DealFilter.responsibleId", "DealFilter.stageIds",
@@ -387,6 +417,11 @@ impl Company {
                 "$folder",
                 id("Folder", mailbox.map(super::house::folder_of)),
             ),
+            (
+                "$department",
+                id("Department", world.departments.keys().next().copied()),
+            ),
+            ("$stage", id("Stage", Some(1))),
             ("$user", id("User", Some(self.nobody))),
             ("$other", id("User", Some(worlds::USER))),
             ("$role", id("Role", world.roles.keys().next().copied())),
@@ -442,6 +477,7 @@ fn as_the_table_says(gives: Gives, answer: &Json) -> bool {
         Gives::VisibleStream => codes(answer) == ["NOT_FOUND"],
         Gives::Change => no_errors && refusal(answer) == Some("NOT_FOUND"),
         Gives::Make | Gives::Rule => no_errors && refusal(answer) == Some("FORBIDDEN"),
+        Gives::Office => codes(answer) == ["FORBIDDEN"],
         Gives::Each => no_errors && found["results"][0]["outcome"] == json!("NOT_FOUND"),
         Gives::Refused(code) => no_errors && refusal(answer) == Some(code),
     }
