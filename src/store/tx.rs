@@ -167,7 +167,7 @@ impl<'a> Tx<'a> {
             entry_rows,
         )?;
         insert_all(self.conn, CHANGE_COLUMNS, "", change_rows)?;
-        self.touch_items(&touched)?;
+        self.touch_items(&touched, last - wanted)?;
         let timeline = !entries.is_empty() || !changes.is_empty();
         if timeline {
             self.wake(Topic::Timeline);
@@ -179,8 +179,9 @@ impl<'a> Tx<'a> {
         Ok(true)
     }
 
-    /// An item's newest entry is what lists are sorted by.
-    fn touch_items(&mut self, touched: &BTreeSet<ItemId>) -> Result<(), StoreError> {
+    /// An item's newest entry is what lists are sorted by, and mail goes by (R16). A further copy of a message makes no
+    /// entry, and so is no news: only items with an entry behind this position count.
+    fn touch_items(&mut self, touched: &BTreeSet<ItemId>, behind: i64) -> Result<(), StoreError> {
         if touched.is_empty() {
             return Ok(());
         }
@@ -190,6 +191,9 @@ impl<'a> Tx<'a> {
             .list(touched.iter().map(|id| id.0))
             .push(") AND last_activity_at < ")
             .bind(self.now.micros())
+            .push(" AND EXISTS (SELECT 1 FROM timeline_entries t WHERE t.item_id = items.id AND t.position > ")
+            .bind(behind)
+            .push(")")
             .run(self.conn)?;
         Ok(())
     }

@@ -16,6 +16,8 @@ mod actions;
 mod architecture;
 mod demo;
 mod questions;
+mod routing;
+mod rules_named;
 mod spine;
 mod store;
 mod support;

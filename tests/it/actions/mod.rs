@@ -31,4 +31,4 @@ mod mailboxes;
 mod mutations;
 mod people;
 mod roles;
-mod world;
+pub mod world;
