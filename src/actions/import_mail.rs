@@ -186,5 +186,5 @@ fn import_batch(
             raw: Bytes::from(mail.raw),
         })
         .collect();
-    ingest_now(store, raw, mailbox, arrivals, now)
+    ingest_now(store, raw, (mailbox, None), arrivals, now)
 }

@@ -17,6 +17,7 @@ use super::ingest::judge::{
     Decided, Fate, Judged, Judgement, OUTCOME_STEP, OutcomeSeen, decide, judge, make, put_trace,
     saved_step,
 };
+use super::ingest::known::Known;
 use super::ingest::stored::{self, Stored};
 use super::{ActionError, ActionResult, Actions, acting, idempotency, relink, save_email};
 use crate::model::email::{Email, EmailOutcome};
@@ -138,14 +139,17 @@ fn reroute_one(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<Re
     if stored.email.outcome == EmailOutcome::Saved {
         return judge_saved(tx, viewer, &stored);
     }
+    let mut known = stored.known(tx)?;
     let judgement = judge(
         tx,
+        &mut known,
         &stored.context,
         &stored.mail,
         stored.folder,
         judged(&stored),
         &stored.thread,
     )?;
+    known.finish(tx)?;
     Ok(match judgement {
         Judgement::Saved(_items) => Rerouted::Saved,
         Judgement::Kept(_) | Judgement::Refused(_) => Rerouted::StaysUnsaved,
@@ -167,8 +171,10 @@ fn judged(stored: &Stored) -> Judged {
 fn judge_saved(tx: &mut Tx<'_>, viewer: &Viewer, stored: &Stored) -> ActionResult<Rerouted> {
     let email = &stored.email;
     let made_alone = made_alone(tx, email)?;
+    let mut known = stored.known(tx)?;
     let decided = decide(
         tx,
+        &mut known,
         &stored.context,
         &stored.mail,
         stored.folder,
@@ -195,9 +201,9 @@ fn judge_saved(tx: &mut Tx<'_>, viewer: &Viewer, stored: &Stored) -> ActionResul
             if !made.is_empty() && kinds(tx, &made)? == sorted(wanted.collect()) {
                 return Ok(Rerouted::Unchanged);
             }
-            move_to(tx, viewer, stored, (&linked, &made_alone), decided)
+            move_to(tx, viewer, (stored, known), (&linked, &made_alone), decided)
         }
-        Fate::Joins(_) => move_to(tx, viewer, stored, (&linked, &made_alone), decided),
+        Fate::Joins(_) => move_to(tx, viewer, (stored, known), (&linked, &made_alone), decided),
     }
 }
 
@@ -233,7 +239,7 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
 fn move_to(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
-    stored: &Stored,
+    (stored, mut known): (&Stored, Known),
     (linked, made_alone): (&[ItemId], &[ItemId]),
     decided: Decided,
 ) -> ActionResult<Rerouted> {
@@ -265,9 +271,10 @@ fn move_to(
                     return Ok(Rerouted::Forbidden);
                 }
             }
-            make(tx, context, &stored.mail, &creation, &client)?
+            make(tx, &mut known, context, &stored.mail, &creation, &client)?
         }
     };
+    known.finish(tx)?;
     let responsible = write(tx, viewer, &stored.email, linked, &on)?;
     let left: Vec<ItemId> = made_alone
         .iter()

@@ -3,6 +3,7 @@
 
 use super::acting;
 use super::ingest::judge::{ByHand, Judged, Judgement, by_hand, judge, save_named};
+use super::ingest::known::Known;
 use super::ingest::stored::{self, Stored};
 use super::saving::{ClientAddressed, create_items};
 use super::{ActionResult, Actions, idempotency};
@@ -13,7 +14,7 @@ use crate::model::people::{PermissionAction, Viewer};
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{DepartmentId, EmailId, ItemId, Time, UserId};
 use crate::rules::access::{self, Surface};
-use crate::store::{Tx, clients, emails};
+use crate::store::{Tx, emails};
 
 /// Where the email is to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -55,6 +56,7 @@ pub async fn save(
 /// An email with everything that judging it takes.
 struct Chosen {
     stored: Stored,
+    known: Known,
     judged: Judged,
 }
 
@@ -63,7 +65,7 @@ fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> A
     if emails::visible(tx.conn, &scope, &[id])?.is_empty() {
         return Err(Refusal::not_found("emailId").into());
     }
-    let chosen = load(tx, viewer, id)?;
+    let mut chosen = load(tx, viewer, id)?;
     if chosen.stored.email.outcome == EmailOutcome::Saved {
         return match target {
             Target::Rules => Ok(()),
@@ -75,19 +77,21 @@ fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> A
         };
     }
     match target {
-        Target::Rules => by_rules(tx, &chosen),
+        Target::Rules => by_rules(tx, &mut chosen)?,
         Target::Item(item) => {
             let found = client(&chosen)?;
             let update = PermissionAction::Update;
             acting::item(tx, viewer, (item, None), update, "target")?;
-            write(tx, &chosen, (&[item], &[]), found)
+            write(tx, &mut chosen, (&[item], &[]), found)?;
         }
         Target::Create(kind) => {
             let found = client(&chosen)?;
-            let (made, on) = create(tx, viewer, &chosen, kind, found.client.as_ref())?;
-            write(tx, &chosen, (&on, &made), found)
+            let (made, on) = create(tx, viewer, &mut chosen, kind, found.client.as_ref())?;
+            write(tx, &mut chosen, (&on, &made), found)?;
         }
     }
+    chosen.known.finish(tx)?;
+    Ok(())
 }
 
 /// The email as it is under the lock of its people: somebody else may have saved it meanwhile.
@@ -101,13 +105,19 @@ fn load(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<Chosen> {
         by: Some(viewer.user_id),
         sender_count: None,
     };
-    Ok(Chosen { stored, judged })
+    let known = stored.known(tx)?;
+    Ok(Chosen {
+        stored,
+        known,
+        judged,
+    })
 }
 
-fn by_rules(tx: &mut Tx<'_>, chosen: &Chosen) -> ActionResult<()> {
+fn by_rules(tx: &mut Tx<'_>, chosen: &mut Chosen) -> ActionResult<()> {
     let stored = &chosen.stored;
     let judgement = judge(
         tx,
+        &mut chosen.known,
         &stored.context,
         &stored.mail,
         stored.folder,
@@ -148,12 +158,19 @@ fn client(chosen: &Chosen) -> ActionResult<ByHand> {
 /// `on`, and those of them that were made for it.
 fn write(
     tx: &mut Tx<'_>,
-    chosen: &Chosen,
+    chosen: &mut Chosen,
     on: (&[ItemId], &[ItemId]),
     found: ByHand,
 ) -> ActionResult<()> {
     let stored = &chosen.stored;
-    save_named(tx, &stored.context, chosen.judged, &stored.mail, on, found)?;
+    save_named(
+        tx,
+        &mut chosen.known,
+        &stored.context,
+        (chosen.judged, &stored.mail),
+        on,
+        found,
+    )?;
     Ok(())
 }
 
@@ -162,7 +179,7 @@ fn write(
 fn create(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
-    chosen: &Chosen,
+    chosen: &mut Chosen,
     kind: ItemKind,
     client: Option<&Party>,
 ) -> ActionResult<(Vec<ItemId>, Vec<ItemId>)> {
@@ -173,11 +190,11 @@ fn create(
             "The email names nobody outside to make an item for.",
         )
     })?;
-    let known = clients::items_of(tx.conn, &client.address_key)?.contacts;
+    let contacts = chosen.known.client_facts(tx, &client.address_key)?.contacts;
     let scope = access::items(viewer, PermissionAction::Read);
-    let ids: Vec<ItemId> = known.iter().map(|contact| contact.id).collect();
+    let ids: Vec<ItemId> = contacts.iter().map(|contact| contact.id).collect();
     let readable = crate::store::items::readable(tx.conn, &scope, &ids)?;
-    let contact = known
+    let contact = contacts
         .iter()
         .map(|contact| contact.id)
         .find(|id| readable.iter().any(|item| item.id == *id));
@@ -219,7 +236,7 @@ fn create(
         address: client.address_key.clone(),
         address_key: client.address_key.clone(),
     };
-    let on = create_items(tx, &creation, &addressed, viewer.user_id)?;
+    let on = create_items(tx, &mut chosen.known, &creation, &addressed, viewer.user_id)?;
     let made = on.iter().copied().take(creation.items.len()).collect();
     Ok((made, on))
 }

@@ -1,6 +1,7 @@
 //! What saving an email writes, whoever saves it: items, links, entries, the activity. The rules have decided before.
 //! Not for: deciding, or rights.
 
+use super::ingest::known::Known;
 use super::time_zone::utc_offset_seconds;
 use crate::model::activity::ActivityState;
 use crate::model::decisions::{Creation, PlannedActivity};
@@ -10,8 +11,8 @@ use crate::model::timeline::{NewTimelineEntry, Told};
 use crate::model::{EmailId, ItemId, MessageId, Time, UserId};
 use crate::rules::activity::{self, ActivityFacts};
 use crate::store::email_writes::{self, NewActivity};
-use crate::store::item_writes::{self, NewItem};
-use crate::store::{StoreError, Tx, items, users};
+use crate::store::item_writes::NewItem;
+use crate::store::{StoreError, Tx};
 
 /// A title or name is cut here: what people read in lists.
 const TITLE_CHARS_MAX: usize = 255;
@@ -61,6 +62,7 @@ pub fn cut(text: &str) -> String {
 /// What the database says.
 pub fn create_items(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     plan: &Creation,
     client: &ClientAddressed,
     actor: UserId,
@@ -68,17 +70,13 @@ pub fn create_items(
     let mut made = Vec::new();
     let mut contact = plan.contact;
     for item in &plan.items {
-        let stage_id = item_writes::first_stage(tx, item.kind)?;
+        let stage_id = known.first_stage(tx, item.kind)?;
         let mut new = NewItem::new(item.kind, cut(&item.title), plan.responsible);
         new.stage_id = stage_id;
         new.name = item.name.as_deref().map(cut);
         new.source = item.source.clone();
         new.is_extra_lead = plan.is_extra_lead && item.kind == ItemKind::Lead;
-        let id = item_writes::insert(tx, new)?;
-        if item.kind != ItemKind::Deal {
-            let address = (client.address.clone(), client.address_key.clone());
-            item_writes::replace_addresses(tx, id, &[address])?;
-        }
+        let id = known.make_item(tx, new, (&client.address, &client.address_key))?;
         if item.kind == ItemKind::Contact {
             contact = Some(id);
         }
@@ -87,12 +85,12 @@ pub fn create_items(
             actor_id: Some(actor),
             told: Told::ItemCreated,
         };
-        tx.tell(entry, None);
+        known.tell(tx, entry, None);
         made.push((id, item.kind));
     }
     if let Some(contact) = contact {
         for (deal, _kind) in made.iter().filter(|(_id, kind)| *kind == ItemKind::Deal) {
-            item_writes::replace_deal_contacts(tx, *deal, &[contact])?;
+            known.tie(tx, *deal, contact);
         }
     }
     let mut ids: Vec<ItemId> = made.into_iter().map(|(id, _kind)| id).collect();
@@ -111,28 +109,24 @@ pub fn create_items(
 /// What the database says.
 pub fn save_on(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     saving: &Saving,
     on: &[ItemId],
 ) -> Result<Option<UserId>, StoreError> {
     let Some(&primary) = on.first() else {
         return Ok(None);
     };
+    let email = (saving.email_id, saving.message_id);
+    // An item has one entry for a message (R7): a further copy is no news there.
+    let told_before = known.items_of_message(saving.message_id, Some(saving.email_id));
     let mut linked = Vec::new();
     for &item in on {
         if linked.contains(&item) {
             continue;
         }
         linked.push(item);
-        let is_primary = item == primary;
-        email_writes::insert_link(
-            tx,
-            (saving.email_id, item),
-            is_primary,
-            saving.received_at,
-            saving.by,
-        )?;
-        let change = (None, Some(item));
-        email_writes::insert_link_change(tx, saving.email_id, saving.by, change, is_primary)?;
+        let when = (saving.received_at, saving.by);
+        known.link(tx, email, (item, item == primary), when)?;
         let email_id = saving.email_id;
         let entry = NewTimelineEntry {
             item_id: item,
@@ -142,35 +136,44 @@ pub fn save_on(
                 Direction::Outgoing => Told::EmailSent { email_id },
             },
         };
-        tx.tell(entry, Some(saving.message_id));
+        if !told_before.contains(&item) {
+            known.tell(tx, entry, Some(saving.message_id));
+        }
     }
-    email_writes::update_saved(tx, saving.email_id, primary, saving.direction)?;
-    make_activity(tx, saving, primary).map(Some)
+    known.keep_saved(tx, email, primary, saving.direction)?;
+    make_activity(tx, known, saving, primary).map(Some)
 }
 
 /// The activity's responsible is the primary item's (R30, R31).
-fn make_activity(tx: &mut Tx<'_>, saving: &Saving, primary: ItemId) -> Result<UserId, StoreError> {
-    let responsible_id = items::get(tx.conn, primary)?
+fn make_activity(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    saving: &Saving,
+    primary: ItemId,
+) -> Result<UserId, StoreError> {
+    let responsible_id = known
+        .item(tx.conn, primary)?
         .map(|item| item.responsible_id)
         .ok_or(StoreError::Corrupt {
             table: "items",
             column: "id",
             row: primary.0,
         })?;
-    let zone = users::get(tx.conn, responsible_id)?.map(|user| user.time_zone);
+    let now = tx.now;
+    let zone = known.time_zone(tx.conn, responsible_id)?;
     let plan = activity::plan(&ActivityFacts {
         direction: saving.direction,
         is_seen: saving.is_seen,
         is_backfill: saving.is_backfill,
         by_hand: saving.by.is_some(),
-        now: tx.now,
-        utc_offset_seconds: zone.map_or(0, |zone| utc_offset_seconds(&zone, tx.now)),
+        now,
+        utc_offset_seconds: zone.map_or(0, |zone| utc_offset_seconds(zone, now)),
     });
     let (state, deadline) = match plan.activity {
         PlannedActivity::Scheduled { deadline } => (ActivityState::Scheduled, Some(deadline)),
         PlannedActivity::Completed => (ActivityState::Completed, None),
     };
-    email_writes::insert_activity(
+    email_writes::insert_activity_later(
         tx,
         NewActivity {
             message_id: saving.message_id,

@@ -80,6 +80,12 @@ impl Time {
         self.0.div_euclid(1_000_000)
     }
 
+    /// This moment moved by so many microseconds (may be negative).
+    #[must_use]
+    pub const fn plus_micros(self, micros: i64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
     /// This moment moved by so many seconds (may be negative).
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {

@@ -1,10 +1,9 @@
 //! Whose addresses these are, and what there is of a client already.
 
 use super::sql::sql;
-use super::{AnyConn, StoreError, Tx};
+use super::{AnyConn, Later, StoreError, Tx};
 use crate::model::decisions::Who;
-use crate::model::item::Item;
-use crate::model::{EmailId, ItemId, MailboxId, MessageId, Time};
+use crate::model::{EmailId, ItemId, MailboxId, MessageId};
 use std::collections::{BTreeSet, HashMap};
 
 /// Whose each of these canonical addresses is; those that are nobody's of ours are a client's.
@@ -15,36 +14,39 @@ pub fn who(
     conn: &mut AnyConn,
     keys: &BTreeSet<String>,
 ) -> Result<HashMap<String, Who>, StoreError> {
-    let list = || keys.iter().map(String::as_str);
     let mut found: HashMap<String, Who> =
         keys.iter().map(|key| (key.clone(), Who::Client)).collect();
-    if keys.is_empty() {
-        return Ok(found);
-    }
-    let mailboxes: Vec<String> = sql(
-        "SELECT m.address_key FROM mailboxes m WHERE m.disconnected_at IS NULL AND m.address_key IN (",
-    )
-    .list(list())
-    .push(
-        ") UNION SELECT a.address_key FROM mailbox_aliases a JOIN mailboxes m ON m.id = a.mailbox_id \
-         WHERE m.disconnected_at IS NULL AND a.address_key IN (",
-    )
-    .list(list())
-    .push(")")
-    .rows(conn)?;
-    for key in mailboxes {
-        found.insert(key, Who::ConnectedMailbox);
-    }
-    let users: Vec<String> =
-        sql("SELECT address_key FROM users WHERE is_active AND address_key IN (")
-            .list(list())
-            .push(")")
-            .rows(conn)?;
-    for key in users {
-        found.insert(key, Who::ActiveUser);
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    for part in keys.chunks(BOUND_MAX) {
+        let list = || part.iter().copied();
+        let mailboxes: Vec<String> = sql(
+            "SELECT m.address_key FROM mailboxes m WHERE m.disconnected_at IS NULL AND m.address_key IN (",
+        )
+        .any_of(list())
+        .push(
+            ") UNION SELECT a.address_key FROM mailbox_aliases a JOIN mailboxes m ON m.id = a.mailbox_id \
+             WHERE m.disconnected_at IS NULL AND a.address_key IN (",
+        )
+        .any_of(list())
+        .push(")")
+        .rows(conn)?;
+        for key in mailboxes {
+            found.insert(key, Who::ConnectedMailbox);
+        }
+        let users: Vec<String> =
+            sql("SELECT address_key FROM users WHERE is_active AND address_key IN (")
+                .any_of(list())
+                .push(")")
+                .rows(conn)?;
+        for key in users {
+            found.insert(key, Who::ActiveUser);
+        }
     }
     Ok(found)
 }
+
+/// Values bound in one statement: far below what either database takes.
+const BOUND_MAX: usize = 1 << 12;
 
 /// The canonical addresses that are a mailbox's own: its address and its aliases.
 ///
@@ -59,67 +61,158 @@ pub fn own_keys(conn: &mut AnyConn, mailbox: MailboxId) -> Result<Vec<String>, S
 }
 
 /// What there is of a client.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientItems {
-    pub contacts: Vec<Item>,
-    pub deals: Vec<Item>,
-    pub leads: Vec<Item>,
-    /// The first contact of each deal that is the client's.
-    pub deal_contact: HashMap<ItemId, ItemId>,
+    /// Leads and contacts with the client's address.
+    pub addressed: Vec<ItemId>,
+    /// Deals of those contacts, each with the first of its contacts that is the client's.
+    pub deals: Vec<(ItemId, ItemId)>,
+}
+
+impl ClientItems {
+    /// All of them.
+    pub fn item_ids(&self) -> impl Iterator<Item = ItemId> {
+        let deals = self.deals.iter().map(|(deal, _contact)| deal);
+        self.addressed.iter().chain(deals).copied()
+    }
 }
 
 /// Items of one client that are looked at, at most: more than any person has, and a bound for a shared address.
-const CLIENT_ITEMS_MAX: i64 = 500;
+const CLIENT_ITEMS_MAX: usize = 500;
 
-/// The contacts and leads with this canonical address, and the deals of those contacts.
+/// The contacts and leads with each of these canonical addresses, and the deals of those contacts. Every address
+/// that was asked for is in the answer.
 ///
 /// # Errors
 /// What the database says.
-pub fn items_of(conn: &mut AnyConn, key: &str) -> Result<ClientItems, StoreError> {
-    let own: Vec<i64> = sql("SELECT item_id FROM item_addresses WHERE address_key = ")
-        .bind(key)
-        .push(" ORDER BY item_id LIMIT ")
-        .bind(CLIENT_ITEMS_MAX)
-        .rows(conn)?;
-    if own.is_empty() {
-        return Ok(ClientItems::default());
-    }
-    let ties: Vec<(i64, i64)> =
-        sql("SELECT deal_id, contact_id FROM deal_contacts WHERE contact_id IN (")
-            .list(own.iter().copied())
-            .push(") ORDER BY deal_id DESC, position LIMIT ")
-            .bind(CLIENT_ITEMS_MAX)
-            .rows(conn)?;
-    let mut deal_contact = HashMap::new();
-    for (deal, contact) in &ties {
-        deal_contact
-            .entry(ItemId(*deal))
-            .or_insert(ItemId(*contact));
-    }
-    let ids: Vec<ItemId> = own
+pub fn items_of(
+    conn: &mut AnyConn,
+    keys: &[&str],
+) -> Result<HashMap<String, ClientItems>, StoreError> {
+    let mut found: HashMap<String, ClientItems> = keys
         .iter()
-        .chain(ties.iter().map(|(deal, _contact)| deal))
-        .map(|id| ItemId(*id))
+        .map(|key| ((*key).to_owned(), ClientItems::default()))
         .collect();
-    let mut found = ClientItems {
-        deal_contact,
-        ..ClientItems::default()
-    };
-    for item in super::items::get_many(conn, &ids)? {
-        use crate::model::item::ItemKind;
-        match item.kind {
-            ItemKind::Contact => found.contacts.push(item),
-            ItemKind::Deal => found.deals.push(item),
-            ItemKind::Lead => found.leads.push(item),
+    for part in keys.chunks(BOUND_MAX) {
+        let rows: Vec<(String, i64)> =
+            sql("SELECT address_key, item_id FROM item_addresses WHERE address_key IN (")
+                .any_of(part.iter().copied())
+                .push(") ORDER BY address_key, item_id")
+                .rows(conn)?;
+        for (key, item) in rows {
+            if let Some(client) = found.get_mut(&key)
+                && client.addressed.len() < CLIENT_ITEMS_MAX
+            {
+                client.addressed.push(ItemId(item));
+            }
         }
     }
-    for list in [&mut found.contacts, &mut found.deals, &mut found.leads] {
-        list.sort_by_key(|item| (item.created_at, item.id));
+    let addressed: BTreeSet<i64> = found
+        .values()
+        .flat_map(|client| client.addressed.iter().map(|id| id.0))
+        .collect();
+    let addressed: Vec<i64> = addressed.into_iter().collect();
+    let mut ties: HashMap<ItemId, Vec<ItemId>> = HashMap::new();
+    for part in addressed.chunks(BOUND_MAX) {
+        let rows: Vec<(i64, i64)> =
+            sql("SELECT deal_id, contact_id FROM deal_contacts WHERE contact_id IN (")
+                .any_of(part.iter().copied())
+                .push(") ORDER BY deal_id DESC, position")
+                .rows(conn)?;
+        for (deal, contact) in rows {
+            ties.entry(ItemId(contact)).or_default().push(ItemId(deal));
+        }
+    }
+    for client in found.values_mut() {
+        for contact in &client.addressed {
+            for deal in ties.get(contact).into_iter().flatten() {
+                let is_known = client.deals.iter().any(|(known, _contact)| known == deal);
+                if !is_known && client.deals.len() < CLIENT_ITEMS_MAX {
+                    client.deals.push((*deal, *contact));
+                }
+            }
+        }
     }
     Ok(found)
 }
 
-/// The items that saved copies of a message hang on, primary ones first.
+/// An item that a saved copy of a message hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hanging {
+    pub email_id: EmailId,
+    pub item_id: ItemId,
+}
+
+/// The items that saved copies of these messages hang on: of the oldest copy first, and its primary one first.
+///
+/// # Errors
+/// What the database says.
+pub fn items_of_messages(
+    conn: &mut AnyConn,
+    messages: &[MessageId],
+) -> Result<HashMap<MessageId, Vec<Hanging>>, StoreError> {
+    let mut found: HashMap<MessageId, Vec<Hanging>> = HashMap::new();
+    for part in messages.chunks(BOUND_MAX) {
+        let rows: Vec<(i64, i64, i64)> = sql(
+            "SELECT e.message_id, e.id, l.item_id FROM emails e JOIN email_links l ON l.email_id = e.id WHERE e.message_id IN (",
+        )
+        .any_of(part.iter().map(|id| id.0))
+        .push(") ORDER BY e.id, l.is_primary DESC, l.linked_at, l.item_id")
+        .rows(conn)?;
+        for (message, email, item) in rows {
+            found.entry(MessageId(message)).or_default().push(Hanging {
+                email_id: EmailId(email),
+                item_id: ItemId(item),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// How many mails of these senders came to a mailbox in these hours (since 1970).
+///
+/// # Errors
+/// What the database says.
+pub fn sender_counts(
+    conn: &mut AnyConn,
+    mailbox: MailboxId,
+    (keys, hours): (&[&str], &BTreeSet<i64>),
+) -> Result<HashMap<(String, i64), i64>, StoreError> {
+    let mut found = HashMap::new();
+    for part in keys.chunks(BOUND_MAX) {
+        let rows: Vec<(String, i64, i64)> =
+            sql("SELECT address_key, hour, count FROM sender_counts WHERE mailbox_id = ")
+                .bind(mailbox.0)
+                .push(" AND address_key IN (")
+                .any_of(part.iter().copied())
+                .push(") AND hour IN (")
+                .any_of(hours.iter().copied())
+                .push(")")
+                .rows(conn)?;
+        found.extend(
+            rows.into_iter()
+                .map(|(key, hour, count)| ((key, hour), count)),
+        );
+    }
+    Ok(found)
+}
+
+/// Counts mails of senders in a mailbox, by hour; written with the rest of the batch.
+pub fn add_sender_counts(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    counts: impl IntoIterator<Item = ((String, i64), i64)>,
+) {
+    for ((key, hour), count) in counts {
+        let row = vec![mailbox.0.into(), key.into(), hour.into(), count.into()];
+        tx.later(Later::SenderCounts, row);
+    }
+}
+
+/// Stands for the mailbox as a whole among the counts of its senders: no address is empty.
+pub const WHOLE_MAILBOX: &str = "";
+
+/// The items that saved copies of a message hang on, but for one of the copies.
 ///
 /// # Errors
 /// What the database says.
@@ -128,91 +221,21 @@ pub fn items_of_message(
     message: MessageId,
     but_email: Option<EmailId>,
 ) -> Result<Vec<ItemId>, StoreError> {
-    let ids: Vec<i64> = sql(
-        "SELECT l.item_id FROM email_links l JOIN emails e ON e.id = l.email_id WHERE e.message_id = ",
-    )
-    .bind(message.0)
-    .push(" AND e.id <> ")
-    .bind(but_email.map_or(0, |id| id.0))
-    .push(" ORDER BY e.id, l.is_primary DESC, l.linked_at, l.item_id")
-    .rows(conn)?;
-    let mut seen = BTreeSet::new();
-    Ok(ids
-        .into_iter()
-        .map(ItemId)
-        .filter(|id| seen.insert(*id))
-        .collect())
+    let hung = items_of_messages(conn, &[message])?
+        .remove(&message)
+        .unwrap_or_default();
+    Ok(items_but(&hung, but_email))
 }
 
-/// Counts one more mail of a sender in a mailbox, in the hour of its INTERNALDATE; how many came before it in that hour.
-///
-/// # Errors
-/// What the database says.
-pub fn count_mail(
-    tx: &mut Tx<'_>,
-    mailbox: MailboxId,
-    key: &str,
-    internal_date: Time,
-) -> Result<i64, StoreError> {
-    let hour = hour_of(internal_date);
-    let count: Option<i64> =
-        sql("INSERT INTO sender_counts (mailbox_id, address_key, hour, count) VALUES (")
-            .bind(mailbox.0)
-            .push(", ")
-            .bind(key)
-            .push(", ")
-            .bind(hour)
-            .push(", 1) ON CONFLICT (mailbox_id, address_key, hour) DO UPDATE SET count = sender_counts.count + 1 RETURNING count")
-            .one(tx.conn)?;
-    Ok(count.unwrap_or(1) - 1)
-}
-
-/// Stands for the mailbox as a whole among the counts of its senders: no address is empty.
-const WHOLE_MAILBOX: &str = "";
-
-fn hour_of(internal_date: Time) -> i64 {
-    internal_date.seconds().div_euclid(3600)
-}
-
-/// How many items mail of the same hour has made in a mailbox.
-///
-/// # Errors
-/// What the database says.
-pub fn count_made(
-    conn: &mut AnyConn,
-    mailbox: MailboxId,
-    internal_date: Time,
-) -> Result<i64, StoreError> {
-    let count: Option<i64> = sql("SELECT count FROM sender_counts WHERE mailbox_id = ")
-        .bind(mailbox.0)
-        .push(" AND address_key = ")
-        .bind(WHOLE_MAILBOX)
-        .push(" AND hour = ")
-        .bind(hour_of(internal_date))
-        .one(conn)?;
-    Ok(count.unwrap_or(0))
-}
-
-/// Counts so many items more that mail of that hour has made in a mailbox.
-///
-/// # Errors
-/// What the database says.
-pub fn add_made(
-    tx: &mut Tx<'_>,
-    mailbox: MailboxId,
-    internal_date: Time,
-    made: i64,
-) -> Result<(), StoreError> {
-    sql("INSERT INTO sender_counts (mailbox_id, address_key, hour, count) VALUES (")
-        .list::<super::sql::Value>([
-            mailbox.0.into(),
-            WHOLE_MAILBOX.into(),
-            hour_of(internal_date).into(),
-            made.into(),
-        ])
-        .push(") ON CONFLICT (mailbox_id, address_key, hour) DO UPDATE SET count = sender_counts.count + excluded.count")
-        .run(tx.conn)?;
-    Ok(())
+/// Each item once, in order, but for those that one of the copies alone hangs on.
+pub fn items_but(hung: &[Hanging], but_email: Option<EmailId>) -> Vec<ItemId> {
+    let mut seen = Vec::new();
+    for hung in hung {
+        if Some(hung.email_id) != but_email && !seen.contains(&hung.item_id) {
+            seen.push(hung.item_id);
+        }
+    }
+    seen
 }
 
 /// Marks addresses undeliverable, on every lead and contact that has them: those of them that the message was
@@ -231,16 +254,16 @@ pub fn mark_undeliverable(
     )
     .bind(message.0)
     .push(" AND p.address_key IN (")
-    .list(keys.iter().map(String::as_str))
+    .any_of(keys.iter().map(String::as_str))
     .push(")")
     .rows(tx.conn)?;
     let marked: Vec<i64> =
         sql("UPDATE item_addresses SET is_undeliverable = TRUE WHERE NOT is_undeliverable AND address_key IN (")
-            .list(reached)
+            .any_of(reached)
             .push(") RETURNING item_id")
             .rows(tx.conn)?;
     sql("UPDATE items SET version = version + 1 WHERE id IN (")
-        .list(marked)
+        .any_of(marked)
         .push(")")
         .run(tx.conn)?;
     Ok(())

@@ -91,8 +91,9 @@ impl ManageConnection for Manager {
             }
             Kind::Postgresql => {
                 let mut conn = PgConnection::establish(&self.url)?;
+                // A writer that is stopped in a transaction holds others up no longer than its lease would.
                 conn.batch_execute(
-                    "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; SET jit = off;",
+                    "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '30s'; SET jit = off;",
                 )?;
                 Ok(AnyConn::Pg(conn))
             }

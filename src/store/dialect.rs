@@ -1,8 +1,9 @@
 //! What differs between the databases: locks, and text comparison without case.
 
 use super::db::AnyConn;
-use super::sql::{Sql, sql};
+use super::sql::{Sql, padded_parts, sql};
 use super::{StoreError, Tx};
+use crate::model::Time;
 
 /// Locks these texts (addresses of clients, say) until the end of the transaction. The caller sorts nothing:
 /// they are locked in one order here, so that two writers never wait for each other. SQLite has one writer and needs none.
@@ -24,10 +25,11 @@ pub fn lock_keys(tx: &mut Tx<'_>, space: i64, keys: &[String]) -> Result<(), Sto
         .collect();
     numbers.sort_unstable();
     numbers.dedup();
-    for number in numbers {
-        sql("SELECT 1::bigint FROM (SELECT pg_advisory_xact_lock(")
-            .bind(number)
-            .push(")) AS locked")
+    for part in padded_parts(numbers) {
+        // The values are locked in the order in which they stand.
+        sql("SELECT count(*) FROM (SELECT pg_advisory_xact_lock(key) FROM (VALUES ")
+            .tuples(part.into_iter().map(|number| [number]))
+            .push(") AS keys (key)) AS locked")
             .one::<i64>(tx.conn)?;
     }
     Ok(())
@@ -50,6 +52,23 @@ pub fn for_update(conn: &AnyConn, query: Sql) -> Sql {
     match conn {
         AnyConn::Sqlite(_) => query,
         AnyConn::Pg(_) => query.push(" FOR UPDATE"),
+    }
+}
+
+/// Locks a row that this query selects against changes, until the end of the transaction.
+pub fn for_share(conn: &AnyConn, query: Sql) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => query,
+        AnyConn::Pg(_) => query.push(" FOR SHARE"),
+    }
+}
+
+/// The database's own clock, in microseconds since 1970, as it runs also within a transaction. SQLite has one process,
+/// whose clock it is.
+pub fn clock_micros(conn: &AnyConn, now: Time) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => sql("").bind(now.micros()),
+        AnyConn::Pg(_) => sql("(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"),
     }
 }
 

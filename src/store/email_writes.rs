@@ -1,10 +1,11 @@
 //! What keeps an email, and what ties it to the CRM. Reading is in `emails` and `links`.
 
-use super::sql::{insert_all, sql};
-use super::{StoreError, Tx};
+use super::sql::sql;
+use super::{AnyConn, Later, StoreError, Tx};
 use crate::model::activity::ActivityState;
 use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole, RoutingTrace};
 use crate::model::{ActivityId, EmailId, ItemId, LinkChangeId, MailboxId, MessageId, Time, UserId};
+use std::collections::HashMap;
 
 /// Somebody who stands in a mail.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct NewEmail {
     pub raw_hash: Vec<u8>,
     pub direction: Direction,
     pub outcome: EmailOutcome,
+    /// Where it is saved from the first: when, and its primary item.
+    pub saved: Option<(Time, ItemId)>,
     pub from: Option<Address>,
     pub subject: String,
     pub preview: String,
@@ -46,18 +49,28 @@ pub struct NewEmail {
     pub attachments: Vec<NewAttachment>,
 }
 
-/// Keeps an email with its participants and attachments, unsaved.
+/// Keeps an email with its participants and attachments.
 ///
 /// # Errors
 /// `Conflict` where the mailbox has this message already.
 pub fn insert(tx: &mut Tx<'_>, new: NewEmail) -> Result<EmailId, StoreError> {
-    let id = tx.id()?;
+    let id = EmailId(tx.id()?);
+    insert_later(tx, id, new)?;
+    tx.flush()?;
+    Ok(id)
+}
+
+/// Keeps an email under an id that was taken before; its rows are held back until the rest of the batch is written.
+///
+/// # Errors
+/// `Database` where ids run out.
+pub fn insert_later(tx: &mut Tx<'_>, id: EmailId, new: NewEmail) -> Result<(), StoreError> {
     let (from_name, from_address) = match new.from {
         Some(from) => (from.name, Some(from.address)),
         None => (None, None),
     };
     let row = vec![
-        id.into(),
+        id.0.into(),
         new.message_id.0.into(),
         new.mailbox_id.0.into(),
         new.raw_hash.into(),
@@ -69,90 +82,106 @@ pub fn insert(tx: &mut Tx<'_>, new: NewEmail) -> Result<EmailId, StoreError> {
         new.preview.into(),
         new.received_at.micros().into(),
         new.internal_date.micros().into(),
+        new.saved.map(|(at, _primary)| at.micros()).into(),
+        new.saved.map(|(_at, primary)| primary.0).into(),
         new.automatic.into(),
         new.problems.into(),
         1_i64.into(),
     ];
-    insert_all(
-        tx.conn,
-        "emails (id, message_id, mailbox_id, raw_hash, direction, outcome, from_name, from_address, subject, preview, \
-         received_at, internal_date, automatic, problems, version)",
-        "",
-        vec![row],
-    )?;
-    let participants = (0_i64..)
-        .zip(new.participants)
-        .map(|(position, participant)| {
-            vec![
-                id.into(),
-                participant.role.as_text().into(),
-                position.into(),
-                participant.address.name.into(),
-                participant.address.address.into(),
-                participant.address_key.into(),
-            ]
-        })
-        .collect();
-    insert_all(
-        tx.conn,
-        "participants (email_id, role, position, name, address, address_key)",
-        "",
-        participants,
-    )?;
-    insert_attachments(tx, id, new.attachments)?;
-    Ok(EmailId(id))
-}
-
-fn insert_attachments(
-    tx: &mut Tx<'_>,
-    email: i64,
-    attachments: Vec<NewAttachment>,
-) -> Result<(), StoreError> {
-    let mut rows = Vec::with_capacity(attachments.len());
-    for attachment in attachments {
-        let id = tx.id()?;
-        rows.push(vec![
-            id.into(),
-            email.into(),
+    tx.later(Later::Emails, row);
+    for (position, participant) in (0_i64..).zip(new.participants) {
+        let row = vec![
+            id.0.into(),
+            participant.role.as_text().into(),
+            position.into(),
+            participant.address.name.into(),
+            participant.address.address.into(),
+            participant.address_key.into(),
+        ];
+        tx.later(Later::Participants, row);
+    }
+    for attachment in new.attachments {
+        let row = vec![
+            tx.id()?.into(),
+            id.0.into(),
             attachment.part_index.into(),
             attachment.name.into(),
             attachment.media_type.into(),
             attachment.size_bytes.into(),
             attachment.content_id.into(),
             attachment.is_inline.into(),
-        ]);
+        ];
+        tx.later(Later::Attachments, row);
     }
-    insert_all(
-        tx.conn,
-        "attachments (id, email_id, part_index, name, media_type, size_bytes, content_id, is_inline)",
-        "",
-        rows,
-    )
+    Ok(())
 }
 
-/// The email of a message in a mailbox, with its outcome.
+/// Values bound in one statement: far below what either database takes.
+const BOUND_MAX: usize = 1 << 12;
+
+/// The emails of these messages in a mailbox, with their outcomes.
 ///
 /// # Errors
 /// What the database says.
-pub fn find_copy(
-    tx: &mut Tx<'_>,
+pub fn find_copies(
+    conn: &mut AnyConn,
     mailbox: MailboxId,
-    message: MessageId,
-) -> Result<Option<(EmailId, EmailOutcome)>, StoreError> {
-    let row: Option<(i64, String)> = sql("SELECT id, outcome FROM emails WHERE mailbox_id = ")
-        .bind(mailbox.0)
-        .push(" AND message_id = ")
-        .bind(message.0)
-        .one(tx.conn)?;
-    row.map(|(id, outcome)| {
-        let outcome = EmailOutcome::from_text(&outcome).ok_or(StoreError::Corrupt {
-            table: "emails",
-            column: "outcome",
-            row: id,
-        })?;
-        Ok((EmailId(id), outcome))
-    })
-    .transpose()
+    messages: &[MessageId],
+) -> Result<HashMap<MessageId, (EmailId, EmailOutcome)>, StoreError> {
+    let mut found = HashMap::new();
+    for part in messages.chunks(BOUND_MAX) {
+        let rows: Vec<(i64, i64, String)> =
+            sql("SELECT message_id, id, outcome FROM emails WHERE mailbox_id = ")
+                .bind(mailbox.0)
+                .push(" AND message_id IN (")
+                .any_of(part.iter().map(|id| id.0))
+                .push(")")
+                .rows(conn)?;
+        for (message, id, outcome) in rows {
+            let outcome = EmailOutcome::from_text(&outcome).ok_or(StoreError::Corrupt {
+                table: "emails",
+                column: "outcome",
+                row: id,
+            })?;
+            found.insert(MessageId(message), (EmailId(id), outcome));
+        }
+    }
+    Ok(found)
+}
+
+/// Ties an email that is being saved to an item, with the line in its link history; held back until the rest of the
+/// batch is written.
+///
+/// # Errors
+/// `Database` where ids run out.
+pub fn insert_link_later(
+    tx: &mut Tx<'_>,
+    (email, item): (EmailId, ItemId),
+    is_primary: bool,
+    received_at: Time,
+    by: Option<UserId>,
+) -> Result<(), StoreError> {
+    let (now, by) = (tx.now.micros(), by.map(|id| id.0));
+    let link = vec![
+        email.0.into(),
+        item.0.into(),
+        is_primary.into(),
+        received_at.micros().into(),
+        now.into(),
+        by.into(),
+    ];
+    let change = vec![
+        tx.id()?.into(),
+        email.0.into(),
+        now.into(),
+        by.into(),
+        None::<i64>.into(),
+        item.0.into(),
+        is_primary.into(),
+    ];
+    tx.later(Later::Links, link);
+    tx.later(Later::LinkChanges, change);
+    Ok(())
 }
 
 /// What became of an email that is not saved.
@@ -309,27 +338,8 @@ pub struct NewActivity {
 /// # Errors
 /// What the database says.
 pub fn insert_activity(tx: &mut Tx<'_>, new: NewActivity) -> Result<ActivityId, StoreError> {
-    let id = tx.id()?;
-    let now = tx.now.micros();
-    let completed_at = (new.state == ActivityState::Completed).then_some(now);
-    let made: Option<i64> = sql(
-        "INSERT INTO activities (id, message_id, responsible_id, state, scheduled_at, deadline, completed_at, version) VALUES (",
-    )
-    .list::<super::sql::Value>([
-        id.into(),
-        new.message_id.0.into(),
-        new.responsible_id.0.into(),
-        new.state.as_text().into(),
-        now.into(),
-        new.deadline.map(Time::micros).into(),
-        completed_at.into(),
-        1_i64.into(),
-    ])
-    .push(") ON CONFLICT (message_id) DO NOTHING RETURNING id")
-    .one(tx.conn)?;
-    if let Some(made) = made {
-        return Ok(ActivityId(made));
-    }
+    insert_activity_later(tx, new)?;
+    tx.flush()?;
     let found: Option<i64> = sql("SELECT id FROM activities WHERE message_id = ")
         .bind(new.message_id.0)
         .one(tx.conn)?;
@@ -338,6 +348,27 @@ pub fn insert_activity(tx: &mut Tx<'_>, new: NewActivity) -> Result<ActivityId, 
         column: "message_id",
         row: new.message_id.0,
     })
+}
+
+/// The same, held back until the rest of the batch is written.
+///
+/// # Errors
+/// `Database` where ids run out.
+pub fn insert_activity_later(tx: &mut Tx<'_>, new: NewActivity) -> Result<(), StoreError> {
+    let now = tx.now.micros();
+    let completed_at = (new.state == ActivityState::Completed).then_some(now);
+    let row = vec![
+        tx.id()?.into(),
+        new.message_id.0.into(),
+        new.responsible_id.0.into(),
+        new.state.as_text().into(),
+        now.into(),
+        new.deadline.map(Time::micros).into(),
+        completed_at.into(),
+        1_i64.into(),
+    ];
+    tx.later(Later::Activities, row);
+    Ok(())
 }
 
 /// The open activities of a message follow its primary item's responsible (R31).
@@ -357,25 +388,19 @@ pub fn update_activity_responsible(
     Ok(())
 }
 
-/// Keeps why an email is where it is, in place of an earlier trace.
+/// Keeps why an email is where it is, in place of an earlier trace; held back until the rest of the batch is written.
 ///
 /// # Errors
-/// What the database says.
+/// `Database` where the trace can't be said as JSON.
 pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Result<(), StoreError> {
     let text =
         serde_json::to_string(trace).map_err(|error| StoreError::Database(error.to_string()))?;
-    sql("INSERT INTO routing_traces (email_id, trace, settings_version, judged_at) VALUES (")
-        .bind(email.0)
-        .push(", ")
-        .bind(text)
-        .push(", ")
-        .bind(trace.settings_version)
-        .push(", ")
-        .bind(tx.now.micros())
-        .push(
-            ") ON CONFLICT (email_id) DO UPDATE SET trace = excluded.trace, \
-             settings_version = excluded.settings_version, judged_at = excluded.judged_at",
-        )
-        .run(tx.conn)?;
+    let row = vec![
+        email.0.into(),
+        text.into(),
+        trace.settings_version.into(),
+        tx.now.micros().into(),
+    ];
+    tx.later(Later::Traces, row);
     Ok(())
 }

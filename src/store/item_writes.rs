@@ -2,7 +2,7 @@
 
 use super::dialect::for_update;
 use super::sql::{insert_all, sql, update_row};
-use super::{StoreError, Tx};
+use super::{Later, StoreError, Tx};
 use crate::model::item::{Item, ItemFacts, ItemKind, LeadConversion, StageKind};
 use crate::model::{ItemId, StageId, UserId};
 
@@ -49,35 +49,74 @@ impl NewItem {
 /// # Errors
 /// `Conflict` where the responsible or the stage is not there.
 pub fn insert(tx: &mut Tx<'_>, new: NewItem) -> Result<ItemId, StoreError> {
-    let id = tx.id()?;
-    let (amount, currency) = new.amount.unzip();
+    let made = insert_later(tx, new)?;
+    tx.flush()?;
+    Ok(made.id)
+}
+
+/// Makes an item, whose row is held back until the rest of the batch is written.
+///
+/// # Errors
+/// `Database` where ids run out.
+pub fn insert_later(tx: &mut Tx<'_>, new: NewItem) -> Result<Item, StoreError> {
+    let item = Item {
+        id: ItemId(tx.id()?),
+        kind: new.kind,
+        title: new.title,
+        responsible_id: new.responsible_id,
+        open_to_everyone: new.open_to_everyone,
+        stage_id: new.stage_id,
+        is_open: new.is_open,
+        created_at: tx.now,
+        last_activity_at: tx.now,
+        version: 1,
+        name: new.name,
+        source: new.source,
+        company: new.company,
+        amount: new.amount,
+        origin_lead_id: new.origin_lead_id,
+        is_extra_lead: new.is_extra_lead,
+    };
+    let (amount, currency) = item.amount.clone().unzip();
     let row = vec![
-        id.into(),
-        new.kind.as_text().into(),
-        new.title.into(),
-        new.responsible_id.0.into(),
-        new.open_to_everyone.into(),
-        new.stage_id.map(|id| id.0).into(),
-        new.is_open.into(),
-        tx.now.micros().into(),
-        tx.now.micros().into(),
-        new.name.into(),
-        new.source.into(),
-        new.company.into(),
+        item.id.0.into(),
+        item.kind.as_text().into(),
+        item.title.as_str().into(),
+        item.responsible_id.0.into(),
+        item.open_to_everyone.into(),
+        item.stage_id.map(|id| id.0).into(),
+        item.is_open.into(),
+        item.created_at.micros().into(),
+        item.last_activity_at.micros().into(),
+        item.name.clone().into(),
+        item.source.clone().into(),
+        item.company.clone().into(),
         amount.into(),
         currency.into(),
-        new.origin_lead_id.map(|id| id.0).into(),
-        new.is_extra_lead.into(),
-        1_i64.into(),
+        item.origin_lead_id.map(|id| id.0).into(),
+        item.is_extra_lead.into(),
+        item.version.into(),
     ];
-    insert_all(
-        tx.conn,
-        "items (id, kind, title, responsible_id, open_to_everyone, stage_id, is_open, created_at, last_activity_at, name, \
-         source, company, amount, currency, origin_lead_id, is_extra_lead, version)",
-        "",
-        vec![row],
-    )?;
-    Ok(ItemId(id))
+    tx.later(Later::Items, row);
+    Ok(item)
+}
+
+/// Gives a new lead or contact its one address, held back until the rest of the batch is written.
+pub fn insert_address_later(tx: &mut Tx<'_>, item: ItemId, address: &str, address_key: &str) {
+    let row = vec![
+        item.0.into(),
+        0_i64.into(),
+        address.into(),
+        address_key.into(),
+        false.into(),
+    ];
+    tx.later(Later::ItemAddresses, row);
+}
+
+/// Gives a new deal its contact, held back until the rest of the batch is written.
+pub fn insert_deal_contact_later(tx: &mut Tx<'_>, deal: ItemId, contact: ItemId) {
+    let row = vec![deal.0.into(), contact.0.into(), 0_i64.into()];
+    tx.later(Later::DealContacts, row);
 }
 
 /// Replaces the addresses of a lead or contact: as written, and canonical.

@@ -1,6 +1,7 @@
 //! Logical messages and their threads (R7, R17).
 
-use super::sql::{insert_all, sql};
+use super::sql::sql;
+use super::tx::Later;
 use super::{AnyConn, StoreError, Tx};
 use crate::model::{MessageId, ThreadId, Time};
 use std::collections::{BTreeSet, HashMap};
@@ -12,10 +13,9 @@ pub struct MessageHead {
     pub thread_id: ThreadId,
     pub header: Option<String>,
     pub subject_base: String,
+    pub received_at: Time,
     /// Canonical address of its sender.
     pub sender_key: Option<String>,
-    /// Canonical addresses of everybody in its thread.
-    pub participant_keys: Vec<String>,
     /// Whether any copy is saved to the CRM.
     pub is_saved: bool,
     /// Whether any copy was found to be outgoing when it came (R4), which a forged sender is not.
@@ -38,18 +38,30 @@ pub struct NewMessage<'a> {
     pub thread_id: Option<ThreadId>,
 }
 
-/// The message with this content key, and its thread.
+/// Values bound in one statement: far below what either database takes.
+const BOUND_MAX: usize = 1 << 12;
+
+/// The messages with these content keys, and their threads.
 ///
 /// # Errors
 /// What the database says.
-pub fn find_by_content_key(
+pub fn find_by_content_keys<'k>(
     conn: &mut AnyConn,
-    key: &[u8],
-) -> Result<Option<(MessageId, ThreadId)>, StoreError> {
-    let row: Option<(i64, i64)> = sql("SELECT id, thread_id FROM messages WHERE content_key = ")
-        .bind(key.to_vec())
-        .one(conn)?;
-    Ok(row.map(|(id, thread)| (MessageId(id), ThreadId(thread))))
+    keys: impl Iterator<Item = &'k [u8]>,
+) -> Result<HashMap<Vec<u8>, (MessageId, ThreadId)>, StoreError> {
+    let keys: Vec<Vec<u8>> = keys.map(<[u8]>::to_vec).collect();
+    let mut found = HashMap::new();
+    for part in keys.chunks(BOUND_MAX) {
+        let rows: Vec<(Vec<u8>, i64, i64)> =
+            sql("SELECT content_key, id, thread_id FROM messages WHERE content_key IN (")
+                .any_of(part.iter().cloned())
+                .push(")")
+                .rows(conn)?;
+        for (key, id, thread) in rows {
+            found.insert(key, (MessageId(id), ThreadId(thread)));
+        }
+    }
+    Ok(found)
 }
 
 /// Keeps a message.
@@ -57,154 +69,196 @@ pub fn find_by_content_key(
 /// # Errors
 /// `Conflict` where another writer kept the same message meanwhile.
 pub fn insert(tx: &mut Tx<'_>, new: &NewMessage<'_>) -> Result<(MessageId, ThreadId), StoreError> {
+    let made = insert_later(tx, new)?;
+    tx.flush()?;
+    Ok(made)
+}
+
+/// Keeps a message; its rows are held back until the rest of the batch is written.
+///
+/// # Errors
+/// `Database` where ids run out.
+pub fn insert_later(
+    tx: &mut Tx<'_>,
+    new: &NewMessage<'_>,
+) -> Result<(MessageId, ThreadId), StoreError> {
     let thread = match new.thread_id {
         Some(thread) => thread,
         None => insert_thread(tx, new.subject)?,
     };
     let id = tx.id()?;
-    sql("INSERT INTO messages (id, content_key, message_id_header, subject_base, thread_id, received_at) VALUES (")
-        .bind(id)
-        .push(", ")
-        .bind(new.content_key.to_vec())
-        .push(", ")
-        .bind(new.header.map(str::to_owned))
-        .push(", ")
-        .bind(new.subject_base)
-        .push(", ")
-        .bind(thread.0)
-        .push(", ")
-        .bind(new.received_at.micros())
-        .push(")")
-        .run(tx.conn)?;
+    let row = vec![
+        id.into(),
+        new.content_key.to_vec().into(),
+        new.header.map(str::to_owned).into(),
+        new.subject_base.into(),
+        thread.0.into(),
+        new.received_at.micros().into(),
+    ];
+    tx.later(Later::Messages, row);
     let named = new
         .in_reply_to
         .iter()
         .map(|named| (named, true))
         .chain(new.references.iter().map(|named| (named, false)));
-    let rows = (0_i64..)
-        .zip(named)
-        .map(|(position, (referenced, is_reply_to))| {
-            vec![
-                id.into(),
-                position.into(),
-                referenced.clone().into(),
-                is_reply_to.into(),
-            ]
-        })
-        .collect();
-    insert_all(
-        tx.conn,
-        "message_references (message_id, position, referenced, is_reply_to)",
-        "",
-        rows,
-    )?;
+    for (position, (referenced, is_reply_to)) in (0_i64..).zip(named) {
+        let row = vec![
+            id.into(),
+            position.into(),
+            referenced.clone().into(),
+            is_reply_to.into(),
+        ];
+        tx.later(Later::References, row);
+    }
     Ok((MessageId(id), thread))
 }
 
 fn insert_thread(tx: &mut Tx<'_>, subject: &str) -> Result<ThreadId, StoreError> {
     let id = tx.id()?;
-    sql("INSERT INTO threads (id, subject, created_at) VALUES (")
-        .bind(id)
-        .push(", ")
-        .bind(subject)
-        .push(", ")
-        .bind(tx.now.micros())
-        .push(")")
-        .run(tx.conn)?;
+    let row = vec![id.into(), subject.into(), tx.now.micros().into()];
+    tx.later(Later::Threads, row);
     Ok(ThreadId(id))
 }
 
-/// The messages that have one of these Message-IDs (several may claim the same), at most `limit`.
+/// The messages that have one of these Message-IDs (several may claim the same), at most `limit` for each.
 ///
 /// # Errors
 /// What the database says.
-pub fn with_headers(
+pub fn ids_with_headers(
     conn: &mut AnyConn,
     headers: &[String],
     limit: i64,
-) -> Result<Vec<MessageHead>, StoreError> {
-    if headers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = sql("SELECT id FROM messages WHERE message_id_header IN (")
-        .list(headers.iter().map(String::as_str))
-        .push(") ORDER BY received_at, id LIMIT ")
-        .bind(limit);
-    let ids: Vec<i64> = query.rows(conn)?;
-    heads(conn, &ids)
+) -> Result<Vec<MessageId>, StoreError> {
+    let within = |conn: &mut AnyConn, headers: &[String], limit: i64| {
+        sql("SELECT id FROM messages WHERE message_id_header IN (")
+            .any_of(headers.iter().map(String::as_str))
+            .push(") ORDER BY received_at, id LIMIT ")
+            .bind(limit)
+            .rows::<i64>(conn)
+    };
+    let ids = for_each_header(conn, headers, limit, within)?;
+    Ok(ids.into_iter().map(MessageId).collect())
 }
 
-/// The messages that name this Message-ID as a parent, at most `limit`.
+/// Which messages name these Message-IDs as a parent, at most `limit` for each: the id, the message, and whether
+/// In-Reply-To names it.
 ///
 /// # Errors
 /// What the database says.
 pub fn naming(
     conn: &mut AnyConn,
-    header: &str,
+    headers: &[String],
     limit: i64,
-) -> Result<Vec<(MessageHead, bool)>, StoreError> {
-    let rows: Vec<(i64, bool)> =
-        sql("SELECT message_id, is_reply_to FROM message_references WHERE referenced = ")
-            .bind(header)
-            .push(" ORDER BY message_id, is_reply_to LIMIT ")
+) -> Result<Vec<(String, MessageId, bool)>, StoreError> {
+    let within = |conn: &mut AnyConn, headers: &[String], limit: i64| {
+        sql("SELECT referenced, message_id, is_reply_to FROM message_references WHERE referenced IN (")
+            .any_of(headers.iter().map(String::as_str))
+            .push(") ORDER BY message_id, is_reply_to LIMIT ")
             .bind(limit)
-            .rows(conn)?;
-    let ids: Vec<i64> = rows.iter().map(|(id, _reply)| *id).collect();
-    let replies: HashMap<i64, bool> = rows.into_iter().collect();
-    Ok(heads(conn, &ids)?
+            .rows::<(String, i64, bool)>(conn)
+    };
+    let rows = for_each_header(conn, headers, limit, within)?;
+    Ok(rows
         .into_iter()
-        .map(|head| {
-            let is_reply_to = replies.get(&head.id.0).copied().unwrap_or(false);
-            (head, is_reply_to)
-        })
+        .map(|(referenced, id, is_reply_to)| (referenced, MessageId(id), is_reply_to))
         .collect())
 }
 
-fn heads(conn: &mut AnyConn, ids: &[i64]) -> Result<Vec<MessageHead>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+/// A list for many keys at once is read up to this many times the limit of one key, before each is asked for alone.
+const AT_ONCE: i64 = 10;
+
+/// What a query gives for these Message-IDs, at most `limit` rows for each. Many are asked for at once; where some id
+/// is claimed by so many that the others could be crowded out, each is asked for alone.
+fn for_each_header<T>(
+    conn: &mut AnyConn,
+    headers: &[String],
+    limit: i64,
+    within: impl Fn(&mut AnyConn, &[String], i64) -> Result<Vec<T>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut found = Vec::new();
+    for part in headers.chunks(BOUND_MAX) {
+        let many = limit.saturating_mul(AT_ONCE);
+        let rows = within(conn, part, many)?;
+        if i64::try_from(rows.len()).is_ok_and(|count| count < many) {
+            found.extend(rows);
+            continue;
+        }
+        for header in part {
+            found.extend(within(conn, std::slice::from_ref(header), limit)?);
+        }
     }
-    type Row = (i64, i64, Option<String>, String, bool, bool);
+    Ok(found)
+}
+
+/// These messages as threading sees them, oldest first.
+///
+/// # Errors
+/// What the database says.
+pub fn heads(conn: &mut AnyConn, ids: &[MessageId]) -> Result<Vec<MessageHead>, StoreError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for part in ids.chunks(BOUND_MAX) {
+        found.extend(heads_of_part(conn, part)?);
+    }
+    Ok(found)
+}
+
+fn heads_of_part(conn: &mut AnyConn, ids: &[MessageId]) -> Result<Vec<MessageHead>, StoreError> {
+    type Row = (i64, i64, Option<String>, String, i64, bool, bool);
+    let numbers = || ids.iter().map(|id| id.0);
     let rows: Vec<Row> = sql(
-        "SELECT g.id, g.thread_id, g.message_id_header, g.subject_base, \
+        "SELECT g.id, g.thread_id, g.message_id_header, g.subject_base, g.received_at, \
          EXISTS (SELECT 1 FROM emails e WHERE e.message_id = g.id AND e.outcome = 'SAVED'), \
          EXISTS (SELECT 1 FROM emails e WHERE e.message_id = g.id AND e.direction = 'OUTGOING') FROM messages g WHERE g.id IN (",
     )
-    .list(ids.iter().copied())
+    .any_of(numbers())
     .push(") ORDER BY g.received_at, g.id")
     .rows(conn)?;
-    let threads: BTreeSet<i64> = rows.iter().map(|row| row.1).collect();
-    let people: Vec<(i64, String)> = sql(
-        "SELECT DISTINCT g.thread_id, p.address_key FROM messages g JOIN emails e ON e.message_id = g.id \
-         JOIN participants p ON p.email_id = e.id WHERE p.address_key IS NOT NULL AND g.thread_id IN (",
-    )
-    .list(threads)
-    .push(")")
-    .rows(conn)?;
     let senders: Vec<(i64, String)> = sql(
-        "SELECT e.message_id, p.address_key FROM participants p JOIN emails e ON e.id = p.email_id \
+        "SELECT e.message_id, p.address_key FROM emails e JOIN participants p ON p.email_id = e.id \
          WHERE p.role = 'FROM' AND p.address_key IS NOT NULL AND e.message_id IN (",
     )
-    .list(ids.iter().copied())
+    .any_of(numbers())
     .push(") ORDER BY e.id DESC, p.position DESC")
     .rows(conn)?;
     // The first sender of the oldest copy comes last, and stays.
     let senders: HashMap<i64, String> = senders.into_iter().collect();
-    let mut keys: HashMap<i64, Vec<String>> = HashMap::new();
-    for (thread, key) in people {
-        keys.entry(thread).or_default().push(key);
-    }
-    let head = |(id, thread, header, subject_base, is_saved, is_outgoing): Row| MessageHead {
-        id: MessageId(id),
-        thread_id: ThreadId(thread),
-        header,
-        subject_base,
-        sender_key: senders.get(&id).cloned(),
-        participant_keys: keys.get(&thread).cloned().unwrap_or_default(),
-        is_saved,
-        is_outgoing,
-    };
+    let head =
+        |(id, thread, header, subject_base, received, is_saved, is_outgoing): Row| MessageHead {
+            id: MessageId(id),
+            thread_id: ThreadId(thread),
+            header,
+            subject_base,
+            received_at: Time::from_micros(received),
+            sender_key: senders.get(&id).cloned(),
+            is_saved,
+            is_outgoing,
+        };
     Ok(rows.into_iter().map(head).collect())
+}
+
+/// Canonical addresses of everybody in these threads.
+///
+/// # Errors
+/// What the database says.
+pub fn people_of_threads(
+    conn: &mut AnyConn,
+    threads: &BTreeSet<ThreadId>,
+) -> Result<HashMap<ThreadId, BTreeSet<String>>, StoreError> {
+    let threads: Vec<i64> = threads.iter().map(|id| id.0).collect();
+    let mut found: HashMap<ThreadId, BTreeSet<String>> = HashMap::new();
+    for part in threads.chunks(BOUND_MAX) {
+        let rows: Vec<(i64, String)> = sql(
+            "SELECT DISTINCT g.thread_id, p.address_key FROM messages g JOIN emails e ON e.message_id = g.id \
+             JOIN participants p ON p.email_id = e.id WHERE p.address_key IS NOT NULL AND g.thread_id IN (",
+        )
+        .any_of(part.iter().copied())
+        .push(")")
+        .rows(conn)?;
+        for (thread, key) in rows {
+            found.entry(ThreadId(thread)).or_default().insert(key);
+        }
+    }
+    Ok(found)
 }
 
 /// What a message names: In-Reply-To, and References in the header's order.
@@ -225,20 +279,6 @@ pub fn references(
         .partition(|(_named, is_reply_to)| *is_reply_to);
     let names = |rows: Vec<(String, bool)>| rows.into_iter().map(|(named, _reply)| named).collect();
     Ok((names(replies), names(references)))
-}
-
-/// Canonical addresses of everybody in a thread.
-///
-/// # Errors
-/// What the database says.
-pub fn participants_of_thread(
-    conn: &mut AnyConn,
-    thread: ThreadId,
-) -> Result<Vec<String>, StoreError> {
-    sql("SELECT DISTINCT p.address_key FROM messages g JOIN emails e ON e.message_id = g.id \
-         JOIN participants p ON p.email_id = e.id WHERE p.address_key IS NOT NULL AND g.thread_id = ")
-    .bind(thread.0)
-    .rows(conn)
 }
 
 /// Moves threads, with all their messages, into another one.
@@ -264,26 +304,17 @@ pub fn update_threads(
     Ok(())
 }
 
-/// Keeps what a delivery report says.
-///
-/// # Errors
-/// What the database says.
-pub fn insert_report(
+/// Keeps what a delivery report says; held back until the rest of the batch is written.
+pub fn insert_report_later(
     tx: &mut Tx<'_>,
     message: MessageId,
     original: &str,
     recipient_keys: &[String],
-) -> Result<(), StoreError> {
-    let rows = recipient_keys
-        .iter()
-        .map(|key| vec![message.0.into(), original.into(), key.as_str().into()])
-        .collect();
-    insert_all(
-        tx.conn,
-        "bounce_reports (message_id, original, recipient_key)",
-        " ON CONFLICT (message_id, recipient_key) DO NOTHING",
-        rows,
-    )
+) {
+    for key in recipient_keys {
+        let row = vec![message.0.into(), original.into(), key.as_str().into()];
+        tx.later(Later::Reports, row);
+    }
 }
 
 /// What a message reports: the Message-ID of the mail that it is about, and whom that didn't reach; `None`: it is
@@ -305,31 +336,26 @@ pub fn report(
     Ok(original.map(|original| (original, keys)))
 }
 
-/// The reports about the mail with this Message-ID, with whom it didn't reach, at most `limit` lines.
+/// The reports about the mails with these Message-IDs: the id, the report, and an address that the mail didn't reach;
+/// at most `limit` lines for each.
 ///
 /// # Errors
 /// What the database says.
 pub fn reports_on(
     conn: &mut AnyConn,
-    header: &str,
+    headers: &[String],
     limit: i64,
-) -> Result<Vec<(MessageHead, Vec<String>)>, StoreError> {
-    let rows: Vec<(i64, String)> =
-        sql("SELECT message_id, recipient_key FROM bounce_reports WHERE original = ")
-            .bind(header)
-            .push(" ORDER BY message_id, recipient_key LIMIT ")
+) -> Result<Vec<(String, MessageId, String)>, StoreError> {
+    let within = |conn: &mut AnyConn, headers: &[String], limit: i64| {
+        sql("SELECT original, message_id, recipient_key FROM bounce_reports WHERE original IN (")
+            .any_of(headers.iter().map(String::as_str))
+            .push(") ORDER BY message_id, recipient_key LIMIT ")
             .bind(limit)
-            .rows(conn)?;
-    let mut keys: HashMap<i64, Vec<String>> = HashMap::new();
-    for (id, key) in rows {
-        keys.entry(id).or_default().push(key);
-    }
-    let ids: Vec<i64> = keys.keys().copied().collect();
-    Ok(heads(conn, &ids)?
+            .rows::<(String, i64, String)>(conn)
+    };
+    let rows = for_each_header(conn, headers, limit, within)?;
+    Ok(rows
         .into_iter()
-        .map(|head| {
-            let failed = keys.remove(&head.id.0).unwrap_or_default();
-            (head, failed)
-        })
+        .map(|(original, id, key)| (original, MessageId(id), key))
         .collect())
 }

@@ -41,7 +41,7 @@ pub mod user_writes;
 pub mod users;
 
 pub use db::AnyConn;
-pub use tx::{ChangeKind, Tx};
+pub use tx::{ChangeKind, Later, Tx};
 
 use crate::model::Time;
 use codec::Codec;
@@ -72,6 +72,9 @@ pub enum StoreError {
     /// The raw store refused or failed.
     #[error("raw store: {0}")]
     Raw(String),
+    /// Another worker holds this lease now: what was to be written under it was not.
+    #[error("the lease {0} is another's")]
+    Fenced(String),
     /// A setting of the store can't be used; the text says why.
     #[error("{0}")]
     Setting(String),

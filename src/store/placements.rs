@@ -1,8 +1,9 @@
 //! The ledger of UIDs: each one of a synced folder gets a recorded outcome (R5). What is settled of a folder is derived from it.
 
-use super::sql::{Sql, Value, insert_all, sql};
+use super::sql::{Sql, Value, insert_all, padded_parts, sql};
 use super::{AnyConn, StoreError, Tx};
 use crate::model::{EmailId, FolderId, MailboxId, PlacementId, Time};
+use std::collections::HashSet;
 
 /// A UID that the server listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,26 +124,43 @@ fn line(row: OpenRow) -> OpenPlacement {
     }
 }
 
-/// Whether a UID still waits, locked until the transaction ends: a mail that another worker stored is not stored twice.
+/// Which of these UIDs still wait, locked until the transaction ends: a mail that another worker stored is not
+/// stored twice.
 ///
 /// # Errors
 /// What the database says.
-pub fn lock_open(tx: &mut Tx<'_>, id: PlacementId) -> Result<bool, StoreError> {
-    let query = sql("SELECT id FROM placements WHERE state = 'NEW' AND id = ").bind(id.0);
-    let found: Option<i64> = super::dialect::for_update(tx.conn, query).one(tx.conn)?;
-    Ok(found.is_some())
+pub fn lock_open(tx: &mut Tx<'_>, ids: &[PlacementId]) -> Result<HashSet<PlacementId>, StoreError> {
+    let mut open = HashSet::with_capacity(ids.len());
+    for part in ids.chunks(BOUND_MAX) {
+        let query = sql("SELECT id FROM placements WHERE state = 'NEW' AND id IN (")
+            .any_of(part.iter().map(|id| id.0))
+            .push(") ORDER BY id");
+        let found: Vec<i64> = super::dialect::for_update(tx.conn, query).rows(tx.conn)?;
+        open.extend(found.into_iter().map(PlacementId));
+    }
+    Ok(open)
 }
 
-/// The mail is stored, as this email.
+/// Values bound in one statement: far below what either database takes.
+const BOUND_MAX: usize = 1 << 12;
+
+/// These mails are stored, as these emails, which are written before.
 ///
 /// # Errors
 /// What the database says.
-pub fn update_stored(tx: &mut Tx<'_>, id: PlacementId, email: EmailId) -> Result<(), StoreError> {
-    sql("UPDATE placements SET state = 'STORED', error = NULL, email_id = ")
-        .bind(email.0)
-        .push(" WHERE id = ")
-        .bind(id.0)
-        .run(tx.conn)?;
+pub fn update_stored(
+    tx: &mut Tx<'_>,
+    stored: Vec<(PlacementId, EmailId)>,
+) -> Result<(), StoreError> {
+    for part in padded_parts(stored) {
+        sql("WITH stored (id, email_id) AS (VALUES ")
+            .tuples(part.into_iter().map(|(id, email)| [id.0, email.0]))
+            .push(
+                ") UPDATE placements SET state = 'STORED', error = NULL, email_id = stored.email_id FROM stored \
+                 WHERE placements.id = stored.id",
+            )
+            .run(tx.conn)?;
+    }
     Ok(())
 }
 

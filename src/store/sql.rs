@@ -89,6 +89,32 @@ impl Sql {
         if any { self } else { self.push("NULL") }
     }
 
+    /// Adds bound values for `IN (…)`, as many as the next power of two, the last one again and again: a statement
+    /// for each length would fill the caches of prepared ones. None at all become `NULL`, which `IN` never matches.
+    #[must_use]
+    pub fn any_of<V: Into<Value> + Clone>(self, values: impl IntoIterator<Item = V>) -> Self {
+        let mut values: Vec<V> = values.into_iter().collect();
+        if let Some(last) = values.last().cloned() {
+            values.resize(values.len().next_power_of_two(), last);
+        }
+        self.list(values)
+    }
+
+    /// Adds rows of bound values: `(…), (…)`.
+    #[must_use]
+    pub fn tuples<V: Into<Value>, const N: usize>(
+        mut self,
+        rows: impl IntoIterator<Item = [V; N]>,
+    ) -> Self {
+        for (index, row) in rows.into_iter().enumerate() {
+            self = self
+                .push(if index == 0 { "(" } else { ", (" })
+                .list(row)
+                .push(")");
+        }
+        self
+    }
+
     /// All rows.
     ///
     /// # Errors
@@ -306,6 +332,16 @@ pub fn insert_all(
         statement.push(after).run(conn)?;
     }
     Ok(())
+}
+
+/// Cuts rows into parts whose lengths are powers of two, for statements that take many rows at once.
+pub fn padded_parts<T>(mut rows: Vec<T>) -> Vec<Vec<T>> {
+    let mut parts = Vec::new();
+    while !rows.is_empty() {
+        let rest = rows.split_off(INSERT_ROWS_MAX.min(previous_power_of_two(rows.len())));
+        parts.push(std::mem::replace(&mut rows, rest));
+    }
+    parts
 }
 
 fn previous_power_of_two(n: usize) -> usize {

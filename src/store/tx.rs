@@ -1,11 +1,11 @@
 //! One write: its statements, and what it tells. Entries get their positions as the last step.
 
-use super::sql::{Value, insert_all, sql};
+use super::sql::{Value, insert_all, padded_parts, sql};
 use super::{AnyConn, IdBlock, StoreError, lock};
 use crate::model::timeline::{NewTimelineEntry, Told};
 use crate::model::topic::Topic;
 use crate::model::{EmailId, ItemId, MessageId, Time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 /// What changed under a live stream.
@@ -30,6 +30,98 @@ impl ChangeKind {
     }
 }
 
+/// Tables whose rows a write may hold back, in the order that their foreign keys want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Later {
+    Threads,
+    Messages,
+    References,
+    Reports,
+    Items,
+    ItemAddresses,
+    DealContacts,
+    Emails,
+    Participants,
+    Attachments,
+    Traces,
+    Links,
+    LinkChanges,
+    Activities,
+    SenderCounts,
+}
+
+impl Later {
+    /// The table with its columns, and what follows the values.
+    const fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Threads => ("threads (id, subject, created_at)", ""),
+            Self::Messages => (
+                "messages (id, content_key, message_id_header, subject_base, thread_id, received_at)",
+                "",
+            ),
+            Self::References => (
+                "message_references (message_id, position, referenced, is_reply_to)",
+                "",
+            ),
+            Self::Reports => (
+                "bounce_reports (message_id, original, recipient_key)",
+                " ON CONFLICT (message_id, recipient_key) DO NOTHING",
+            ),
+            Self::Items => (
+                "items (id, kind, title, responsible_id, open_to_everyone, stage_id, is_open, created_at, last_activity_at, \
+                 name, source, company, amount, currency, origin_lead_id, is_extra_lead, version)",
+                "",
+            ),
+            Self::ItemAddresses => (
+                "item_addresses (item_id, position, address, address_key, is_undeliverable)",
+                "",
+            ),
+            Self::DealContacts => ("deal_contacts (deal_id, contact_id, position)", ""),
+            Self::Emails => (
+                "emails (id, message_id, mailbox_id, raw_hash, direction, outcome, from_name, from_address, subject, \
+                 preview, received_at, internal_date, saved_at, primary_item_id, automatic, problems, version)",
+                "",
+            ),
+            Self::Participants => (
+                "participants (email_id, role, position, name, address, address_key)",
+                "",
+            ),
+            Self::Attachments => (
+                "attachments (id, email_id, part_index, name, media_type, size_bytes, content_id, is_inline)",
+                "",
+            ),
+            Self::Traces => (
+                "routing_traces (email_id, trace, settings_version, judged_at)",
+                " ON CONFLICT (email_id) DO UPDATE SET trace = excluded.trace, \
+                 settings_version = excluded.settings_version, judged_at = excluded.judged_at",
+            ),
+            Self::Links => (
+                "email_links (email_id, item_id, is_primary, received_at, linked_at, linked_by)",
+                "",
+            ),
+            Self::LinkChanges => (
+                "link_changes (id, email_id, at, by_user_id, from_item_id, to_item_id, was_primary)",
+                "",
+            ),
+            Self::Activities => (
+                "activities (id, message_id, responsible_id, state, scheduled_at, deadline, completed_at, version)",
+                " ON CONFLICT (message_id) DO NOTHING",
+            ),
+            Self::SenderCounts => (
+                "sender_counts (mailbox_id, address_key, hour, count)",
+                " ON CONFLICT (mailbox_id, address_key, hour) DO UPDATE SET count = sender_counts.count + excluded.count",
+            ),
+        }
+    }
+}
+
+/// An entry to come, with the moment at which it was told.
+struct Entry {
+    entry: NewTimelineEntry,
+    message_id: Option<MessageId>,
+    at: Time,
+}
+
 struct Change {
     kind: ChangeKind,
     email_id: Option<EmailId>,
@@ -41,10 +133,11 @@ struct Change {
 pub struct Tx<'a> {
     /// The connection, inside the transaction.
     pub conn: &'a mut AnyConn,
-    /// The moment of this write.
+    /// The moment of this write. A write of many mails moves it on by a microsecond a mail, so that their order shows.
     pub now: Time,
     ids: &'a Mutex<IdBlock>,
-    entries: Vec<(NewTimelineEntry, Option<MessageId>)>,
+    later: BTreeMap<Later, Vec<Vec<Value>>>,
+    entries: Vec<Entry>,
     changes: Vec<Change>,
     topics: BTreeSet<String>,
 }
@@ -55,6 +148,7 @@ impl<'a> Tx<'a> {
             conn,
             now,
             ids,
+            later: BTreeMap::new(),
             entries: Vec::new(),
             changes: Vec::new(),
             topics: BTreeSet::new(),
@@ -77,10 +171,32 @@ impl<'a> Tx<'a> {
         Ok(id)
     }
 
+    /// Holds a row back, to be written with others of its table by few statements: at the end of the write, or by
+    /// [`Tx::flush`]. Until then no query sees it.
+    pub fn later(&mut self, table: Later, row: Vec<Value>) {
+        self.later.entry(table).or_default().push(row);
+    }
+
+    /// Writes what was held back, in the order that foreign keys want.
+    ///
+    /// # Errors
+    /// `Conflict` where a key stands in the way.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        for (table, rows) in std::mem::take(&mut self.later) {
+            let (into, after) = table.texts();
+            insert_all(self.conn, into, after, rows)?;
+        }
+        Ok(())
+    }
+
     /// Adds a line to an item's timeline. `message_id` is given for EMAIL_RECEIVED and EMAIL_SENT:
     /// an item has one such entry for a message, however many mailboxes it came to.
     pub fn tell(&mut self, entry: NewTimelineEntry, message_id: Option<MessageId>) {
-        self.entries.push((entry, message_id));
+        self.entries.push(Entry {
+            entry,
+            message_id,
+            at: self.now,
+        });
     }
 
     /// Records that an email's links changed; `before` are the items it hung on.
@@ -128,6 +244,7 @@ impl<'a> Tx<'a> {
     /// Takes positions, as the last step: the locked counter makes their order the order of commits.
     /// Whether anything was told.
     pub(super) fn finish(&mut self) -> Result<bool, StoreError> {
+        self.flush()?;
         let entries = std::mem::take(&mut self.entries);
         let changes = std::mem::take(&mut self.changes);
         if entries.is_empty() && changes.is_empty() && self.topics.is_empty() {
@@ -148,12 +265,12 @@ impl<'a> Tx<'a> {
                 row: 1,
             })?;
         let mut position = last - wanted;
-        let mut touched = BTreeSet::new();
+        let mut touched: BTreeMap<ItemId, Time> = BTreeMap::new();
         let mut entry_rows = Vec::with_capacity(entries.len());
-        for (entry, message_id) in &entries {
+        for entry in &entries {
             position += 1;
-            touched.insert(entry.item_id);
-            entry_rows.push(entry_row(position, self.now, entry, *message_id));
+            touched.insert(entry.entry.item_id, entry.at);
+            entry_rows.push(entry_row(position, entry));
         }
         let mut change_rows = Vec::with_capacity(changes.len());
         for change in &changes {
@@ -181,26 +298,34 @@ impl<'a> Tx<'a> {
 
     /// An item's newest entry is what lists are sorted by, and mail goes by (R16). A further copy of a message makes no
     /// entry, and so is no news: only items with an entry behind this position count.
-    fn touch_items(&mut self, touched: &BTreeSet<ItemId>, behind: i64) -> Result<(), StoreError> {
-        if touched.is_empty() {
-            return Ok(());
+    fn touch_items(
+        &mut self,
+        touched: &BTreeMap<ItemId, Time>,
+        behind: i64,
+    ) -> Result<(), StoreError> {
+        let rows = touched.iter().map(|(id, at)| [id.0, at.micros()]);
+        for part in padded_parts(rows.collect()) {
+            sql("WITH touched (id, at) AS (VALUES ")
+                .tuples(part)
+                .push(
+                    ") UPDATE items SET last_activity_at = touched.at FROM touched \
+                     WHERE items.id = touched.id AND items.last_activity_at < touched.at AND EXISTS \
+                     (SELECT 1 FROM timeline_entries t WHERE t.item_id = items.id AND t.position > ",
+                )
+                .bind(behind)
+                .push(")")
+                .run(self.conn)?;
         }
-        sql("UPDATE items SET last_activity_at = ")
-            .bind(self.now.micros())
-            .push(" WHERE id IN (")
-            .list(touched.iter().map(|id| id.0))
-            .push(") AND last_activity_at < ")
-            .bind(self.now.micros())
-            .push(" AND EXISTS (SELECT 1 FROM timeline_entries t WHERE t.item_id = items.id AND t.position > ")
-            .bind(behind)
-            .push(")")
-            .run(self.conn)?;
         Ok(())
     }
 
-    fn outbox(&mut self, position: i64, touched: &BTreeSet<ItemId>) -> Result<(), StoreError> {
+    fn outbox(
+        &mut self,
+        position: i64,
+        touched: &BTreeMap<ItemId, Time>,
+    ) -> Result<(), StoreError> {
         let mut topics = std::mem::take(&mut self.topics);
-        topics.extend(touched.iter().map(|id| Topic::Item(*id).to_string()));
+        topics.extend(touched.keys().map(|id| Topic::Item(*id).to_string()));
         let topics = serde_json::to_string(&topics)
             .map_err(|error| StoreError::Database(error.to_string()))?;
         sql("INSERT INTO outbox (position, topics) VALUES (")
@@ -287,18 +412,18 @@ fn concerns(told: &Told) -> Concerns {
     }
 }
 
-fn entry_row(
-    position: i64,
-    now: Time,
-    entry: &NewTimelineEntry,
-    message_id: Option<MessageId>,
-) -> Vec<Value> {
+fn entry_row(position: i64, told: &Entry) -> Vec<Value> {
+    let Entry {
+        entry,
+        message_id,
+        at,
+    } = told;
     let about = concerns(&entry.told);
     vec![
         position.into(),
         entry.item_id.0.into(),
         entry.told.kind().as_text().into(),
-        now.micros().into(),
+        at.micros().into(),
         entry.actor_id.map(|id| id.0).into(),
         about.email.into(),
         message_id.map(|id| id.0).into(),

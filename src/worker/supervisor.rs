@@ -6,7 +6,9 @@ use crate::bus::{Bus, Heard};
 use crate::clock;
 use crate::model::MailboxId;
 use crate::model::topic::Topic;
-use crate::store::{StoreError, leases, mailboxes};
+use crate::store::db::Kind;
+use crate::store::leases::{self, Fence};
+use crate::store::{StoreError, mailboxes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,13 @@ pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<boo
     let holder = format!("{:016x}", rand::random::<u64>());
     let mut heard = bus.subscribe();
     let mut running: HashMap<MailboxId, Running> = HashMap::new();
+    // One process alone has SQLite: leases that stand there are of one that ended.
+    let mut is_clear = services.store.kind() == Kind::Postgresql;
     loop {
+        if !is_clear {
+            let cleared = services.store.write(clock::now(), leases::clear).await;
+            is_clear = cleared.is_ok();
+        }
         if let Err(error) = look_through(&services, &holder, &mut running).await {
             tracing::warn!(%error, "the mailboxes could not be looked through");
         }
@@ -112,8 +120,9 @@ async fn look_through(
             .write(clock::now(), move |tx| {
                 let mut held = Vec::new();
                 for id in ids {
-                    if leases::claim(tx, &lease_name(id), &holder, LEASE_SECONDS)?.is_some() {
-                        held.push(id);
+                    let name = lease_name(id);
+                    if let Some(number) = leases::claim(tx, &name, &holder, LEASE_SECONDS)? {
+                        held.push((id, Fence { name, number }));
                     }
                 }
                 Ok::<_, StoreError>(held)
@@ -121,12 +130,12 @@ async fn look_through(
             .await?
     };
     for (id, running) in running.iter() {
-        if !held.contains(id) {
+        if !held.iter().any(|(held, _fence)| held == id) {
             // Another worker has it now.
             running.signals.stop();
         }
     }
-    for id in held {
+    for (id, fence) in held {
         if running.contains_key(&id) {
             continue;
         }
@@ -135,7 +144,7 @@ async fn look_through(
         let spawned = std::thread::Builder::new()
             .name(format!("mailbox-{}", id.0))
             .stack_size(4 << 20)
-            .spawn(move || sync::run(&services, id, &for_thread));
+            .spawn(move || sync::run(&services, id, &fence, &for_thread));
         match spawned {
             Ok(thread) => {
                 running.insert(id, Running { signals, thread });

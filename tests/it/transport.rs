@@ -1340,7 +1340,11 @@ async fn an_operation_starts_with_the_rights_of_its_moment() {
 
 #[tokio::test]
 async fn who_does_not_speak_or_listen_is_closed() {
-    let server = Server::with(quick());
+    // Who reads nothing answers no ping either: here only the writing is to end it.
+    let server = Server::with(SocketTimes {
+        pong: Duration::from_secs(60),
+        ..quick()
+    });
     let mut silent = server.socket().await;
     let reason = "Connection initialisation timeout".to_owned();
     assert_eq!(silent.closed().await, (4408, reason));

@@ -2,6 +2,7 @@
 //! Not for: reading cards (that is `mail::vcard`).
 
 use super::facts::{Context, MailFacts, is_listed};
+use super::known::Known;
 use crate::actions::saving::cut;
 use crate::mail::vcard::Card;
 use crate::model::ItemId;
@@ -10,48 +11,53 @@ use crate::model::item::ItemKind;
 use crate::model::timeline::{NewTimelineEntry, Told};
 use crate::rules::routing::MADE_PER_HOUR_MAX;
 use crate::store::item_writes::{self, NewItem};
-use crate::store::{StoreError, Tx, clients, items};
+use crate::store::{StoreError, Tx};
 
 /// Makes a contact of each card that names somebody outside whom no contact stands for yet. Whoever answers for the
 /// mail (its primary item's responsible) answers for them too: an introduction is no new request, and takes no turn
 /// in the queue. A card without an address makes nothing, since it could not be known again; nor do excluded ones.
 pub(super) fn make_contacts(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    mail: &MailFacts,
-    cards: &[Card],
+    (mail, cards): (&MailFacts, &[Card]),
     saved_on: &[ItemId],
 ) -> Result<(), StoreError> {
     if !context.settings.vcard_contacts || cards.is_empty() {
         return Ok(());
     }
-    let primary = saved_on.first().copied();
-    let Some(primary) = primary.map_or(Ok(None), |id| items::get(tx.conn, id))? else {
+    let Some(&primary) = saved_on.first() else {
         return Ok(());
     };
-    let (mailbox, hour) = (context.mailbox.id, mail.internal_date);
+    let Some(responsible) = known
+        .item(tx.conn, primary)?
+        .map(|item| item.responsible_id)
+    else {
+        return Ok(());
+    };
     for card in cards {
-        let is_flooded = clients::count_made(tx.conn, mailbox, hour)? >= MADE_PER_HOUR_MAX;
-        if !is_flooded && is_stranger(tx, context, card)? {
-            clients::add_made(tx, mailbox, hour, 1)?;
-            insert(
-                tx,
-                context,
-                card,
-                NewItem::new(ItemKind::Contact, "", primary.responsible_id),
-            )?;
+        let is_flooded = known.made(mail) >= MADE_PER_HOUR_MAX;
+        if !is_flooded && is_stranger(tx, known, context, card)? {
+            known.add_made(mail, 1);
+            let new = NewItem::new(ItemKind::Contact, "", responsible);
+            insert(tx, known, context, card, new)?;
         }
     }
     Ok(())
 }
 
 /// Whether all its addresses are a client's, none is excluded, and none has a contact.
-fn is_stranger(tx: &mut Tx<'_>, context: &Context, card: &Card) -> Result<bool, StoreError> {
+fn is_stranger(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    context: &Context,
+    card: &Card,
+) -> Result<bool, StoreError> {
     for key in &card.addresses {
         let is_ours = context.party(key, None).who != Who::Client;
         if is_ours
             || is_listed(&context.crm.exclusions, key)
-            || !clients::items_of(tx.conn, key)?.contacts.is_empty()
+            || !known.client_facts(tx, key)?.contacts.is_empty()
         {
             return Ok(false);
         }
@@ -61,6 +67,7 @@ fn is_stranger(tx: &mut Tx<'_>, context: &Context, card: &Card) -> Result<bool, 
 
 fn insert(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     card: &Card,
     mut new: NewItem,
@@ -71,7 +78,10 @@ fn insert(
     new.name = Some(name);
     new.company = card.company.as_deref().map(cut);
     new.source = Some(context.settings.source.clone()).filter(|source| !source.is_empty());
-    let id = item_writes::insert(tx, new)?;
+    let contact = item_writes::insert_later(tx, new)?;
+    // Introductions are few: their rows need not wait for others.
+    tx.flush()?;
+    let id = contact.id;
     let addresses: Vec<(String, String)> = card
         .addresses
         .iter()
@@ -84,6 +94,7 @@ fn insert(
         actor_id: Some(context.mailbox.connector_id),
         told: Told::ItemCreated,
     };
-    tx.tell(entry, None);
+    known.note_contact(contact, &card.addresses);
+    known.tell(tx, entry, None);
     Ok(())
 }

@@ -3,23 +3,16 @@
 
 use crate::mail::address::{AddressKey, matches_pattern};
 use crate::model::decisions::{Party, Who};
-use crate::model::item::Item;
+use crate::model::item::{Item, ItemKind};
 use crate::model::mailbox::{Folder, FolderRole, Mailbox, MailboxSettings};
 use crate::model::people::CrmSettings;
 use crate::model::{FolderId, ItemId, MailboxId, MessageId, Time};
 use crate::rules::classify::FolderFacts;
 use crate::rules::queue::{Connector, QueueFacts, QueueMember};
 use crate::rules::routing::{CandidateItem, ParentFacts};
-use crate::rules::threading::{BounceFacts, ReportedMessage, ThreadCandidate, ThreadFacts};
 use crate::store::clients::ClientItems;
-use crate::store::messages::MessageHead;
-use crate::store::{
-    AnyConn, StoreError, Tx, clients, items, mailbox_writes, mailboxes, messages, settings, users,
-};
+use crate::store::{AnyConn, StoreError, clients, items, mailboxes, settings, users};
 use std::collections::{BTreeSet, HashMap};
-
-/// Messages looked at that claim one of the ids a mail names: more claim it only to confuse.
-const CANDIDATES_MAX: i64 = 100;
 
 /// What holds for all mails of a batch.
 pub struct Context {
@@ -60,6 +53,11 @@ impl Context {
     /// Whether an address is the mailbox's own, or its alias.
     pub fn is_own(&self, key: &str) -> bool {
         self.own_keys.iter().any(|own| own == key)
+    }
+
+    /// Whether an address is one of our own people's.
+    pub fn is_ours(&self, key: &str) -> bool {
+        self.who.get(key).is_some_and(|who| who.is_ours())
     }
 
     /// What a folder is for; one that is gone or unknown is for nothing in particular.
@@ -136,6 +134,12 @@ pub struct MailFacts {
 }
 
 impl MailFacts {
+    /// Every Message-ID that it names.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        let about = self.report.iter().map(|report| &report.about);
+        self.in_reply_to.iter().chain(&self.references).chain(about)
+    }
+
     /// Whether it is ours (R4): a From that names a colleague proves nothing, only what is outgoing is ours.
     pub fn is_from_us(&self, context: &Context, folder: FolderFacts) -> bool {
         let own = self.sender.as_ref().map(|(key, _name)| key.as_str());
@@ -144,57 +148,8 @@ impl MailFacts {
     }
 }
 
-/// The messages that a mail names, as candidates for its thread.
-pub fn thread_facts(
-    conn: &mut AnyConn,
-    mail: &MailFacts,
-    sender_is_ours: bool,
-) -> Result<ThreadFacts, StoreError> {
-    let mut named: Vec<String> = mail.in_reply_to.clone();
-    named.extend(mail.references.iter().cloned());
-    named.extend(mail.report.iter().map(|report| report.about.clone()));
-    named.sort_unstable();
-    named.dedup();
-    let heads = messages::with_headers(conn, &named, CANDIDATES_MAX)?;
-    let of = |id: &String| {
-        heads
-            .iter()
-            .filter(|head| head.header.as_ref() == Some(id))
-            .map(candidate)
-            .collect::<Vec<_>>()
-    };
-    Ok(ThreadFacts {
-        in_reply_to: mail.in_reply_to.iter().flat_map(of).collect(),
-        references: mail.references.iter().rev().flat_map(of).collect(),
-        bounce: mail.report.as_ref().map(|report| BounceFacts {
-            about: heads
-                .iter()
-                .filter(|head| head.header.as_ref() == Some(&report.about))
-                .map(|head| ReportedMessage {
-                    message: candidate(head),
-                    we_sent_it: head.is_outgoing,
-                })
-                .collect(),
-            failed_recipient_keys: report.failed_keys.clone(),
-        }),
-        subject_base: mail.subject_base.clone(),
-        sender_key: mail.sender.as_ref().map(|(key, _name)| key.clone()),
-        sender_is_ours,
-    })
-}
-
-fn candidate(head: &MessageHead) -> ThreadCandidate {
-    ThreadCandidate {
-        message_id: head.id,
-        thread_id: head.thread_id,
-        subject_base: head.subject_base.clone(),
-        participants: head.participant_keys.clone(),
-        is_saved: head.is_saved,
-    }
-}
-
 /// An item as routing sees it.
-pub fn candidate_item(item: &Item, contact: Option<ItemId>) -> CandidateItem {
+pub const fn candidate_item(item: &Item, contact: Option<ItemId>) -> CandidateItem {
     CandidateItem {
         id: item.id,
         kind: item.kind,
@@ -214,28 +169,45 @@ pub struct ClientFacts {
     pub leads: Vec<CandidateItem>,
 }
 
+impl ClientFacts {
+    /// What a client has, of these items.
+    pub fn of(client: &ClientItems, items: &HashMap<ItemId, Item>) -> Self {
+        let addressed = |kind: ItemKind| {
+            let mut items: Vec<CandidateItem> = client
+                .addressed
+                .iter()
+                .filter_map(|id| items.get(id))
+                .filter(|item| item.kind == kind)
+                .map(|item| candidate_item(item, None))
+                .collect();
+            items.sort_by_key(|item| (item.created_at, item.id));
+            items
+        };
+        let mut open_deals: Vec<CandidateItem> = client
+            .deals
+            .iter()
+            .filter_map(|(deal, contact)| Some((items.get(deal)?, *contact)))
+            .filter(|(deal, _contact)| deal.is_open && deal.kind == ItemKind::Deal)
+            .map(|(deal, contact)| candidate_item(deal, Some(contact)))
+            .collect();
+        open_deals.sort_by_key(|item| (item.created_at, item.id));
+        Self {
+            contacts: addressed(ItemKind::Contact),
+            open_deals,
+            leads: addressed(ItemKind::Lead),
+        }
+    }
+}
+
 /// Loads what the client with this canonical address has.
 pub fn client_facts(conn: &mut AnyConn, key: &str) -> Result<ClientFacts, StoreError> {
-    let ClientItems {
-        contacts,
-        deals,
-        leads,
-        deal_contact,
-    } = clients::items_of(conn, key)?;
-    let all = |items: &[Item]| {
-        items
-            .iter()
-            .map(|item| candidate_item(item, deal_contact.get(&item.id).copied()))
-            .collect::<Vec<_>>()
-    };
-    Ok(ClientFacts {
-        contacts: all(&contacts),
-        open_deals: all(&deals)
-            .into_iter()
-            .filter(|deal| deal.is_open)
-            .collect(),
-        leads: all(&leads),
-    })
+    let client = clients::items_of(conn, &[key])?
+        .remove(key)
+        .unwrap_or_default();
+    let ids: Vec<ItemId> = client.item_ids().collect();
+    let items = items::get_many(conn, &ids)?;
+    let items = items.into_iter().map(|item| (item.id, item)).collect();
+    Ok(ClientFacts::of(&client, &items))
 }
 
 /// The items of the saved message that the mail answers, the primary one first.
@@ -255,12 +227,6 @@ pub fn parent_facts(
             .map(|item| candidate_item(item, None))
             .collect(),
     }))
-}
-
-/// The queue, its pointer locked until the transaction ends.
-pub fn queue_facts(tx: &mut Tx<'_>, context: &Context) -> Result<QueueFacts, StoreError> {
-    let pointer = mailbox_writes::lock_queue_pointer(tx, context.mailbox.id)?;
-    queue_at(tx.conn, context, pointer)
 }
 
 /// The queue with this pointer.

@@ -1,7 +1,8 @@
 //! One mail before the rules, and what they decide written down: the same way for mail that arrives, mail that is
 //! judged again, and mail that is saved by hand without a target.
 
-use super::facts::{Context, MailFacts, client_facts, is_listed, parent_facts, queue_facts};
+use super::facts::{Context, MailFacts, is_listed};
+use super::known::Known;
 use crate::actions::saving::{ClientAddressed, Saving, create_items, save_on};
 use crate::model::decisions::{
     Classification, Creation, Fallback, HandVerdict, Party, RoutingDecision, ThreadChoice, Verdict,
@@ -13,7 +14,7 @@ use crate::model::{EmailId, ItemId, MessageId, Time, UserId};
 use crate::rules::classify::{ClassifyFacts, FolderFacts, OriginFacts, classify};
 use crate::rules::routing::{RoutingFacts, RoutingSettings, route};
 use crate::rules::{classify as rules_classify, trace};
-use crate::store::{StoreError, Tx, clients, email_writes, mailbox_writes};
+use crate::store::{StoreError, Tx, email_writes};
 use serde::{Deserialize, Serialize};
 
 /// The email that is judged.
@@ -60,14 +61,15 @@ pub enum Fate {
 /// Judges a mail and writes what was decided, with its trace.
 pub fn judge(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     folder: FolderFacts,
     judged: Judged,
     thread: &ThreadChoice,
 ) -> Result<Judgement, StoreError> {
-    match decide(tx, context, mail, folder, judged, (thread, &[]))? {
-        Ok(decided) => carry_out(tx, context, judged, mail, decided),
+    match decide(tx, known, context, mail, folder, judged, (thread, &[]))? {
+        Ok(decided) => carry_out(tx, known, context, (judged, mail), decided),
         Err(code) => Ok(Judgement::Refused(code)),
     }
 }
@@ -75,13 +77,14 @@ pub fn judge(
 /// Asks the rules about a mail; `without`: items that count as not there. Only the sender's count is written.
 pub fn decide(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     folder: FolderFacts,
     judged: Judged,
     (thread, without): (&ThreadChoice, &[ItemId]),
 ) -> Result<Result<Decided, ErrorCode>, StoreError> {
-    let found = match classified(tx, context, mail, folder, judged, thread)? {
+    let found = match classified(known, context, mail, folder, judged, thread) {
         Ok(found) => found,
         Err(code) => return Ok(Err(code)),
     };
@@ -107,7 +110,7 @@ pub fn decide(
         }
         Verdict::Judge { client, .. } => client,
     };
-    if let Some(items) = copy_items(tx, judged)? {
+    if let Some(items) = copy_items(known, judged) {
         let reason = "another mailbox's copy of the message is saved on these items";
         let named: Vec<_> = items
             .iter()
@@ -123,6 +126,7 @@ pub fn decide(
     }
     let mut facts = routing_facts(
         tx,
+        known,
         context,
         mail,
         (direction, client.clone()),
@@ -148,26 +152,21 @@ pub fn decide(
 
 /// Whether it is to be judged further, or the code of why it can't be saved by hand.
 fn classified(
-    tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     folder: FolderFacts,
     judged: Judged,
     thread: &ThreadChoice,
-) -> Result<Result<Classification, ErrorCode>, StoreError> {
+) -> Result<Classification, ErrorCode> {
     if judged.by.is_none() {
-        let sender = mail.sender.as_ref().map(|(key, _name)| key.as_str());
-        let count = match (judged.sender_count, sender) {
-            (Some(count), _) => count,
-            (None, Some(key)) => {
-                clients::count_mail(tx, context.mailbox.id, key, mail.internal_date)?
-            }
-            (None, None) => 0,
-        };
+        let count = judged
+            .sender_count
+            .unwrap_or_else(|| known.count_sender(mail));
         let facts = classify_facts(context, mail, folder, (count, thread));
-        return Ok(Ok(classify(&facts)));
+        return Ok(classify(&facts));
     }
-    Ok(match by_hand(context, mail, folder, thread) {
+    match by_hand(context, mail, folder, thread) {
         Err(code) => Err(code),
         Ok(ByHand { client: None, .. }) => Err(ErrorCode::BadInput),
         Ok(ByHand {
@@ -183,15 +182,15 @@ fn classified(
             steps,
             reason: String::new(),
         }),
-    })
+    }
 }
 
 /// Writes what was decided.
 fn carry_out(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    judged: Judged,
-    mail: &MailFacts,
+    (judged, mail): (Judged, &MailFacts),
     decided: Decided,
 ) -> Result<Judgement, StoreError> {
     let Decided {
@@ -204,18 +203,33 @@ fn carry_out(
     match fate {
         Fate::Kept(outcome) => {
             if outcome == EmailOutcome::RateGuard {
-                warn(tx, context, MailboxWarning::SenderRateGuard)?;
+                warn(tx, known, context, MailboxWarning::SenderRateGuard)?;
             }
-            keep(tx, context, judged, (direction, outcome), told)?;
+            let email = (judged.email_id, judged.message_id);
+            keep(tx, known, context, email, (direction, outcome), told)?;
             Ok(Judgement::Kept(outcome))
         }
         Fate::Joins(on) => {
-            save(tx, context, judged, mail, (direction, &on, &[]), told)?;
+            save(
+                tx,
+                known,
+                context,
+                (judged, mail),
+                (direction, &on, &[]),
+                told,
+            )?;
             Ok(Judgement::Saved(on))
         }
         Fate::Makes(creation, client) => {
-            let (made, on) = make(tx, context, mail, &creation, &client)?;
-            save(tx, context, judged, mail, (direction, &on, &made), told)?;
+            let (made, on) = make(tx, known, context, mail, &creation, &client)?;
+            save(
+                tx,
+                known,
+                context,
+                (judged, mail),
+                (direction, &on, &made),
+                told,
+            )?;
             Ok(Judgement::Saved(on))
         }
     }
@@ -298,9 +312,9 @@ pub fn by_hand(
 /// Saves a mail on items that somebody named.
 pub fn save_named(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    judged: Judged,
-    mail: &MailFacts,
+    (judged, mail): (Judged, &MailFacts),
     (on, made): (&[ItemId], &[ItemId]),
     found: ByHand,
 ) -> Result<(), StoreError> {
@@ -312,7 +326,14 @@ pub fn save_named(
         .collect();
     steps.push(trace::step(BY_HAND_STEP, &named, reason));
     let told = (steps, reason.to_owned());
-    save(tx, context, judged, mail, (found.direction, on, made), told)
+    save(
+        tx,
+        known,
+        context,
+        (judged, mail),
+        (found.direction, on, made),
+        told,
+    )
 }
 
 /// The step that says that somebody has named where a mail belongs.
@@ -355,23 +376,22 @@ fn classify_facts(
 /// What routing asks about, the queue being locked.
 fn routing_facts(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     (direction, client): (Direction, Party),
     judged: Judged,
     thread: &ThreadChoice,
 ) -> Result<RoutingFacts, StoreError> {
-    let of_client = client_facts(tx.conn, &client.address_key)?;
-    let parent = match thread.parent.filter(|_parent| thread.is_reply_to_saved) {
-        Some(parent) => parent_facts(tx.conn, parent)?,
-        None => None,
-    };
+    let of_client = known.client_facts(tx, &client.address_key)?;
+    let parent = thread
+        .parent
+        .filter(|_parent| thread.is_reply_to_saved)
+        .and_then(|parent| known.parent_facts(parent));
     let is_always_new_lead = is_listed(&context.settings.always_new_lead_for, &client.address_key);
-    // The queue's lock comes first: it makes the count of the hour exact.
-    let queue = queue_facts(tx, context)?;
     let is_flood_possible = judged.by.is_none() && !mail.is_backfill;
     let made_this_hour = if is_flood_possible {
-        clients::count_made(tx.conn, context.mailbox.id, mail.internal_date)?
+        known.made(mail)
     } else {
         0
     };
@@ -389,21 +409,22 @@ fn routing_facts(
         contacts: of_client.contacts,
         open_deals: of_client.open_deals,
         leads: of_client.leads,
-        queue,
+        queue: known.queue().clone(),
         made_this_hour,
     })
 }
 
 /// R7: the items of another mailbox's copy of the message, where that is saved already.
-fn copy_items(tx: &mut Tx<'_>, judged: Judged) -> Result<Option<Vec<ItemId>>, StoreError> {
-    let items = clients::items_of_message(tx.conn, judged.message_id, Some(judged.email_id))?;
-    Ok((!items.is_empty()).then_some(items))
+fn copy_items(known: &Known, judged: Judged) -> Option<Vec<ItemId>> {
+    let items = known.items_of_message(judged.message_id, Some(judged.email_id));
+    (!items.is_empty()).then_some(items)
 }
 
 /// Makes the planned items, moves the queue's pointer with them, and says where the queue had nobody: what was made,
 /// and all that the mail goes on.
 pub fn make(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
     mail: &MailFacts,
     creation: &Creation,
@@ -413,38 +434,43 @@ pub fn make(
         address: client.address_key.clone(),
         address_key: client.address_key.clone(),
     };
-    let mailbox = &context.mailbox;
-    let on = create_items(tx, creation, &addressed, mailbox.connector_id)?;
+    let connector = context.mailbox.connector_id;
+    let on = create_items(tx, known, creation, &addressed, connector)?;
     let made: Vec<ItemId> = on.iter().copied().take(creation.items.len()).collect();
-    mailbox_writes::update_queue_pointer(tx, mailbox.id, creation.new_pointer)?;
+    known.turn(creation.new_pointer);
     if !mail.is_backfill {
-        let count = i64::try_from(made.len()).unwrap_or(i64::MAX);
-        clients::add_made(tx, mailbox.id, mail.internal_date, count)?;
+        known.add_made(mail, made.len());
     }
     if creation.fallback == Fallback::None {
-        mailbox_writes::delete_warning(tx, mailbox.id, MailboxWarning::QueueUnusable)?;
+        known.unwarn(tx, MailboxWarning::QueueUnusable)?;
     } else {
-        warn(tx, context, MailboxWarning::QueueUnusable)?;
+        warn(tx, known, context, MailboxWarning::QueueUnusable)?;
     }
     Ok((made, on))
 }
 
-fn warn(tx: &mut Tx<'_>, context: &Context, warning: MailboxWarning) -> Result<(), StoreError> {
-    let id = context.mailbox.id;
-    if mailbox_writes::put_warning(tx, id, warning)? {
-        tracing::warn!(mailbox = id.0, warning = warning.as_text(), "mailbox");
+fn warn(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    context: &Context,
+    warning: MailboxWarning,
+) -> Result<(), StoreError> {
+    if known.warn(tx, warning)? {
+        let id = context.mailbox.id.0;
+        tracing::warn!(mailbox = id, warning = warning.as_text(), "mailbox");
     }
     Ok(())
 }
 
 fn keep(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    judged: Judged,
+    email: (EmailId, MessageId),
     (direction, outcome): (Direction, EmailOutcome),
     (mut steps, reason): (Vec<RoutingStep>, String),
 ) -> Result<(), StoreError> {
-    email_writes::update_outcome(tx, judged.email_id, outcome, direction)?;
+    known.keep_unsaved(tx, email, (outcome, direction))?;
     let seen = OutcomeSeen {
         outcome,
         items: Vec::new(),
@@ -452,15 +478,15 @@ fn keep(
         left: Vec::new(),
     };
     steps.push(trace::step(OUTCOME_STEP, &seen, reason.clone()));
-    put_trace(tx, context, judged.email_id, (steps, reason))
+    put_trace(tx, context, email.0, (steps, reason))
 }
 
 /// Saves it on these items; `made`: those of them that were made for it.
 fn save(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     context: &Context,
-    judged: Judged,
-    mail: &MailFacts,
+    (judged, mail): (Judged, &MailFacts),
     (direction, on, made): (Direction, &[ItemId], &[ItemId]),
     (mut steps, reason): (Vec<RoutingStep>, String),
 ) -> Result<(), StoreError> {
@@ -474,7 +500,7 @@ fn save(
         is_seen: mail.is_seen,
         is_backfill: mail.is_backfill,
     };
-    let responsible_id = save_on(tx, &saving, on)?;
+    let responsible_id = save_on(tx, known, &saving, on)?;
     steps.push(saved_step((on, made, &[]), responsible_id, &reason));
     put_trace(tx, context, judged.email_id, (steps, reason))
 }

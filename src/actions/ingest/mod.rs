@@ -3,8 +3,10 @@
 //! Not for: fetching (that is `worker::sync`) or what a mail's bytes mean (that is `mail::parse`).
 
 mod cards;
+mod conversations;
 pub mod facts;
 pub mod judge;
+pub mod known;
 mod reports;
 pub mod stored;
 
@@ -14,23 +16,21 @@ use crate::model::decisions::{Repair, ThreadChoice};
 use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole};
 use crate::model::{EmailId, FolderId, MailboxId, MessageId, PlacementId, ThreadId, Time};
 use crate::rules::received_at::received_at;
-use crate::rules::threading::{
-    self, ArrivedMessage, EarlyChild, RepairFacts, choose_thread, subject_base,
-};
-use crate::store::email_writes::{self, NewAttachment, NewEmail, NewParticipant};
-use crate::store::messages::{MessageHead, NewMessage};
+use crate::rules::threading::{self, ArrivedMessage, RepairFacts, choose_thread, subject_base};
+use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
+use crate::store::leases::{self, Fence};
+use crate::store::messages::NewMessage;
 use crate::store::raw::{self, Durable, RawHash, RawStore};
-use crate::store::{Store, StoreError, Tx, dialect, messages, placements};
+use crate::store::{Store, StoreError, Tx, clients, dialect, placements};
 use crate::view;
 use bytes::Bytes;
-use facts::{Context, MailFacts, Report, thread_facts};
+use facts::{Context, MailFacts, Report};
 use judge::{Judged, Judgement, judge};
+use known::{Known, Wanted, first_sender};
 use std::collections::BTreeSet;
 
 /// The space of the locks on clients' addresses.
 pub(super) const CLIENT_LOCKS: i64 = 0x636c_6965_6e74;
-/// Messages that name a late parent, or report on it, looked at: a conversation has fewer.
-const CHILDREN_MAX: i64 = 200;
 /// Addresses of one mail that are kept: all others are in its raw headers.
 const PARTICIPANTS_MAX: usize = 500;
 
@@ -69,55 +69,95 @@ struct Read {
     received_at: Time,
 }
 
-/// Takes a batch of mails of one mailbox in, in their order. Blocks: for worker threads.
-/// A mail that the database refuses is quarantined with its raw bytes and stops nothing.
+/// A batch whose mails are read and whose bytes are durable: what is left is one transaction.
+pub struct Prepared {
+    reads: Vec<Read>,
+    durable: Durable,
+}
+
+/// Reads the mails of a batch and makes their bytes durable. Blocks: for worker threads. It writes nothing to the
+/// database, so it can run beside the storing of the batch before.
 ///
 /// # Errors
-/// `Unavailable` or `Raw` where nothing could be written; the batch can be given again.
-pub fn ingest_now(
+/// `Unavailable` or `Raw` where the bytes could not be kept; the batch can be given again.
+pub fn prepare_now(
     store: &Store,
     raw: &RawStore,
-    mailbox: MailboxId,
     arrivals: Vec<Arrival>,
-    now: Time,
-) -> Result<Vec<Taken>, StoreError> {
+) -> Result<Prepared, StoreError> {
     let reads: Vec<Read> = arrivals.into_iter().map(read).collect();
     let bytes: Vec<(RawHash, Bytes)> = reads
         .iter()
         .map(|read| (read.hash, read.arrival.raw.clone()))
         .collect();
     let durable = raw.keep_now(store, &bytes)?;
-    match write(store, mailbox, &reads, durable.clone(), now) {
+    Ok(Prepared { reads, durable })
+}
+
+/// Takes a batch of mails of one mailbox in, in their order. Blocks: for worker threads.
+/// A mail that the database refuses is quarantined with its raw bytes and stops nothing.
+/// `fence` is the lease under which a worker writes.
+///
+/// # Errors
+/// `Unavailable` or `Raw` where nothing could be written; the batch can be given again. `Fenced` where another worker
+/// has the mailbox now.
+pub fn store_now(
+    store: &Store,
+    (mailbox, fence): (MailboxId, Option<&Fence>),
+    prepared: Prepared,
+    now: Time,
+) -> Result<Vec<Taken>, StoreError> {
+    let Prepared { reads, durable } = prepared;
+    let place = (mailbox, fence);
+    match write(store, place, &reads, durable.clone(), now) {
         Ok(taken) => Ok(taken),
         Err(error) if is_outside(&error) => Err(error),
         Err(error) => {
             tracing::warn!(mailbox = mailbox.0, %error, "a batch could not be stored; its mails are stored one by one");
             reads
                 .iter()
-                .map(|read| one_by_one(store, mailbox, read, durable.clone(), now))
+                .map(|read| one_by_one(store, place, read, durable.clone(), now))
                 .collect()
         }
     }
+}
+
+/// Prepares a batch and stores it, on this thread.
+///
+/// # Errors
+/// As [`prepare_now`] and [`store_now`].
+pub fn ingest_now(
+    store: &Store,
+    raw: &RawStore,
+    place: (MailboxId, Option<&Fence>),
+    arrivals: Vec<Arrival>,
+    now: Time,
+) -> Result<Vec<Taken>, StoreError> {
+    let prepared = prepare_now(store, raw, arrivals)?;
+    store_now(store, place, prepared, now)
 }
 
 /// Whether the error is the world's and not a mail's.
 const fn is_outside(error: &StoreError) -> bool {
     matches!(
         error,
-        StoreError::Unavailable(_) | StoreError::Raw(_) | StoreError::Setting(_)
+        StoreError::Unavailable(_)
+            | StoreError::Raw(_)
+            | StoreError::Setting(_)
+            | StoreError::Fenced(_)
     )
 }
 
 fn one_by_one(
     store: &Store,
-    mailbox: MailboxId,
+    place: (MailboxId, Option<&Fence>),
     read: &Read,
     durable: Durable,
     now: Time,
 ) -> Result<Taken, StoreError> {
     let mut error = match write(
         store,
-        mailbox,
+        place,
         std::slice::from_ref(read),
         durable.clone(),
         now,
@@ -130,7 +170,7 @@ fn one_by_one(
         // Another writer was first with the same message: now it is known.
         match write(
             store,
-            mailbox,
+            place,
             std::slice::from_ref(read),
             durable.clone(),
             now,
@@ -143,20 +183,25 @@ fn one_by_one(
         return Err(error);
     }
     let reason = error.to_string();
+    let (mailbox, fence) = place;
     tracing::error!(mailbox = mailbox.0, %error, "a mail is quarantined");
     store.write_now(now, |tx| {
         raw::name(tx, durable)?;
         if let Some(placement) = read.arrival.placement {
             placements::update_failed(tx, placement, &reason, Some(read.hash.to_vec()))?;
         }
-        Ok::<_, StoreError>(())
+        hold(tx, fence)
     })?;
     Ok(Taken::Quarantined(reason))
 }
 
+fn hold(tx: &mut Tx<'_>, fence: Option<&Fence>) -> Result<(), StoreError> {
+    fence.map_or(Ok(()), |fence| leases::hold(tx, fence))
+}
+
 fn write(
     store: &Store,
-    mailbox: MailboxId,
+    (mailbox, fence): (MailboxId, Option<&Fence>),
     reads: &[Read],
     durable: Durable,
     now: Time,
@@ -172,13 +217,42 @@ fn write(
     let keys: BTreeSet<String> = of_people.chain(of_cards).collect();
     store.write_now(now, |tx| {
         raw::name(tx, durable)?;
+        lock_clients(tx, &keys)?;
         let context = Context::load(tx.conn, mailbox, &keys)?
             .ok_or_else(|| StoreError::Setting("the mailbox is gone".to_owned()))?;
-        // Two first mails of one client at once make one item (R16).
-        let locked: Vec<String> = keys.iter().cloned().collect();
-        dialect::lock_keys(tx, CLIENT_LOCKS, &locked)?;
-        reads.iter().map(|read| take(tx, &context, read)).collect()
+        let wanted: Vec<Wanted<'_>> = reads
+            .iter()
+            .map(|read| Wanted {
+                placement: read.arrival.placement,
+                content_key: Some(&read.parsed.content_key),
+                message_id: None,
+                header: read.parsed.message_id.as_deref(),
+                mail: &read.mail,
+            })
+            .collect();
+        let mut known = Known::load(tx, &context, &wanted)?;
+        let mut taken = Vec::with_capacity(reads.len());
+        for read in reads {
+            taken.push(take(tx, &mut known, &context, read)?);
+            // Mails of one batch have an order too.
+            tx.now = tx.now.plus_micros(1);
+        }
+        known.finish(tx)?;
+        hold(tx, fence)?;
+        Ok(taken)
     })
+}
+
+/// Locks the clients among these addresses: two first mails of one client at once make one item (R16). Our own
+/// people's stand on many mails and are no clients.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn lock_clients(tx: &mut Tx<'_>, keys: &BTreeSet<String>) -> Result<(), StoreError> {
+    let who = clients::who(tx.conn, keys)?;
+    let is_ours = |key: &&String| who.get(*key).is_some_and(|who| who.is_ours());
+    let clients: Vec<String> = keys.iter().filter(|key| !is_ours(key)).cloned().collect();
+    dialect::lock_keys(tx, CLIENT_LOCKS, &clients)
 }
 
 fn read(arrival: Arrival) -> Read {
@@ -262,22 +336,35 @@ fn participants(parsed: &ParsedMail) -> Vec<NewParticipant> {
 }
 
 /// Stores one mail, or recognises it.
-fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreError> {
+fn take(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    context: &Context,
+    read: &Read,
+) -> Result<Taken, StoreError> {
     if let Some(placement) = read.arrival.placement
-        && !placements::lock_open(tx, placement)?
+        && !known.is_open(placement)
     {
         return Ok(Taken::Settled);
     }
     let folder = context.folder(Some(read.arrival.folder));
     let sender_is_ours = read.mail.is_from_us(context, folder);
-    let known = messages::find_by_content_key(tx.conn, &read.parsed.content_key)?;
-    let choice = choose_thread(&thread_facts(tx.conn, &read.mail, sender_is_ours)?);
-    let (message_id, thread_id) = match known {
-        Some(known) => known,
-        None => insert_message(tx, read, choice.thread)?,
+    let stored = known.message(&read.parsed.content_key);
+    let choice = choose_thread(
+        &known
+            .conversations()
+            .thread_facts(&read.mail, sender_is_ours),
+    );
+    let (message_id, thread_id) = match stored {
+        Some(stored) => stored,
+        None => known.keep_message(
+            tx,
+            &new_message(read, choice.thread),
+            first_sender(&read.participants),
+            read.mail.report.as_ref(),
+        )?,
     };
-    let copy = email_writes::find_copy(tx, context.mailbox.id, message_id)?;
-    let (email_id, is_judged, taken_as_known) = match copy {
+    let (email_id, is_judged, taken_as_known) = match known.copy(message_id) {
         // R3: mail that is moved out of the folders that hold it back is judged again.
         Some((email_id, outcome)) => {
             let was_held = matches!(
@@ -287,10 +374,13 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
             let is_held = folder.is_spam_folder || folder.is_trash || folder.is_drafts;
             (email_id, was_held && !is_held, true)
         }
-        None => (insert(tx, context, read, message_id)?, true, false),
+        None => {
+            let new = new_email(context, read, message_id);
+            (known.begin_email(tx, thread_id, new)?, true, false)
+        }
     };
     if let Some(placement) = read.arrival.placement {
-        placements::update_stored(tx, placement, email_id)?;
+        known.settle(placement, email_id);
     }
     if !is_judged {
         return Ok(Taken::Known(email_id));
@@ -302,15 +392,16 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         by: None,
         sender_count: None,
     };
-    let judgement = judge(tx, context, &read.mail, folder, judged, &choice)?;
+    let judgement = judge(tx, known, context, &read.mail, folder, judged, &choice)?;
+    known.keep_fresh(tx)?;
     if let Judgement::Saved(on) = &judgement {
-        cards::make_contacts(tx, context, &read.mail, &read.parsed.cards, on)?;
+        cards::make_contacts(tx, known, context, (&read.mail, &read.parsed.cards), on)?;
     }
     reports::mark_unreached(tx, &read.mail, folder, &choice)?;
-    if known.is_none() {
-        let arrived = arrived_message(tx, read, (thread_id, sender_is_ours), &choice)?;
-        let reported = repair_threads(tx, read, arrived)?;
-        reports::take_early(tx, context.mailbox.id, message_id, &reported)?;
+    if stored.is_none() {
+        let arrived = arrived_message(known, read, (thread_id, sender_is_ours), &choice);
+        let reported = repair_threads(tx, known, read, arrived)?;
+        reports::take_early(tx, known, message_id, &reported)?;
     }
     Ok(match judgement {
         _ if taken_as_known => Taken::Known(email_id),
@@ -318,18 +409,6 @@ fn take(tx: &mut Tx<'_>, context: &Context, read: &Read) -> Result<Taken, StoreE
         Judgement::Kept(outcome) => Taken::Stored(email_id, outcome),
         Judgement::Refused(code) => Taken::Quarantined(code.as_text().to_owned()),
     })
-}
-
-fn insert_message(
-    tx: &mut Tx<'_>,
-    read: &Read,
-    thread: Option<ThreadId>,
-) -> Result<(MessageId, ThreadId), StoreError> {
-    let inserted = messages::insert(tx, &new_message(read, thread))?;
-    if let Some(report) = &read.mail.report {
-        messages::insert_report(tx, inserted.0, &report.about, &report.failed_keys)?;
-    }
-    Ok(inserted)
 }
 
 fn new_message<'r>(read: &'r Read, thread_id: Option<ThreadId>) -> NewMessage<'r> {
@@ -345,12 +424,7 @@ fn new_message<'r>(read: &'r Read, thread_id: Option<ThreadId>) -> NewMessage<'r
     }
 }
 
-fn insert(
-    tx: &mut Tx<'_>,
-    context: &Context,
-    read: &Read,
-    message_id: MessageId,
-) -> Result<EmailId, StoreError> {
+fn new_email(context: &Context, read: &Read, message_id: MessageId) -> NewEmail {
     let parsed = &read.parsed;
     let problems: Vec<&str> = parsed
         .problems
@@ -363,37 +437,35 @@ fn insert(
                 .map(|suspicion| suspicion.as_text()),
         )
         .collect();
-    email_writes::insert(
-        tx,
-        NewEmail {
-            message_id,
-            mailbox_id: context.mailbox.id,
-            raw_hash: read.hash.to_vec(),
-            // Both are set by the judgement that follows in this transaction.
-            direction: Direction::Incoming,
-            outcome: EmailOutcome::NothingToCreate,
-            from: parsed.author().cloned(),
-            subject: parsed.subject.clone(),
-            preview: preview(parsed),
-            received_at: read.received_at,
-            internal_date: read.arrival.internal_date,
-            automatic: read.mail.automatic.clone(),
-            problems: problems.join(","),
-            participants: read.participants.clone(),
-            attachments: parsed
-                .attachments
-                .iter()
-                .map(|attachment| NewAttachment {
-                    part_index: i64::try_from(attachment.part_index).unwrap_or(i64::MAX),
-                    name: attachment.name.clone(),
-                    media_type: attachment.media_type.clone(),
-                    size_bytes: i64::try_from(attachment.size_bytes).unwrap_or(i64::MAX),
-                    content_id: attachment.content_id.clone(),
-                    is_inline: attachment.is_inline,
-                })
-                .collect(),
-        },
-    )
+    NewEmail {
+        message_id,
+        mailbox_id: context.mailbox.id,
+        raw_hash: read.hash.to_vec(),
+        // These are set by the judgement that follows in this transaction.
+        direction: Direction::Incoming,
+        outcome: EmailOutcome::NothingToCreate,
+        saved: None,
+        from: parsed.author().cloned(),
+        subject: parsed.subject.clone(),
+        preview: preview(parsed),
+        received_at: read.received_at,
+        internal_date: read.arrival.internal_date,
+        automatic: read.mail.automatic.clone(),
+        problems: problems.join(","),
+        participants: read.participants.clone(),
+        attachments: parsed
+            .attachments
+            .iter()
+            .map(|attachment| NewAttachment {
+                part_index: i64::try_from(attachment.part_index).unwrap_or(i64::MAX),
+                name: attachment.name.clone(),
+                media_type: attachment.media_type.clone(),
+                size_bytes: i64::try_from(attachment.size_bytes).unwrap_or(i64::MAX),
+                content_id: attachment.content_id.clone(),
+                is_inline: attachment.is_inline,
+            })
+            .collect(),
+    }
 }
 
 /// HTML beyond this adds nothing to the first lines.
@@ -413,57 +485,44 @@ fn preview(parsed: &ParsedMail) -> String {
 
 /// The new message as its early children see it.
 fn arrived_message(
-    tx: &mut Tx<'_>,
+    known: &Known,
     read: &Read,
     (thread_id, sender_is_ours): (ThreadId, bool),
     choice: &ThreadChoice,
-) -> Result<ArrivedMessage, StoreError> {
+) -> ArrivedMessage {
     let mut participants: Vec<String> = read
         .participants
         .iter()
         .filter_map(|participant| participant.address_key.clone())
         .collect();
     if choice.thread.is_some() {
-        participants.extend(messages::participants_of_thread(tx.conn, thread_id)?);
+        participants.extend(known.conversations().people_of(thread_id));
     }
-    Ok(ArrivedMessage {
+    ArrivedMessage {
         thread_id,
         subject_base: read.mail.subject_base.clone(),
         sender_key: read.mail.sender.as_ref().map(|(key, _name)| key.clone()),
         sender_is_ours,
         participants,
-    })
+    }
 }
 
 /// A parent that comes late gathers its children's threads (R17); links stay as they are. The reports on it that
 /// had come before, with whom it didn't reach.
 fn repair_threads(
     tx: &mut Tx<'_>,
+    known: &mut Known,
     read: &Read,
     arrived: ArrivedMessage,
 ) -> Result<Vec<(MessageId, Vec<String>)>, StoreError> {
     let Some(header) = &read.parsed.message_id else {
         return Ok(Vec::new());
     };
-    let child = |head: MessageHead, is_reply_to, failed_recipient_keys| EarlyChild {
-        thread_id: head.thread_id,
-        subject_base: head.subject_base,
-        is_reply_to,
-        failed_recipient_keys,
-        sender_is_ours: head.is_outgoing,
-        sender_key: head.sender_key,
-        participants: head.participant_keys,
-    };
-    let mut children: Vec<EarlyChild> = messages::naming(tx.conn, header, CHILDREN_MAX)?
-        .into_iter()
-        .map(|(head, is_reply_to)| child(head, is_reply_to, Vec::new()))
-        .collect();
+    let mut children = known.conversations().early_children(header);
     let mut reported = Vec::new();
-    for (head, failed) in messages::reports_on(tx.conn, header, CHILDREN_MAX)? {
-        let id = head.id;
-        let report = child(head, false, failed.clone());
+    for (id, report) in known.conversations().early_reports(header) {
         if threading::is_report_on(&report, &arrived) {
-            reported.push((id, failed));
+            reported.push((id, report.failed_recipient_keys.clone()));
         }
         children.push(report);
     }
@@ -476,7 +535,7 @@ fn repair_threads(
         ..
     } = threading::repair(&RepairFacts { arrived, children });
     if !threads_to_move.is_empty() {
-        messages::update_threads(tx, &threads_to_move, into)?;
+        known.move_threads(tx, &threads_to_move, into)?;
     }
     Ok(reported)
 }

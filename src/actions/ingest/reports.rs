@@ -4,10 +4,11 @@
 
 use super::facts::MailFacts;
 use super::judge::{Judged, judge};
+use super::known::Known;
 use super::stored;
+use crate::model::MessageId;
 use crate::model::decisions::ThreadChoice;
 use crate::model::email::EmailOutcome;
-use crate::model::{MailboxId, MessageId};
 use crate::rules::classify::FolderFacts;
 use crate::store::{StoreError, Tx, clients, emails};
 
@@ -22,6 +23,8 @@ pub(super) fn mark_unreached(
     let is_held_back = folder.is_spam_folder || folder.is_trash || folder.is_drafts;
     match (&mail.report, thread.parent) {
         (Some(report), Some(original)) if thread.is_report && !is_held_back => {
+            // The mail may be of this very batch.
+            tx.flush()?;
             clients::mark_undeliverable(tx, original, &report.failed_keys)
         }
         _ => Ok(()),
@@ -32,13 +35,15 @@ pub(super) fn mark_unreached(
 /// mailbox kept as automatic are judged again, now that there is something to log them on.
 pub(super) fn take_early(
     tx: &mut Tx<'_>,
-    mailbox: MailboxId,
+    known: &mut Known,
     original: MessageId,
     reports: &[(MessageId, Vec<String>)],
 ) -> Result<(), StoreError> {
     for (report, failed_keys) in reports {
+        // All of them may be of this very batch.
+        tx.flush()?;
         clients::mark_undeliverable(tx, original, failed_keys)?;
-        let Some(email) = emails::of_message(tx.conn, mailbox, *report)? else {
+        let Some(email) = emails::of_message(tx.conn, known.mailbox(), *report)? else {
             continue;
         };
         if email.outcome != EmailOutcome::Automatic {
@@ -56,6 +61,7 @@ pub(super) fn take_early(
         };
         judge(
             tx,
+            known,
             &stored.context,
             &stored.mail,
             stored.folder,

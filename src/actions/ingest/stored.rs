@@ -2,8 +2,10 @@
 //! it lies now.
 //! Not for: the mail's bytes; everything that the rules ask about was kept in rows.
 
-use super::CLIENT_LOCKS;
-use super::facts::{Context, MailFacts, Report, thread_facts};
+use super::conversations::Conversations;
+use super::facts::{Context, MailFacts, Report};
+use super::known::{Known, Wanted};
+use super::lock_clients;
 use crate::mail::address::AddressKey;
 use crate::mail::parse::Suspicion;
 use crate::model::EmailId;
@@ -12,7 +14,7 @@ use crate::model::email::{Email, ParticipantRole};
 use crate::rules::classify::{self, ClassifyFacts, FolderFacts};
 use crate::rules::threading::{choose_thread, subject_base};
 use crate::rules::trace::facts_seen;
-use crate::store::{AnyConn, StoreError, Tx, dialect, emails, messages, placements};
+use crate::store::{AnyConn, StoreError, Tx, emails, messages, placements};
 use std::collections::BTreeSet;
 
 /// A stored mail with everything that judging it takes.
@@ -34,13 +36,11 @@ pub struct Stored {
 /// What the database says.
 pub fn load_locked(tx: &mut Tx<'_>, id: EmailId) -> Result<Option<Stored>, StoreError> {
     // A mail's people never change, so they can be read before the lock.
-    let mut keys: Vec<String> = people(tx.conn, id)?
+    let keys: BTreeSet<String> = people(tx.conn, id)?
         .into_iter()
         .map(|(_role, key, _name)| key)
         .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    dialect::lock_keys(tx, CLIENT_LOCKS, &keys)?;
+    lock_clients(tx, &keys)?;
     load(tx.conn, id)
 }
 
@@ -83,7 +83,9 @@ pub fn load(conn: &mut AnyConn, id: EmailId) -> Result<Option<Stored>, StoreErro
         None => seen.as_ref().map(|seen| seen.folder).unwrap_or_default(),
     };
     let is_ours = mail.is_from_us(&context, folder);
-    let thread = choose_thread(&thread_facts(conn, &mail, is_ours)?);
+    let wanted = Wanted::stored(email.message_id, &mail);
+    let (conversations, _parents) = Conversations::load(conn, &[wanted])?;
+    let thread = choose_thread(&conversations.thread_facts(&mail, is_ours));
     Ok(Some(Stored {
         email,
         mail,
@@ -152,6 +154,15 @@ fn mail_facts(
 }
 
 impl Stored {
+    /// What judging it again, or saving it by hand, starts from; the addresses of its people are locked.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn known(&self, tx: &mut Tx<'_>) -> Result<Known, StoreError> {
+        let wanted = Wanted::stored(self.email.message_id, &self.mail);
+        Known::load(tx, &self.context, &[wanted])
+    }
+
     /// Mails of its sender that came before it within the hour, as they were counted when it came.
     pub fn sender_count(&self) -> i64 {
         let seen = self.seen.as_ref();

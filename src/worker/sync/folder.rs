@@ -1,15 +1,16 @@
 //! One folder: what the server lists goes into the ledger, what waits in the ledger is fetched and taken in.
 //! The ledger owns completeness: a UID leaves it only with a recorded outcome.
 
-use super::{Signals, SyncError, SyncServices, now};
+use super::{Signals, SyncError, SyncServices, now, pipeline, write_fenced};
 use crate::actions::ingest::{Arrival, ingest_now};
 use crate::mail::MailError;
-use crate::mail::imap::{Examined, FetchLimits, Fetched, FetchedBatch, ImapSession, ListedMail};
+use crate::mail::imap::{Examined, FetchLimits, FetchedBatch, ImapSession, ListedMail};
 use crate::model::mailbox::{Folder, Mailbox};
 use crate::model::topic::Topic;
 use crate::model::{FolderId, Time};
+use crate::store::leases::Fence;
 use crate::store::placements::{NewPlacement, OpenPlacement};
-use crate::store::{StoreError, mailbox_writes, placements};
+use crate::store::{StoreError, Tx, mailbox_writes, placements};
 use bytes::BytesMut;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -48,7 +49,18 @@ impl Default for Batches {
 pub(super) struct Look<'a> {
     pub services: &'a SyncServices,
     pub mailbox: &'a Mailbox,
+    pub fence: &'a Fence,
     pub signals: &'a Signals,
+}
+
+impl Look<'_> {
+    /// Writes under the mailbox's lease.
+    fn write<T>(
+        &self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        write_fenced(&self.services.store, self.fence, f)
+    }
 }
 
 /// Opens the folder, takes what is new into the ledger, and fetches what waits there.
@@ -91,9 +103,7 @@ fn present_epoch(
         return Ok(folder.clone());
     }
     let id = folder.id;
-    look.services.store.write_now(now(), |tx| {
-        mailbox_writes::update_folder_epoch(tx, id, epoch, validity)
-    })?;
+    look.write(|tx| mailbox_writes::update_folder_epoch(tx, id, epoch, validity))?;
     Ok(Folder {
         epoch,
         uid_validity: validity,
@@ -111,7 +121,7 @@ fn list(look: &Look<'_>, session: &mut ImapSession, folder: &Folder) -> Result<(
         let Some(last) = chunk.last() else { continue };
         let next = i64::from(last.uid).saturating_add(1);
         let lines: Vec<NewPlacement> = chunk.iter().map(|mail| line(look.mailbox, mail)).collect();
-        look.services.store.write_now(now(), |tx| {
+        look.write(|tx| {
             placements::insert(tx, place, &lines)?;
             tx.wake(Topic::Mailbox(look.mailbox.id));
             mailbox_writes::update_folder_discovered(tx, folder.id, next)
@@ -200,27 +210,31 @@ fn fetch_whole(
         .filter_map(|line| Some((u32::try_from(line.uid).ok()?, *line)))
         .collect();
     let cut = cut(lines, batches.mails_max);
-    let current = cut.first().cloned().unwrap_or_default();
-    let mut asked = cut.into_iter();
-    let mut next_expected = current;
-    let mut failed: Option<StoreError> = None;
     let mut absent = Vec::new();
-    let limits = FetchLimits::default();
-    let outcome = session.fetch_batches(&mut asked, limits, &mut |batch: FetchedBatch| {
-        next_expected = batch.asked.clone();
-        absent.extend(missing(&batch));
-        if let Err(error) = take_in(look, folder, &by_uid, batch.mails) {
-            failed = Some(error);
-            return ControlFlow::Break(());
+    let outcome = if cut.len() <= 1 {
+        // A thread for one batch would cost more than it gains.
+        let mut failed: Option<StoreError> = None;
+        let outcome = fetch_each(look, session, cut, &mut absent, &mut |batch| {
+            let arrivals = arrivals(folder, &by_uid, batch);
+            match take_in(look, arrivals) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
         }
-        if look.signals.is_stopped() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    });
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
+        outcome
+    } else {
+        pipeline::run(look, |pipeline| {
+            fetch_each(look, session, cut, &mut absent, &mut |batch| {
+                pipeline.take(arrivals(folder, &by_uid, batch))
+            })
+        })?
+    };
     match outcome {
         Ok(()) => batches.mails_max = BATCH_MAILS_MAX,
         Err(error) => {
@@ -234,6 +248,25 @@ fn fetch_whole(
         }
     }
     Ok(())
+}
+
+/// Fetches batches, gives each on, and notes the UIDs that did not come.
+fn fetch_each(
+    look: &Look<'_>,
+    session: &mut ImapSession,
+    cut: Vec<Vec<u32>>,
+    absent: &mut Vec<u32>,
+    on_batch: &mut dyn FnMut(FetchedBatch) -> ControlFlow<()>,
+) -> Result<(), MailError> {
+    let limits = FetchLimits::default();
+    session.fetch_batches(&mut cut.into_iter(), limits, &mut |batch: FetchedBatch| {
+        absent.extend(missing(&batch));
+        on_batch(batch)?;
+        if look.signals.is_stopped() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })
 }
 
 fn missing(batch: &FetchedBatch) -> Vec<u32> {
@@ -263,7 +296,7 @@ fn narrow(
     };
     if let Some(line) = culprit {
         let (id, reason) = (line.id, error.to_string());
-        look.services.store.write_now(now(), |tx| {
+        look.write(|tx| {
             tx.wake(Topic::Mailbox(look.mailbox.id));
             placements::update_failed(tx, id, &reason, None)
         })?;
@@ -277,15 +310,15 @@ fn narrow(
     Ok(())
 }
 
-fn take_in(
-    look: &Look<'_>,
+/// What a batch brings, in the order of its UIDs: so routing sees it.
+fn arrivals(
     folder: FolderId,
     by_uid: &HashMap<u32, OpenPlacement>,
-    mut mails: Vec<Fetched>,
-) -> Result<(), StoreError> {
-    // Routing sees mail in the order of its UIDs.
+    batch: FetchedBatch,
+) -> Vec<Arrival> {
+    let mut mails = batch.mails;
     mails.sort_by_key(|mail| mail.uid);
-    let arrivals: Vec<Arrival> = mails
+    mails
         .into_iter()
         .filter_map(|mail| {
             let line = by_uid.get(&mail.uid)?;
@@ -297,7 +330,10 @@ fn take_in(
                 mail.raw,
             ))
         })
-        .collect();
+        .collect()
+}
+
+fn take_in(look: &Look<'_>, arrivals: Vec<Arrival>) -> Result<(), StoreError> {
     if arrivals.is_empty() {
         return Ok(());
     }
@@ -305,7 +341,7 @@ fn take_in(
     ingest_now(
         &services.store,
         &services.raw,
-        look.mailbox.id,
+        (look.mailbox.id, Some(look.fence)),
         arrivals,
         now(),
     )?;
@@ -352,36 +388,26 @@ fn fetch_sliced(
         }
         if raw.len() > MAIL_BYTES_MAX {
             let reason = format!("the mail is larger than {} MB", MAIL_BYTES_MAX >> 20);
-            look.services.store.write_now(now(), |tx| {
-                placements::update_failed(tx, line.id, &reason, None)
-            })?;
+            look.write(|tx| placements::update_failed(tx, line.id, &reason, None))?;
             return Ok(());
         }
     }
     let arrival = arrival(folder, &line, None, line.is_seen, raw.freeze());
-    let services = look.services;
-    ingest_now(
-        &services.store,
-        &services.raw,
-        look.mailbox.id,
-        vec![arrival],
-        now(),
-    )?;
+    take_in(look, vec![arrival])?;
     Ok(())
 }
 
 /// A UID that was asked for and did not come: tried again, then looked for, then settled as gone or quarantined.
 fn tried(look: &Look<'_>, session: &mut ImapSession, line: OpenPlacement) -> Result<(), SyncError> {
-    let store = &look.services.store;
     let tries = line.tries.saturating_add(1);
     if tries < TRIES_MAX {
         let again = now().plus_seconds(TRY_AGAIN_SECONDS << tries.min(8));
-        store.write_now(now(), |tx| placements::update_tried(tx, line.id, again))?;
+        look.write(|tx| placements::update_tried(tx, line.id, again))?;
         return Ok(());
     }
     let uid = u32::try_from(line.uid).unwrap_or(0);
     let is_there = session.search_uid(uid)?;
-    store.write_now(now(), |tx| {
+    look.write(|tx| {
         tx.wake(Topic::Mailbox(look.mailbox.id));
         if is_there {
             placements::update_failed(

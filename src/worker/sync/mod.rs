@@ -2,6 +2,7 @@
 //! New mail is found by UID alone, never by flags; nothing is ever changed on the server.
 
 mod folder;
+mod pipeline;
 mod state;
 
 use crate::clock;
@@ -11,9 +12,10 @@ use crate::mail::tls::TlsTrust;
 use crate::mail::{MailError, MailStep};
 use crate::model::mailbox::{Folder, FolderRole, Mailbox, SecretKind, SyncStage};
 use crate::model::{MailboxId, Time};
+use crate::store::leases::{self, Fence};
 use crate::store::raw::RawStore;
 use crate::store::sealed::{Place, Sealer};
-use crate::store::{Store, StoreError, mailbox_writes, mailboxes};
+use crate::store::{Store, StoreError, Tx, mailbox_writes, mailboxes};
 use folder::Batches;
 use state::State;
 use std::collections::HashMap;
@@ -100,16 +102,16 @@ pub(super) enum SyncError {
     Gone(String),
 }
 
-/// Syncs a mailbox until told to stop.
-pub fn run(services: &SyncServices, id: MailboxId, signals: &Signals) {
-    let mut state = State::new(services.store.clone(), id);
+/// Syncs a mailbox, under this lease, until told to stop or the lease is another's.
+pub fn run(services: &SyncServices, id: MailboxId, fence: &Fence, signals: &Signals) {
+    let mut state = State::new(services.store.clone(), id, fence.clone());
     let mut retry = RETRY_FIRST;
     let mut batches = Batches::default();
     while !signals.is_stopped() {
         let mut has_watched = false;
         let outcome = session(
             services,
-            id,
+            (id, fence),
             signals,
             (&mut state, &mut batches, &mut has_watched),
         );
@@ -123,6 +125,10 @@ pub fn run(services: &SyncServices, id: MailboxId, signals: &Signals) {
         let wait = match &error {
             SyncError::Gone(reason) => {
                 tracing::info!(mailbox = id.0, reason, "the sync ends");
+                return;
+            }
+            SyncError::Store(StoreError::Fenced(_)) => {
+                tracing::info!(mailbox = id.0, "another worker has the mailbox");
                 return;
             }
             SyncError::Mail(error) => {
@@ -149,7 +155,7 @@ pub fn run(services: &SyncServices, id: MailboxId, signals: &Signals) {
 /// One connection, from the login until it breaks or the thread is stopped.
 fn session(
     services: &SyncServices,
-    id: MailboxId,
+    (id, fence): (MailboxId, &Fence),
     signals: &Signals,
     (state, batches, has_watched): (&mut State, &mut Batches, &mut bool),
 ) -> Result<(), SyncError> {
@@ -162,7 +168,7 @@ fn session(
     let mut session = imap::connect(&target(services, &mailbox)?)?;
     state.logged_in()?;
     state.stage(SyncStage::Listing)?;
-    let raw_paths = list_folders(services, id, &mut session)?;
+    let raw_paths = list_folders(services, (id, fence), &mut session)?;
     let mut first = true;
     while !signals.is_stopped() {
         signals.poked.store(false, Ordering::Release);
@@ -178,6 +184,7 @@ fn session(
                 let look = folder::Look {
                     services,
                     mailbox: &mailbox,
+                    fence,
                     signals,
                 };
                 folder::sync(&look, &mut session, (known, raw_path), batches)?;
@@ -190,7 +197,7 @@ fn session(
         *has_watched = true;
         watch(
             services,
-            &mailbox,
+            (&mailbox, fence),
             signals,
             &mut session,
             (&folders, &raw_paths, batches),
@@ -203,7 +210,7 @@ fn session(
 /// Waits at the Inbox, taking in what comes, until it is time to look at the other folders too.
 fn watch(
     services: &SyncServices,
-    mailbox: &Mailbox,
+    (mailbox, fence): (&Mailbox, &Fence),
     signals: &Signals,
     session: &mut ImapSession,
     (folders, raw_paths, batches): (&[Folder], &HashMap<String, String>, &mut Batches),
@@ -231,6 +238,7 @@ fn watch(
         let look = folder::Look {
             services,
             mailbox,
+            fence,
             signals,
         };
         folder::sync(&look, session, (&present, raw_path), batches)?;
@@ -251,7 +259,7 @@ fn watch(
 /// Takes the server's folders over; how each is called on the wire.
 fn list_folders(
     services: &SyncServices,
-    id: MailboxId,
+    (id, fence): (MailboxId, &Fence),
     session: &mut ImapSession,
 ) -> Result<HashMap<String, String>, SyncError> {
     let listed = session.list_folders()?;
@@ -264,7 +272,7 @@ fn list_folders(
             is_synced: true,
         })
         .collect();
-    services.store.write_now(clock::now(), |tx| {
+    write_fenced(&services.store, fence, |tx| {
         mailbox_writes::put_folders(tx, id, &folders)
     })?;
     Ok(listed
@@ -297,6 +305,19 @@ fn target(services: &SyncServices, mailbox: &Mailbox) -> Result<Target, SyncErro
         hosts: services.hosts.clone(),
         connect_timeout: CONNECT_TIMEOUT,
         read_timeout: READ_TIMEOUT,
+    })
+}
+
+/// Writes under a lease: where it is another's by now, nothing is written.
+fn write_fenced<T>(
+    store: &Store,
+    fence: &Fence,
+    f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    store.write_now(now(), |tx| {
+        let done = f(tx)?;
+        leases::hold(tx, fence)?;
+        Ok(done)
     })
 }
 

@@ -1,22 +1,26 @@
 //! The visible state of a mailbox's sync (R8): written when it changes, and now and then to show that it lives.
 
+use super::write_fenced;
 use crate::clock;
 use crate::mail::{MailError, MailStep};
 use crate::model::MailboxId;
 use crate::model::mailbox::{MailboxWarning, SyncError, SyncStage};
+use crate::store::leases::Fence;
 use crate::store::{Store, StoreError, mailbox_writes};
 
 pub(super) struct State {
     store: Store,
     id: MailboxId,
+    fence: Fence,
     stage: Option<SyncStage>,
 }
 
 impl State {
-    pub fn new(store: Store, id: MailboxId) -> Self {
+    pub fn new(store: Store, id: MailboxId, fence: Fence) -> Self {
         Self {
             store,
             id,
+            fence,
             stage: None,
         }
     }
@@ -34,7 +38,7 @@ impl State {
     /// The login went through: an earlier refusal is history.
     pub fn logged_in(&mut self) -> Result<(), StoreError> {
         let id = self.id;
-        self.store.write_now(clock::now(), |tx| {
+        write_fenced(&self.store, &self.fence, |tx| {
             mailbox_writes::delete_warning(tx, id, MailboxWarning::LoginRefused)
         })
     }
@@ -64,7 +68,7 @@ impl State {
             if !is_login {
                 return Ok(());
             }
-            self.store.write_now(clock::now(), |tx| {
+            write_fenced(&self.store, &self.fence, |tx| {
                 mailbox_writes::put_warning(tx, id, MailboxWarning::LoginRefused).map(drop)
             })
         });
@@ -79,7 +83,7 @@ impl State {
         error: Option<Option<&SyncError>>,
     ) -> Result<(), StoreError> {
         let id = self.id;
-        self.store.write_now(clock::now(), |tx| {
+        write_fenced(&self.store, &self.fence, |tx| {
             mailbox_writes::put_sync_state(tx, id, stage, error)
         })?;
         self.stage = Some(stage);

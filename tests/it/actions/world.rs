@@ -262,6 +262,7 @@ impl World {
                 raw_hash: number.as_bytes().to_vec(),
                 direction: Direction::Incoming,
                 outcome: EmailOutcome::Saved,
+                saved: None,
                 from: None,
                 subject: "Hello".into(),
                 preview: String::new(),

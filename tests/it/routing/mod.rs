@@ -28,6 +28,7 @@ mod automatic;
 mod generate;
 mod guards;
 mod introductions;
+#[rustfmt::skip] // A page of rules, with a rule on each line.
 mod model;
 mod office;
 mod queue;

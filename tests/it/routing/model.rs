@@ -57,53 +57,27 @@ pub struct Model {
     pub boxes: Vec<Mailbox>,
     messages: BTreeMap<usize, Message>,
     pub clock: usize,
-    touched: BTreeSet<usize>,
 }
 
 impl Model {
     pub fn new(settings: Vec<Setting>, users: usize) -> Self {
-        let mailbox = |setting| Mailbox {
-            setting,
-            follow: true,
-            integration: true,
-            turn: 0,
-            counts: BTreeMap::new(),
-            has: BTreeMap::new(),
-        };
-        Self {
-            cards: vec![],
-            active: vec![true; users],
-            boxes: settings.into_iter().map(mailbox).collect(),
-            messages: BTreeMap::new(),
-            clock: 0,
-            touched: BTreeSet::new(),
-        }
+        let mailbox = |setting| Mailbox { setting, follow: true, integration: true, turn: 0, counts: BTreeMap::new(), has: BTreeMap::new() };
+        Self { cards: vec![], active: vec![true; users], boxes: settings.into_iter().map(mailbox).collect(), messages: BTreeMap::new(), clock: 0 }
     }
 
-    /// Letters that come at once see each other's new cards, but not each other's entries.
+    /// Letters that come at once come one after the other.
     pub fn batch(&mut self, mailbox: usize, letters: &[Letter]) -> Vec<Option<Fate>> {
-        self.clock += 1;
-        let fates = letters
-            .iter()
-            .map(|letter| self.letter(mailbox, letter))
-            .collect();
-        for card in std::mem::take(&mut self.touched) {
-            self.cards[card].newest = self.clock;
-        }
-        fates
+        letters.iter().map(|letter| self.letter(mailbox, letter)).collect()
     }
 
     fn is_ours(&self, address: &str) -> bool {
-        let user = (1..self.active.len())
-            .any(|user| self.active[user] && address == format!("u{user}@us.example"));
-        user || self
-            .boxes
-            .iter()
-            .any(|other| other.setting.address == address)
+        let user = (1..self.active.len()).any(|user| self.active[user] && address == format!("u{user}@us.example"));
+        user || self.boxes.iter().any(|other| other.setting.address == address)
     }
 
     /// `None`: the mailbox has it already.
     fn letter(&mut self, at: usize, letter: &Letter) -> Option<Fate> {
+        self.clock += 1;
         if let Some(held) = self.boxes[at].has.get(&letter.id).copied() {
             // Out of spam or Trash it is judged again.
             if !held || matches!(letter.lies, Lies::Spam | Lies::Trash) {
@@ -128,34 +102,25 @@ impl Model {
                 subject: base(&letter.subject),
                 ours,
                 thread: thread.unwrap_or(letter.id),
-                names: letter
-                    .references
-                    .iter()
-                    .map(|id| (*id, false))
-                    .chain(letter.replies_to.map(|id| (id, true)))
-                    .collect(),
+                names: letter.references.iter().map(|id| (*id, false)).chain(letter.replies_to.map(|id| (id, true))).collect(),
                 on: vec![],
             };
             self.messages.insert(letter.id, message);
         } else if ours {
             self.messages.get_mut(&letter.id).unwrap().ours = true;
         }
-        let answers = parent
-            .map(|(_, parent)| self.messages[&parent].on.clone())
-            .filter(|on| !on.is_empty());
+        let answers = parent.map(|(_, parent)| self.messages[&parent].on.clone()).filter(|on| !on.is_empty());
         let fate = self.judge(at, letter, (from.clone(), ours), answers);
         let held = matches!(&fate, Fate::Kept("SPAM_FOLDER" | "TRASH_FOLDER"));
         self.boxes[at].has.insert(letter.id, held);
         if let Fate::Saved(on) = &fate {
             let message = self.messages.get_mut(&letter.id).unwrap();
-            let new: Vec<usize> = on
-                .iter()
-                .copied()
-                .filter(|card| !message.on.contains(card))
-                .collect();
+            let new: Vec<usize> = on.iter().copied().filter(|card| !message.on.contains(card)).collect();
             message.on.extend(new.iter().copied());
             // One entry a message on each card: a further copy is no news.
-            self.touched.extend(new);
+            for card in new {
+                self.cards[card].newest = self.clock;
+            }
         }
         if is_new {
             self.gather(letter.id, from, ours);
@@ -164,37 +129,23 @@ impl Model {
     }
 
     fn people_of(&self, thread: usize) -> BTreeSet<String> {
-        let messages = self
-            .messages
-            .values()
-            .filter(|message| message.thread == thread);
-        messages
-            .flat_map(|message| message.people.iter().cloned())
-            .collect()
+        let messages = self.messages.values().filter(|message| message.thread == thread);
+        messages.flat_map(|message| message.people.iter().cloned()).collect()
     }
 
     /// The thread that it joins and the message that it answers: of that thread the nearest that is saved.
     fn parent(&self, letter: &Letter, from: Option<&str>, ours: bool) -> Option<(usize, usize)> {
         let takes_part = |id: &usize| {
             let message = self.messages.get(id)?;
-            let part =
-                ours || from.is_some_and(|from| self.people_of(message.thread).contains(from));
+            let part = ours || from.is_some_and(|from| self.people_of(message.thread).contains(from));
             part.then_some((message.thread, *id))
         };
-        let same_subject =
-            |(_, id): &(usize, usize)| self.messages[id].subject == base(&letter.subject);
+        let same_subject = |(_, id): &(usize, usize)| self.messages[id].subject == base(&letter.subject);
         let answered = letter.replies_to.iter().filter_map(takes_part);
-        let referenced = letter
-            .references
-            .iter()
-            .rev()
-            .filter_map(takes_part)
-            .filter(same_subject);
+        let referenced = letter.references.iter().rev().filter_map(takes_part).filter(same_subject);
         let named: Vec<(usize, usize)> = answered.chain(referenced).collect();
         let nearest = *named.first()?;
-        let saved = named
-            .iter()
-            .find(|(thread, id)| *thread == nearest.0 && !self.messages[id].on.is_empty());
+        let saved = named.iter().find(|(thread, id)| *thread == nearest.0 && !self.messages[id].on.is_empty());
         Some(*saved.unwrap_or(&nearest))
     }
 
@@ -205,56 +156,26 @@ impl Model {
         around.extend(arrived.people);
         let joins = |child: &Message| {
             let names = child.names.iter().filter(|(named, _)| *named == id);
-            let by_name = names.clone().any(|(_, replies)| *replies)
-                || (names.count() > 0 && child.subject == arrived.subject);
-            let theirs = child.ours
-                || child
-                    .from
-                    .as_ref()
-                    .is_some_and(|from| around.contains(from));
-            let ours = ours
-                || from
-                    .as_ref()
-                    .is_some_and(|from| self.people_of(child.thread).contains(from));
+            let by_name = names.clone().any(|(_, replies)| *replies) || (names.count() > 0 && child.subject == arrived.subject);
+            let theirs = child.ours || child.from.as_ref().is_some_and(|from| around.contains(from));
+            let ours = ours || from.as_ref().is_some_and(|from| self.people_of(child.thread).contains(from));
             by_name && theirs && ours && child.thread != arrived.thread
         };
-        let moved: BTreeSet<usize> = self
-            .messages
-            .values()
-            .filter(|child| joins(child))
-            .map(|child| child.thread)
-            .collect();
-        for message in self
-            .messages
-            .values_mut()
-            .filter(|message| moved.contains(&message.thread))
-        {
+        let moved: BTreeSet<usize> = self.messages.values().filter(|child| joins(child)).map(|child| child.thread).collect();
+        for message in self.messages.values_mut().filter(|message| moved.contains(&message.thread)) {
             message.thread = arrived.thread;
         }
     }
 
-    fn judge(
-        &mut self,
-        at: usize,
-        letter: &Letter,
-        (from, ours): (Option<String>, bool),
-        answers: Option<Vec<usize>>,
-    ) -> Fate {
+    fn judge(&mut self, at: usize, letter: &Letter, (from, ours): (Option<String>, bool), answers: Option<Vec<usize>>) -> Fate {
         let (setting, integration) = (self.boxes[at].setting.clone(), self.boxes[at].integration);
         let count = from.clone().map_or(0, |from| {
-            let count = self.boxes[at]
-                .counts
-                .entry((from, letter.hour))
-                .or_default();
+            let count = self.boxes[at].counts.entry((from, letter.hour)).or_default();
             *count += 1;
             *count - 1
         });
         let excluded = |address: &String| address.ends_with(EXCLUDED);
-        let parties: Vec<String> = if ours {
-            letter.to.clone()
-        } else {
-            from.clone().into_iter().collect()
-        };
+        let parties: Vec<String> = if ours { letter.to.clone() } else { from.clone().into_iter().collect() };
         if !parties.is_empty() && parties.iter().all(|party| self.is_ours(party)) {
             return Fate::Kept("INTERNAL");
         }
@@ -266,21 +187,11 @@ impl Model {
         if !integration {
             return Fate::Kept("INTEGRATION_OFF");
         }
-        if letter.is_backfill
-            && setting
-                .save_since_hour
-                .is_some_and(|hour| letter.hour < hour)
-        {
+        if letter.is_backfill && setting.save_since_hour.is_some_and(|hour| letter.hour < hour) {
             return Fate::Kept("TOO_OLD");
         }
-        let clients: Vec<&String> = parties
-            .iter()
-            .filter(|party| !self.is_ours(party))
-            .collect();
-        let wanted = clients
-            .iter()
-            .find(|client| !excluded(client))
-            .or(clients.first());
+        let clients: Vec<&String> = parties.iter().filter(|party| !self.is_ours(party)).collect();
+        let wanted = clients.iter().find(|client| !excluded(client)).or(clients.first());
         let Some(client) = wanted.map(|client| (*client).clone()) else {
             return Fate::Kept("NOTHING_TO_CREATE");
         };
@@ -291,84 +202,46 @@ impl Model {
             return Fate::Kept("RATE_GUARD");
         }
         let copies = self.messages[&letter.id].on.clone();
-        if copies.is_empty() {
-            self.route(at, letter, &client, ours, answers)
-        } else {
-            Fate::Saved(copies)
-        }
+        if copies.is_empty() { self.route(at, letter, &client, ours, answers) } else { Fate::Saved(copies) }
     }
 
     fn of_client(&self, kind: ItemKind, client: &str) -> Vec<usize> {
         let has = |card: &Card| match card.kind {
-            Deal => card
-                .contact
-                .is_some_and(|contact| self.cards[contact].address == client),
+            Deal => card.contact.is_some_and(|contact| self.cards[contact].address == client),
             Lead | Contact => card.address == client,
         };
-        (0..self.cards.len())
-            .filter(|&id| self.cards[id].kind == kind && has(&self.cards[id]))
-            .collect()
+        (0..self.cards.len()).filter(|&id| self.cards[id].kind == kind && has(&self.cards[id])).collect()
     }
 
     fn liveliest(&self, cards: &[usize], kind: ItemKind) -> Option<usize> {
-        let open = cards
-            .iter()
-            .copied()
-            .filter(|&id| self.cards[id].open && self.cards[id].kind == kind);
+        let open = cards.iter().copied().filter(|&id| self.cards[id].open && self.cards[id].kind == kind);
         open.max_by_key(|&id| (self.cards[id].newest, self.cards[id].made, id))
     }
 
-    fn route(
-        &mut self,
-        at: usize,
-        letter: &Letter,
-        client: &str,
-        ours: bool,
-        answers: Option<Vec<usize>>,
-    ) -> Fate {
+    fn route(&mut self, at: usize, letter: &Letter, client: &str, ours: bool, answers: Option<Vec<usize>>) -> Fate {
         let setting = self.boxes[at].setting.clone();
-        let (contacts, leads, deals) = (
-            self.of_client(Contact, client),
-            self.of_client(Lead, client),
-            self.of_client(Deal, client),
-        );
+        let (contacts, leads, deals) = (self.of_client(Contact, client), self.of_client(Lead, client), self.of_client(Deal, client));
         let excluded = client.ends_with(EXCLUDED);
-        let creates = if ours {
-            setting.outgoing
-        } else {
-            setting.incoming
-        };
+        let creates = if ours { setting.outgoing } else { setting.incoming };
         if client.ends_with(setting.always_new) && !ours && letter.automatic.is_none() {
             return self.make(at, letter, client, CreatedItem::Lead, false);
         }
         let join = |card: usize| {
-            let through = self.cards[card]
-                .contact
-                .filter(|contact| contacts.contains(contact));
-            let contact = through
-                .or(contacts.first().copied())
-                .filter(|&contact| contact != card);
+            let through = self.cards[card].contact.filter(|contact| contacts.contains(contact));
+            let contact = through.or(contacts.first().copied()).filter(|&contact| contact != card);
             Fate::Saved([Some(card), contact].into_iter().flatten().collect())
         };
         if let Some(on) = answers.as_ref().filter(|_| self.boxes[at].follow) {
             let alone = on.iter().all(|&card| self.cards[card].kind == Contact);
             let contact = self.liveliest(on, Contact).filter(|_| alone);
-            if let Some(card) = self
-                .liveliest(on, Deal)
-                .or(self.liveliest(on, Lead))
-                .or(contact)
-            {
+            if let Some(card) = self.liveliest(on, Deal).or(self.liveliest(on, Lead)).or(contact) {
                 return join(card);
             }
         }
         let oldest_lead = leads.iter().find(|&&lead| !self.cards[lead].extra);
-        let answerable = contacts
-            .first()
-            .or(oldest_lead)
-            .map(|&card| self.cards[card].responsible);
+        let answerable = contacts.first().or(oldest_lead).map(|&card| self.cards[card].responsible);
         let is_known = !contacts.is_empty() || !leads.is_empty();
-        let in_queue =
-            answerable.is_some_and(|user| self.active[user] && setting.queue.contains(&user));
+        let in_queue = answerable.is_some_and(|user| self.active[user] && setting.queue.contains(&user));
         if is_known && !ours {
             match setting.mode {
                 Mode::AttachAlways => {}
@@ -377,11 +250,7 @@ impl Model {
                     return self.make_unless(excluded, at, letter, client, creates, false);
                 }
                 Mode::AttachIfResponsibleInQueue => {
-                    let lead = if creates == CreatedItem::Nothing {
-                        creates
-                    } else {
-                        CreatedItem::Lead
-                    };
+                    let lead = if creates == CreatedItem::Nothing { creates } else { CreatedItem::Lead };
                     return self.make_unless(excluded, at, letter, client, lead, true);
                 }
                 Mode::AlwaysNew => {
@@ -391,39 +260,20 @@ impl Model {
                 }
             }
         }
-        match self
-            .liveliest(&deals, Deal)
-            .or(self.liveliest(&leads, Lead))
-            .or(contacts.first().copied())
-        {
+        match self.liveliest(&deals, Deal).or(self.liveliest(&leads, Lead)).or(contacts.first().copied()) {
             Some(card) => join(card),
             None => self.make_unless(excluded, at, letter, client, creates, false),
         }
     }
 
-    fn make_unless(
-        &mut self,
-        excluded: bool,
-        at: usize,
-        letter: &Letter,
-        client: &str,
-        what: CreatedItem,
-        extra: bool,
-    ) -> Fate {
+    fn make_unless(&mut self, excluded: bool, at: usize, letter: &Letter, client: &str, what: CreatedItem, extra: bool) -> Fate {
         if excluded && letter.automatic.is_none() {
             return Fate::Kept("EXCLUDED");
         }
         self.make(at, letter, client, what, extra)
     }
 
-    fn make(
-        &mut self,
-        at: usize,
-        letter: &Letter,
-        client: &str,
-        what: CreatedItem,
-        extra: bool,
-    ) -> Fate {
+    fn make(&mut self, at: usize, letter: &Letter, client: &str, what: CreatedItem, extra: bool) -> Fate {
         if letter.automatic.is_some() {
             return Fate::Kept("AUTOMATIC");
         }
@@ -469,8 +319,5 @@ impl Model {
 
 /// What a subject is about; these letters say "Re" and "AW" only.
 fn base(subject: &str) -> String {
-    subject
-        .replace("Re: ", "")
-        .replace("AW: ", "")
-        .to_lowercase()
+    subject.replace("Re: ", "").replace("AW: ", "").to_lowercase()
 }

@@ -164,7 +164,7 @@ impl Office {
                 raw: raw.clone().into_bytes().into(),
             })
             .collect();
-        ingest_now(self.store(), &self.raw, postbox.id, arrivals, now).unwrap()
+        ingest_now(self.store(), &self.raw, (postbox.id, None), arrivals, now).unwrap()
     }
 
     /// Takes mails into the ledger, as sync does before it fetches them.

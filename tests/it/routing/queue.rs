@@ -178,7 +178,7 @@ fn work(
                 raw: first_mail(line.uid).into_bytes().into(),
             })
             .collect();
-        ingest_now(store, raw, mailbox, arrivals, NINE).unwrap();
+        ingest_now(store, raw, (mailbox, None), arrivals, NINE).unwrap();
         println!("\nbatch");
         std::io::stdout().flush().unwrap();
     }

@@ -99,8 +99,9 @@ impl Replay {
             return;
         };
         let address = self.model.cards[lead].address.clone();
-        let contact = self.office.contact(&address, self.users[user]);
-        let deal = self.office.deal(contact, self.users[user]);
+        // Nobody makes items for whoever has left, but they may have had them before.
+        let contact = self.office.contact(&address, self.users[0]);
+        let deal = self.office.deal(contact, self.users[0]);
         let first = self.model.cards.len();
         self.model.clock += 1;
         for (kind, contact) in [(Contact, None), (Deal, Some(first))] {
@@ -118,7 +119,8 @@ impl Replay {
         // Both at one moment, as the model has them.
         self.now = self.office.now();
         self.office.write(&format!(
-            "UPDATE items SET created_at = {at}, last_activity_at = {at} WHERE id IN ({}, {})",
+            "UPDATE items SET created_at = {at}, last_activity_at = {at}, responsible_id = {} WHERE id IN ({}, {})",
+            self.users[user].0,
             contact.0,
             deal.0,
             at = self.now.micros()

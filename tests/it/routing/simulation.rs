@@ -403,6 +403,8 @@ fn r20_a_simulation_foretells_another_queue() {
             let (first, second) = (users[3].0, users[1].0);
             vec![
                 "DELETE FROM mailbox_queue WHERE position = 2".to_owned(),
+                // Whoever changes a queue keeps whose turn it is: the first user's, who stands second now.
+                "UPDATE mailboxes SET queue_pointer = 1".to_owned(),
                 format!("UPDATE mailbox_queue SET user_id = {first} WHERE position = 0"),
                 format!("UPDATE mailbox_queue SET user_id = {second} WHERE position = 1"),
             ]

@@ -1,0 +1,93 @@
+//! Mail on its way from the socket to the database: while one batch is stored, the next is read and its bytes are made
+//! durable, and the one after that is fetched. Each stage holds one batch and one waits before it, so memory is bounded.
+//! Not for: what a batch is, or what becomes of UIDs that did not come (that is `folder`).
+
+use super::folder::Look;
+use super::{SyncError, now};
+use crate::actions::ingest::{Arrival, Prepared, prepare_now, store_now};
+use crate::mail::MailError;
+use crate::store::StoreError;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, ScopedJoinHandle};
+
+/// Batches that wait before a stage.
+const WAITING: usize = 1;
+/// Mails are read on these threads: as deep as the parser may go.
+const STACK_BYTES: usize = 4 << 20;
+
+/// Where fetched batches go in.
+pub(super) struct Pipeline {
+    first: SyncSender<Vec<Arrival>>,
+}
+
+impl Pipeline {
+    /// Gives a batch on; `Break` where a later stage has failed.
+    pub fn take(&self, arrivals: Vec<Arrival>) -> ControlFlow<()> {
+        if arrivals.is_empty() || self.first.send(arrivals).is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}
+
+/// Runs `fetch`, which puts batches in; returns what it returned once all of them are stored.
+pub(super) fn run(
+    look: &Look<'_>,
+    fetch: impl FnOnce(&Pipeline) -> Result<(), MailError>,
+) -> Result<Result<(), MailError>, SyncError> {
+    std::thread::scope(|scope| {
+        let (first, to_read) = sync_channel(WAITING);
+        let (second, to_store) = sync_channel(WAITING);
+        let named = |name: &str| Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
+        let reader = named("mail-read")
+            .spawn_scoped(scope, move || read(look, to_read, &second))
+            .map_err(no_thread)?;
+        let writer = named("mail-store")
+            .spawn_scoped(scope, move || store(look, to_store))
+            .map_err(no_thread)?;
+        let pipeline = Pipeline { first };
+        let fetched = fetch(&pipeline);
+        drop(pipeline);
+        // The writer's error is the cause where both have one.
+        let (read, stored) = (joined(reader), joined(writer));
+        stored?;
+        read?;
+        Ok(fetched)
+    })
+}
+
+fn read(
+    look: &Look<'_>,
+    to_read: Receiver<Vec<Arrival>>,
+    second: &SyncSender<Prepared>,
+) -> Result<(), StoreError> {
+    for arrivals in to_read {
+        let prepared = prepare_now(&look.services.store, &look.services.raw, arrivals)?;
+        if second.send(prepared).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn store(look: &Look<'_>, to_store: Receiver<Prepared>) -> Result<(), StoreError> {
+    for prepared in to_store {
+        let place = (look.mailbox.id, Some(look.fence));
+        store_now(&look.services.store, place, prepared, now())?;
+    }
+    Ok(())
+}
+
+fn joined(thread: ScopedJoinHandle<'_, Result<(), StoreError>>) -> Result<(), StoreError> {
+    thread
+        .join()
+        .unwrap_or_else(|_panic| Err(StoreError::Database("a mail thread panicked".to_owned())))
+}
+
+fn no_thread(error: std::io::Error) -> SyncError {
+    SyncError::Store(StoreError::Unavailable(format!(
+        "a thread could not be started: {error}"
+    )))
+}
