@@ -116,7 +116,7 @@ pub fn events(seed: u64, letters: usize) -> Vec<Event> {
             14..18 => Event::Switch(
                 dice.random_range(0..settings().len()),
                 dice.random_bool(0.6),
-                dice.random_bool(0.7),
+                dice.random_bool(0.85),
             ),
             18 => {
                 // One sender floods a mailbox within an hour.
@@ -248,7 +248,13 @@ fn answer(dice: &mut StdRng, letter: &mut Letter, made: &[Letter]) {
             .count()
             > 1
     };
-    let related: Vec<&Letter> = made.iter().rev().filter(between).take(6).collect();
+    let related: Vec<&Letter> = made
+        .iter()
+        .rev()
+        .take(400)
+        .filter(between)
+        .take(6)
+        .collect();
     let found = match dice.random_range(0..10) {
         0 => Some(&made[dice.random_range(0..made.len())]),
         _ if related.is_empty() => None,

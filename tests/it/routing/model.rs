@@ -1,68 +1,43 @@
-//! Routing once more, told plainly: who gets which letter, and why nobody does. It shares no code with Mailroom's rules;
-//! it knows letters, people and items as a clerk with a card index would.
+//! Routing once more, told plainly, without any code of Mailroom's rules: as a clerk with a card index would do it.
 
 use super::generate::{EXCLUDED, Letter, Lies, SENDER_LIMIT, Setting};
 use mailroom::model::item::ItemKind::{self, Contact, Deal, Lead};
 use mailroom::model::mailbox::{CreatedItem, ExistingClientRouting as Mode};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A card of the index.
+/// A card of the index. `address`: of leads and contacts; `contact`: of deals.
 #[derive(Debug, Clone)]
 pub struct Card {
-    pub kind: ItemKind,
-    pub open: bool,
-    pub responsible: usize,
-    pub extra: bool,
-    pub made: usize,
-    pub newest: usize,
-    /// Of leads and contacts.
-    pub address: String,
-    /// Of deals: the contact.
-    pub contact: Option<usize>,
+    pub kind: ItemKind, pub open: bool, pub responsible: usize, pub extra: bool,
+    pub made: usize, pub newest: usize, pub address: String, pub contact: Option<usize>,
 }
 
-/// What becomes of a letter.
+/// What becomes of a letter: kept unsaved, or on these cards, the first being the primary one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    Kept(&'static str),
-    /// Cards, the first being the primary one.
-    Saved(Vec<usize>),
-}
+pub enum Fate { Kept(&'static str), Saved(Vec<usize>) }
 
-/// A message that has come.
+/// A message that has come. `names`: those that it answers, and whether by In-Reply-To; `on`: the cards of its copies.
 #[derive(Debug, Clone)]
 struct Message {
-    from: Option<String>,
-    people: BTreeSet<String>,
-    subject: String,
-    ours: bool,
-    thread: usize,
-    names: Vec<(usize, bool)>,
-    /// The cards of its copies, in the order in which they were saved.
-    on: Vec<usize>,
+    from: String, subject: String, ours: bool,
+    thread: usize, names: Vec<(usize, bool)>, on: Vec<usize>,
 }
 
+/// A mailbox: `has` says of each letter whether it is held back as spam or in Trash.
 pub struct Mailbox {
-    pub setting: Setting,
-    pub follow: bool,
-    pub integration: bool,
-    pub turn: usize,
-    pub counts: BTreeMap<(String, i64), i64>,
-    has: BTreeMap<usize, bool>,
+    pub setting: Setting, pub follow: bool, pub integration: bool, pub turn: usize,
+    counts: BTreeMap<(String, i64), i64>, has: BTreeMap<usize, bool>,
 }
 
 pub struct Model {
-    pub cards: Vec<Card>,
-    pub active: Vec<bool>,
-    pub boxes: Vec<Mailbox>,
-    messages: BTreeMap<usize, Message>,
-    pub clock: usize,
+    pub cards: Vec<Card>, pub active: Vec<bool>, pub boxes: Vec<Mailbox>, pub clock: usize,
+    messages: BTreeMap<usize, Message>, threads: BTreeMap<usize, BTreeSet<String>>,
 }
 
 impl Model {
     pub fn new(settings: Vec<Setting>, users: usize) -> Self {
         let mailbox = |setting| Mailbox { setting, follow: true, integration: true, turn: 0, counts: BTreeMap::new(), has: BTreeMap::new() };
-        Self { cards: vec![], active: vec![true; users], boxes: settings.into_iter().map(mailbox).collect(), messages: BTreeMap::new(), clock: 0 }
+        Self { cards: vec![], active: vec![true; users], boxes: settings.into_iter().map(mailbox).collect(), messages: BTreeMap::new(), threads: BTreeMap::new(), clock: 0 }
     }
 
     /// Letters that come at once come one after the other.
@@ -97,14 +72,14 @@ impl Model {
         }
         if is_new {
             let message = Message {
-                from: Some(letter.from.clone()),
-                people,
+                from: letter.from.clone(),
                 subject: base(&letter.subject),
                 ours,
                 thread: thread.unwrap_or(letter.id),
                 names: letter.references.iter().map(|id| (*id, false)).chain(letter.replies_to.map(|id| (id, true))).collect(),
                 on: vec![],
             };
+            self.threads.entry(message.thread).or_default().extend(people);
             self.messages.insert(letter.id, message);
         } else if ours {
             self.messages.get_mut(&letter.id).unwrap().ours = true;
@@ -128,16 +103,11 @@ impl Model {
         Some(fate)
     }
 
-    fn people_of(&self, thread: usize) -> BTreeSet<String> {
-        let messages = self.messages.values().filter(|message| message.thread == thread);
-        messages.flat_map(|message| message.people.iter().cloned()).collect()
-    }
-
     /// The thread that it joins and the message that it answers: of that thread the nearest that is saved.
     fn parent(&self, letter: &Letter, from: Option<&str>, ours: bool) -> Option<(usize, usize)> {
         let takes_part = |id: &usize| {
             let message = self.messages.get(id)?;
-            let part = ours || from.is_some_and(|from| self.people_of(message.thread).contains(from));
+            let part = ours || from.is_some_and(|from| self.threads[&message.thread].contains(from));
             part.then_some((message.thread, *id))
         };
         let same_subject = |(_, id): &(usize, usize)| self.messages[id].subject == base(&letter.subject);
@@ -152,18 +122,24 @@ impl Model {
     /// A letter that others had named before it came: their threads become its own.
     fn gather(&mut self, id: usize, from: Option<String>, ours: bool) {
         let arrived = self.messages[&id].clone();
-        let mut around = self.people_of(arrived.thread);
-        around.extend(arrived.people);
-        let joins = |child: &Message| {
-            let names = child.names.iter().filter(|(named, _)| *named == id);
-            let by_name = names.clone().any(|(_, replies)| *replies) || (names.count() > 0 && child.subject == arrived.subject);
-            let theirs = child.ours || child.from.as_ref().is_some_and(|from| around.contains(from));
-            let ours = ours || from.as_ref().is_some_and(|from| self.people_of(child.thread).contains(from));
-            by_name && theirs && ours && child.thread != arrived.thread
-        };
-        let moved: BTreeSet<usize> = self.messages.values().filter(|child| joins(child)).map(|child| child.thread).collect();
+        let mut moved = BTreeSet::new();
+        for child in self.messages.values() {
+            let replies = child.names.contains(&(id, true));
+            let refers = child.names.contains(&(id, false)) && child.subject == arrived.subject;
+            if (replies || refers) && child.thread != arrived.thread {
+                let theirs = child.ours || self.threads[&arrived.thread].contains(&child.from);
+                let part = ours || from.as_ref().is_some_and(|from| self.threads[&child.thread].contains(from));
+                if theirs && part {
+                    moved.insert(child.thread);
+                }
+            }
+        }
         for message in self.messages.values_mut().filter(|message| moved.contains(&message.thread)) {
             message.thread = arrived.thread;
+        }
+        for thread in moved {
+            let people = self.threads.remove(&thread).unwrap();
+            self.threads.get_mut(&arrived.thread).unwrap().extend(people);
         }
     }
 

@@ -289,12 +289,12 @@ fn nothing_differs_under_the_same_settings(on: On, letters: usize) {
 
 #[test]
 fn r20_nothing_differs_under_the_same_settings_on_sqlite() {
-    nothing_differs_under_the_same_settings(On::Sqlite, if is_long() { 10_000 } else { 1_500 });
+    nothing_differs_under_the_same_settings(On::Sqlite, if is_long() { 10_000 } else { 1_200 });
 }
 
 #[test]
 fn r20_nothing_differs_under_the_same_settings_on_postgresql() {
-    nothing_differs_under_the_same_settings(On::Postgresql, 400);
+    nothing_differs_under_the_same_settings(On::Postgresql, 300);
 }
 
 /// What a simulation foretells is what happens: the same letters, one office judging them under the old settings and
@@ -303,7 +303,7 @@ fn foretells(
     change: impl Fn(&mut SettingsChange, &[UserId]),
     sql: impl Fn(&[UserId]) -> Vec<String>,
 ) {
-    let events = generate::events(99, if is_long() { 2_500 } else { 700 });
+    let events = generate::events(99, if is_long() { 2_500 } else { 600 });
     let letters: Vec<_> = events
         .into_iter()
         .filter_map(|event| match event {
