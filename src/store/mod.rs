@@ -36,6 +36,7 @@ pub mod settings;
 pub mod settings_writes;
 pub mod sql;
 pub mod timeline;
+mod traces;
 mod tx;
 pub mod user_writes;
 pub mod users;
