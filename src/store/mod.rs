@@ -38,6 +38,7 @@ pub mod settings_writes;
 pub mod sql;
 pub mod stage_writes;
 pub mod timeline;
+mod traces;
 mod tx;
 pub mod user_writes;
 pub mod users;

@@ -18,6 +18,8 @@ mod architecture;
 mod demo;
 mod people;
 mod questions;
+mod routing;
+mod rules_named;
 mod spine;
 mod store;
 mod support;
