@@ -3,6 +3,14 @@
 //! `model` says the rules in sets; `house` is an installation with a model's world in it; `worlds` makes random ones;
 //! `compare` asks everything of everybody.
 
+#![allow(
+    clippy::cast_sign_loss,
+    clippy::manual_is_multiple_of,
+    clippy::field_reassign_with_default,
+    clippy::unnecessary_lazy_evaluations,
+    reason = "ids of the model are small, and its rules read as sentences"
+)]
+
 mod compare;
 mod house;
 #[rustfmt::skip] // Its lines are sentences of the rules; broken up they no longer read as such.
