@@ -736,7 +736,7 @@ fn office_cells(make: &mut Making) -> Vec<Cell> {
         all(
             administers,
             "deleteStage",
-            json!({ "stageId": sealed("Stage", 4), "moveItemsToStageId": sealed("Stage", 2) }),
+            json!({ "stageId": sealed("Stage", 2), "moveItemsToStageId": sealed("Stage", 1) }),
         ),
         all(
             settles,
