@@ -4,10 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 pub type Id = i64;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)] pub enum Kind { Lead, Deal, Contact }
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)] pub enum Action { Read, Create, Update, Delete, Export }
-
 /// Each level contains those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)] pub enum Level { None, Own, OwnDepartment, DepartmentAndBelow, OpenToEveryone, All }
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)] pub enum Field { LeadAddresses, DealAmount, ContactAddresses, ContactPhones }
@@ -31,7 +29,6 @@ pub struct Email {
     pub links: BTreeSet<Id>,
     pub primary: Option<Id>,
 }
-
 /// What an entry depends on, beside its item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
@@ -46,10 +43,8 @@ pub enum About {
 }
 
 #[derive(Debug, Clone, Copy)] pub struct Entry { pub item: Id, pub about: About }
-
 /// A line of an email's link history.
 #[derive(Debug, Clone, Copy)] pub struct Change { pub email: Id, pub from: Option<Id>, pub to: Option<Id> }
-
 /// What a lead became.
 #[derive(Debug, Clone, Copy, Default)] pub struct Conversion { pub deal: Option<Id>, pub contact: Option<Id> }
 #[derive(Debug, Clone, Default)]
