@@ -16,6 +16,7 @@ use crate::store::email_writes::{self, NewEmail};
 use crate::store::item_writes::{self, NewItem};
 use crate::store::messages::{self, NewMessage};
 use crate::store::{AnyConn, StoreError, Tx, items, mailbox_writes, mailboxes, placements, users};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The clients of a mail with more recipients than this are looked up when one of them turns out to matter.
@@ -501,9 +502,8 @@ impl Known {
         conn: &mut AnyConn,
         user: UserId,
     ) -> Result<Option<&str>, StoreError> {
-        if !self.time_zones.contains_key(&user) {
-            let zone = users::get(conn, user)?.map(|user| user.time_zone);
-            self.time_zones.insert(user, zone);
+        if let Entry::Vacant(place) = self.time_zones.entry(user) {
+            place.insert(users::get(conn, user)?.map(|user| user.time_zone));
         }
         Ok(self.time_zones.get(&user).and_then(Option::as_deref))
     }
