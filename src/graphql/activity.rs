@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ID, Object, Result};
+use async_graphql::{Enum, ID, Object, Result, SimpleObject};
 
 use super::context::Ask;
 use super::email::Email;
@@ -151,6 +151,24 @@ impl Activity {
     /// The time shown: `scheduledAt` while `SCHEDULED`, `completedAt` once `COMPLETED`.
     async fn time(&self) -> DateTime {
         self.row.shown_time().into()
+    }
+}
+
+/// How much is left for a user to do.
+#[derive(SimpleObject, Debug, Clone, Copy)]
+pub struct Counters {
+    /// Open to-dos of incoming mail that the user is responsible for and sees.
+    incoming: i64,
+    /// Open to-dos of theirs whose deadline has passed.
+    overdue: i64,
+}
+
+impl From<crate::store::activities::Counters> for Counters {
+    fn from(found: crate::store::activities::Counters) -> Self {
+        Self {
+            incoming: found.incoming,
+            overdue: found.overdue,
+        }
     }
 }
 

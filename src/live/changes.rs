@@ -7,7 +7,7 @@ use crate::model::people::{PermissionAction, Viewer};
 use crate::model::timeline::{Position, TimelineKind};
 use crate::model::{EmailId, ItemId};
 use crate::rules::access::{self, Surface};
-use crate::store::timeline::TimelineChange;
+use crate::store::timeline::{LinkedBefore, TimelineChange};
 use crate::store::{AnyConn, StoreError, items, links, timeline};
 
 /// Entries that one change is told for one by one; more are told as a gap.
@@ -43,9 +43,10 @@ impl Seen<'_> {
             match change {
                 TimelineChange::Rights => self.rights(conn, at, &mut effects)?,
                 TimelineChange::Links { email_id, before } => {
-                    let before = items::facts(conn, &before)?;
+                    let before = facts_before(conn, &before)?;
                     self.email(conn, at, (email_id, &before), &mut effects)?;
                 }
+                TimelineChange::History(item) => self.history(conn, at, item, &mut effects)?,
                 TimelineChange::Item { item_id, before } => {
                     self.item(conn, at, item_id, &before, &mut effects)?;
                 }
@@ -79,6 +80,32 @@ impl Seen<'_> {
         if access::items(self.before, read) != access::items(self.viewer, read) {
             effects.events.push((at, LiveEvent::Gap(at)));
         }
+        Ok(())
+    }
+
+    /// What was read already changed, on one item or anywhere: it is to be read again.
+    fn history(
+        &self,
+        conn: &mut AnyConn,
+        at: Position,
+        item: Option<ItemId>,
+        effects: &mut Effects,
+    ) -> Result<(), StoreError> {
+        if let (Some(wanted), Some(item)) = (self.wanted.item, item)
+            && wanted != item
+        {
+            return Ok(());
+        }
+        if let Some(item) = self.wanted.item.or(item) {
+            let facts = items::facts(conn, &[item])?;
+            if !facts.first().is_some_and(|facts| self.reads(facts)) {
+                if self.wanted.item.is_some() {
+                    effects.item_lost = Some((at, item));
+                }
+                return Ok(());
+            }
+        }
+        effects.events.push((at, LiveEvent::Gap(at)));
         Ok(())
     }
 
@@ -180,6 +207,21 @@ impl Seen<'_> {
         self.wanted.item.is_none_or(|wanted| wanted == item)
             && (self.wanted.kinds.is_empty() || self.wanted.kinds.contains(&kind))
     }
+}
+
+/// The facts about the items that an email hung on.
+fn facts_before(conn: &mut AnyConn, before: &[LinkedBefore]) -> Result<Vec<ItemFacts>, StoreError> {
+    let (mut found, mut ids) = (Vec::new(), Vec::new());
+    for item in before {
+        match item {
+            LinkedBefore::Still(id) => ids.push(*id),
+            LinkedBefore::As(facts) => found.push(*facts),
+        }
+    }
+    if !ids.is_empty() {
+        found.extend(items::facts(conn, &ids)?);
+    }
+    Ok(found)
 }
 
 /// The facts about the items that an email hangs on now.

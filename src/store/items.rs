@@ -58,7 +58,7 @@ fn item(row: ItemRow) -> Result<Item, StoreError> {
 }
 
 /// What a list of items can be narrowed by.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct ItemFilter {
     pub stage_ids: Option<Vec<StageId>>,
     pub is_open: Option<bool>,
@@ -247,6 +247,28 @@ pub fn list(
         .map(|row| item(row).map(|item| (order.key(&item), item)))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(page.page(rows))
+}
+
+/// The next items of one kind, in the order of their ids, that lie in both scopes: what may be read and what may be exported.
+///
+/// # Errors
+/// What the database says.
+pub fn export_page(
+    conn: &mut AnyConn,
+    (readable, exportable): (&ItemScope, &ItemScope),
+    (kind, filter): (ItemKind, &ItemFilter),
+    after: ItemId,
+    limit: i64,
+) -> Result<Vec<Item>, StoreError> {
+    let rows: Vec<ItemRow> = filtered(conn, COLUMNS, readable, kind, filter)
+        .push(" AND ")
+        .then(scope::items(exportable, "i"))
+        .push(" AND i.id > ")
+        .bind(after.0)
+        .push(" ORDER BY i.id LIMIT ")
+        .bind(limit)
+        .rows(conn)?;
+    rows.into_iter().map(item).collect()
 }
 
 /// How many items such a list has, up to `limit`.

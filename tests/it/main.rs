@@ -15,6 +15,7 @@
 mod actions;
 mod architecture;
 mod demo;
+mod people;
 mod questions;
 mod routing;
 mod rules_named;
