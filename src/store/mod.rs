@@ -200,6 +200,24 @@ impl Store {
         on_blocking_thread(move || store.read_now(f)).await
     }
 
+    /// Reads the database as of one moment, on a thread for blocking work: what others commit meanwhile is not seen.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn read_at_once<T, F>(&self, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConn) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.read(move |conn| {
+            db::begin_read(conn)?;
+            let found = f(conn);
+            db::rollback(conn);
+            found
+        })
+        .await
+    }
+
     /// Reads, on this thread; for worker threads, which may block.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod access;
 mod actions;
 mod architecture;
 mod demo;
