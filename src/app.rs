@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::graphql::api::{Api, Introspection};
 use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::Files;
+use crate::http::reset_password::ResetPage;
 use crate::http::set_up::SetUpPage;
 use crate::http::{self, HttpParts, SocketTimes};
 use crate::live::{Hub, Live};
@@ -279,6 +280,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         live: Live::new(app.store.clone(), hub.clone()),
         mail: reader.clone(),
         file_urls: file_urls(links.clone(), url.clone()),
+        public_url: url.as_str().into(),
         clock: clock::now,
     };
     let api = Api::new(graphql::schema(services), Introspection::SignedIn);
@@ -388,6 +390,10 @@ fn http_parts(
         actions: app.actions.clone(),
         clock: clock::now,
     };
+    let reset = ResetPage {
+        actions: app.actions.clone(),
+        clock: clock::now,
+    };
     let store = app.store.clone();
     HttpParts {
         api,
@@ -409,6 +415,7 @@ fn http_parts(
         mounts: vec![
             Arc::new(move |config| http::files::mount(&files, config)),
             Arc::new(move |config| http::set_up::mount(&page, config)),
+            Arc::new(move |config| http::reset_password::mount(&reset, config)),
         ],
         socket_times: SocketTimes::default(),
         sockets_per_user_max: http::SOCKETS_PER_USER_MAX,
@@ -455,6 +462,7 @@ fn file_urls(links: FileLinks, url: String) -> graphql::FileUrls {
             File::RawMail(id) => LinkedFile::RawMail(id),
             File::Attachment(id) => LinkedFile::Attachment(id),
             File::Part(id, part) => LinkedFile::Part(id, i64::try_from(part).ok()?),
+            File::Export(id) => LinkedFile::Export(id),
         };
         let link = links.seal(wanted.viewer_id, file, clock::now());
         Some(format!("{url}/files/{link}"))

@@ -195,6 +195,11 @@ pub fn facts_json(facts: &ItemFacts) -> Result<String, StoreError> {
     serde_json::to_string(facts).map_err(|error| StoreError::Database(error.to_string()))
 }
 
+/// How the audit log names an item.
+pub fn about_item(kind: ItemKind, id: ItemId) -> String {
+    format!("{} {}", kind.as_text().to_lowercase(), id.0)
+}
+
 /// The refusal alone, for those who look at one.
 pub fn bad_input(field: &str, message: impl Into<String>) -> ActionError {
     Refusal::at(ErrorCode::BadInput, field, message).into()

@@ -7,7 +7,7 @@
 use super::acting::bad_input;
 use super::fields;
 use super::items::tell;
-use super::{ActionResult, Actions, acting};
+use super::{ActionResult, Actions, acting, check_version};
 use crate::model::activity::{Activity, ActivityState};
 use crate::model::item::ItemFacts;
 use crate::model::people::{PermissionAction, Viewer};
@@ -18,19 +18,38 @@ use crate::rules::access;
 use crate::store::{self, Tx};
 use std::collections::BTreeMap;
 
+/// A to-do to change, and the version of it that the caller read, if they say so.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenActivity {
+    pub activity_id: ActivityId,
+    pub expected_version: Option<i64>,
+}
+
+impl From<ActivityId> for SeenActivity {
+    /// Whatever its version is.
+    fn from(activity_id: ActivityId) -> Self {
+        Self {
+            activity_id,
+            expected_version: None,
+        }
+    }
+}
+
 /// Completes a to-do; one that is completed stays as it is.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`.
+/// `NOT_FOUND`, `FORBIDDEN`, `STALE`.
 pub async fn complete(
     actions: &Actions,
     viewer: &Viewer,
-    id: ActivityId,
+    seen: impl Into<SeenActivity>,
     now: Time,
 ) -> ActionResult<ActivityId> {
+    let seen = seen.into();
+    let id = seen.activity_id;
     actions
         .write_as(viewer, now, move |tx, viewer| {
-            let (activity, items) = visible(tx, viewer, id)?;
+            let (activity, items) = visible(tx, viewer, seen)?;
             if activity.state == ActivityState::Completed {
                 return Ok(id);
             }
@@ -57,16 +76,18 @@ pub async fn complete(
 /// Reopens a to-do; its responsible is its item's, as it is now (R31). One that is open stays as it is.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`.
+/// `NOT_FOUND`, `FORBIDDEN`, `STALE`.
 pub async fn reopen(
     actions: &Actions,
     viewer: &Viewer,
-    id: ActivityId,
+    seen: impl Into<SeenActivity>,
     now: Time,
 ) -> ActionResult<ActivityId> {
+    let seen = seen.into();
+    let id = seen.activity_id;
     actions
         .write_as(viewer, now, move |tx, viewer| {
-            let (activity, items) = visible(tx, viewer, id)?;
+            let (activity, items) = visible(tx, viewer, seen)?;
             if activity.state == ActivityState::Scheduled {
                 return Ok(id);
             }
@@ -100,12 +121,14 @@ pub async fn reopen(
 pub async fn postpone(
     actions: &Actions,
     viewer: &Viewer,
-    (id, deadline): (ActivityId, Time),
+    (seen, deadline): (impl Into<SeenActivity>, Time),
     now: Time,
 ) -> ActionResult<ActivityId> {
+    let seen = seen.into();
+    let id = seen.activity_id;
     actions
         .write_as(viewer, now, move |tx, viewer| {
-            let (activity, _items) = visible(tx, viewer, id)?;
+            let (activity, _items) = visible(tx, viewer, seen)?;
             if activity.state == ActivityState::Completed {
                 return Err(bad_input("activityId", "It is completed; reopen it first."));
             }
@@ -128,8 +151,9 @@ pub async fn postpone(
 fn visible(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
-    id: ActivityId,
+    seen: SeenActivity,
 ) -> ActionResult<(Activity, BTreeMap<ItemId, EmailId>)> {
+    let id = seen.activity_id;
     let not_found = || Refusal::not_found("activityId");
     store::activity_writes::lock(tx, id)?;
     let activity = store::activities::get(tx.conn, id)?.ok_or_else(not_found)?;
@@ -160,6 +184,7 @@ fn visible(
     if !is_changeable {
         return Err(acting::forbidden("activityId").into());
     }
+    check_version(seen.expected_version, activity.version)?;
     let mut items = BTreeMap::new();
     for link in links {
         items.entry(link.item_id).or_insert(link.email_id);

@@ -41,7 +41,7 @@ pub struct NewDeal {
 /// A contact to make of a lead.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NewContact {
-    /// The lead's name where none is given, else its first address, else its title.
+    /// The lead's name where none is given, else its first address where it is not hidden from the viewer, else its title.
     pub name: Option<String>,
     /// The lead's where none is given.
     pub responsible_id: Option<UserId>,
@@ -232,9 +232,12 @@ fn make_contact(
 ) -> ActionResult<ItemId> {
     let new = beside(tx, viewer, lead, ItemKind::Contact, asked.responsible_id)?;
     let given = fields::optional_line("name", asked.name.as_deref(), NAME_CHARS_MAX)?;
+    let hides = access::hidden_fields(viewer).contains(&RestrictedField::LeadAddresses);
+    // A name that repeats an address would show it to whom addresses are hidden (R26).
+    let shown = addresses.first().filter(|_first| !hides);
     let name = given
         .or_else(|| lead.name.clone())
-        .or_else(|| addresses.first().map(|row| row.address.clone()))
+        .or_else(|| shown.map(|row| row.address.clone()))
         .unwrap_or_else(|| lead.title.chars().take(NAME_CHARS_MAX).collect());
     let contact = NewItem {
         title: name.clone(),
@@ -393,7 +396,7 @@ fn link_emails(
 }
 
 /// The items that these emails hang on.
-fn items_of_emails(
+pub(super) fn items_of_emails(
     tx: &mut Tx<'_>,
     links: &[LinkOfItem],
 ) -> Result<HashMap<EmailId, Vec<ItemId>>, StoreError> {

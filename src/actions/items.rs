@@ -2,7 +2,9 @@
 //!
 //! Rights (R23): making needs CREATE on the item as it will be, its responsible included, so that "own" makes items for
 //! oneself alone. Changing needs UPDATE on the item as it is; a new stage must be one in which it may be changed too.
-//! Handing an item over needs no right to it afterwards: "own" may give away what it has. A hidden field can't be
+//! Handing an item over needs no right to it afterwards: "own" may give away what it has. Whoever gets it must be an
+//! active user and need not be able to read it: who answers for an item is a matter of work, who sees it of roles;
+//! administrators find saved mail that its responsible can't see listed (R21). A hidden field can't be
 //! written (R26). New contacts of a deal must be readable; those that are hidden from whoever replaces the list stay on it.
 //! Not for: converting a lead, or items that mail makes.
 
@@ -202,11 +204,13 @@ pub(super) fn require_create(
 }
 
 /// What changes about an item; lists replace. What its kind doesn't have is left at `Keep`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct UpdateItem {
     pub id: ItemId,
     pub kind: ItemKind,
     pub expected_version: Option<i64>,
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
     pub title: Change<String>,
     pub name: Change<String>,
     pub source: Change<String>,
@@ -227,6 +231,7 @@ impl UpdateItem {
             id,
             kind,
             expected_version: None,
+            idempotency_key: None,
             title: Change::Keep,
             name: Change::Keep,
             source: Change::Keep,
@@ -252,13 +257,25 @@ pub async fn update(
     input: UpdateItem,
     now: Time,
 ) -> ActionResult<ItemId> {
+    let hash = idempotency::input_hash(&input)?;
+    let mutation = match input.kind {
+        ItemKind::Lead => "updateLead",
+        ItemKind::Deal => "updateDeal",
+        ItemKind::Contact => "updateContact",
+    };
     actions
-        .write_as(viewer, now, move |tx, viewer| change(tx, viewer, input))
+        .write_as(viewer, now, move |tx, viewer| {
+            let key = input.idempotency_key.clone();
+            let done = idempotency::once(tx, viewer, mutation, key.as_deref(), &hash, |tx| {
+                change(tx, viewer, input).map(|id| vec![id.0])
+            })?;
+            Ok(ItemId(idempotency::first(&done)?))
+        })
         .await
 }
 
 /// The input field that names an item of this kind.
-const fn id_field(kind: ItemKind) -> &'static str {
+pub(super) const fn id_field(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::Lead => "leadId",
         ItemKind::Deal => "dealId",
@@ -562,10 +579,11 @@ pub(super) fn first_or_named_stage(
     if kind == ItemKind::Contact {
         return Ok(None);
     }
+    let id = item_writes::first_stage(tx, kind)?;
     let first = store::settings::stages(tx.conn)?
         .into_iter()
-        .find(|stage| stage.item_kind == kind && stage.kind == StageKind::Open);
-    // Every installation starts with open stages of both kinds.
+        .find(|stage| Some(stage.id) == id);
+    // There is always an open stage of both kinds.
     let missing = StoreError::Corrupt {
         table: "stages",
         column: "kind",
@@ -575,6 +593,9 @@ pub(super) fn first_or_named_stage(
 }
 
 fn named_stage(tx: &mut Tx<'_>, kind: ItemKind, id: StageId) -> ActionResult<Stage> {
+    if !store::stage_writes::hold(tx, id)? {
+        return Err(Refusal::not_found("stageId").into());
+    }
     let stage = store::settings::stages(tx.conn)?
         .into_iter()
         .find(|stage| stage.id == id)

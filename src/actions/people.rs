@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 /// How deep the tree of departments goes: deeper than any company, and every decision walks it.
-const DEPARTMENT_DEPTH_MAX: usize = 20;
+pub(super) const DEPARTMENT_DEPTH_MAX: usize = 20;
 /// How many departments there are: lists and scopes hold all of them.
 const DEPARTMENTS_MAX: usize = 2_000;
 /// One writer at a time changes people and roles: "the last administrator" and "no other has the address" must hold.
@@ -88,6 +88,7 @@ fn add_department(
         id: DepartmentId(tx.id()?),
         name,
         parent_id: input.parent_id,
+        version: 1,
     };
     store::user_writes::insert_department(tx, &department)?;
     tx.rights_changed()?;
@@ -102,7 +103,7 @@ fn add_department(
 }
 
 /// How many departments lie from the root down to this one, itself included.
-fn depth(all: &[Department], of: DepartmentId) -> usize {
+pub(super) fn depth(all: &[Department], of: DepartmentId) -> usize {
     let mut next = Some(of);
     let mut found = 0;
     while let Some(id) = next.filter(|_| found <= DEPARTMENT_DEPTH_MAX) {
@@ -323,7 +324,9 @@ impl UpdateUser {
     }
 }
 
-/// Changes a user. Administrators only. The last active administrator stays one; deactivating ends all sessions.
+/// Changes a user. Administrators only. The last active administrator stays one; deactivating ends all sessions and
+/// takes back API tokens and one-time links for good: an account that is activated again begins without any. Queues pass
+/// over whoever is deactivated; their mailboxes go on until somebody hands them over or disconnects them (R10, R14).
 ///
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `STALE`, `BAD_INPUT`.
@@ -359,6 +362,7 @@ fn change_user(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateUser) -> ActionRes
     store::user_writes::update_user(tx, &after)?;
     if before.is_active && !after.is_active {
         store::user_writes::end_sessions(tx, after.id)?;
+        store::credentials::delete_links_of_user(tx, after.id)?;
     }
     if changes_rights {
         tx.rights_changed()?;

@@ -1,7 +1,7 @@
 //! Moving, linking and unlinking saved emails (R34), and taking a change back (R35).
 //! The rules judge; here are the facts they need and what is written.
 
-use super::{ActionResult, Actions, idempotency};
+use super::{ActionError, ActionResult, Actions, acting, audit, check_version, idempotency};
 use crate::model::decisions::{LinkRefusal, LinkVerdict};
 use crate::model::email::{Email, EmailLink, EmailOutcome};
 use crate::model::item::ItemFacts;
@@ -13,6 +13,24 @@ use crate::rules::access::{self, Surface};
 use crate::rules::relink::{ConcernedItem, RelinkFacts, judge_link, judge_relink, judge_unlink};
 use crate::store::{StoreError, Tx, email_writes, emails, items, links};
 use serde::Serialize;
+use serde_json::json;
+
+/// An email to change, and the version of it that the caller read, if they say so.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SeenEmail {
+    pub email_id: EmailId,
+    pub expected_version: Option<i64>,
+}
+
+impl From<EmailId> for SeenEmail {
+    /// Whatever its version is.
+    fn from(email_id: EmailId) -> Self {
+        Self {
+            email_id,
+            expected_version: None,
+        }
+    }
+}
 
 /// What an email and the line of its history are after a change.
 pub type Changed = (EmailId, Option<LinkChangeId>);
@@ -24,6 +42,16 @@ enum Wish {
     Unlink { from: ItemId },
 }
 
+impl Wish {
+    const fn mutation(self) -> &'static str {
+        match self {
+            Self::Move { .. } => "relinkEmail",
+            Self::Link { .. } => "linkEmail",
+            Self::Unlink { .. } => "unlinkEmail",
+        }
+    }
+}
+
 /// Moves an email from one deal to another.
 ///
 /// # Errors
@@ -31,12 +59,20 @@ enum Wish {
 pub async fn relink(
     actions: &Actions,
     viewer: &Viewer,
-    email: EmailId,
+    email: impl Into<SeenEmail>,
     (from, to): (ItemId, ItemId),
     key: Option<String>,
     now: Time,
 ) -> ActionResult<Changed> {
-    change(actions, viewer, email, Wish::Move { from, to }, key, now).await
+    change(
+        actions,
+        viewer,
+        email.into(),
+        Wish::Move { from, to },
+        key,
+        now,
+    )
+    .await
 }
 
 /// Links an email to one more item.
@@ -46,12 +82,12 @@ pub async fn relink(
 pub async fn link(
     actions: &Actions,
     viewer: &Viewer,
-    email: EmailId,
+    email: impl Into<SeenEmail>,
     to: ItemId,
     key: Option<String>,
     now: Time,
 ) -> ActionResult<Changed> {
-    change(actions, viewer, email, Wish::Link { to }, key, now).await
+    change(actions, viewer, email.into(), Wish::Link { to }, key, now).await
 }
 
 /// Takes an email off one of its items; the last link stays.
@@ -61,33 +97,37 @@ pub async fn link(
 pub async fn unlink(
     actions: &Actions,
     viewer: &Viewer,
-    email: EmailId,
+    email: impl Into<SeenEmail>,
     from: ItemId,
     key: Option<String>,
     now: Time,
 ) -> ActionResult<Changed> {
-    change(actions, viewer, email, Wish::Unlink { from }, key, now).await
+    change(
+        actions,
+        viewer,
+        email.into(),
+        Wish::Unlink { from },
+        key,
+        now,
+    )
+    .await
 }
 
 async fn change(
     actions: &Actions,
     viewer: &Viewer,
-    email: EmailId,
+    email: SeenEmail,
     wish: Wish,
     key: Option<String>,
     now: Time,
 ) -> ActionResult<Changed> {
-    let mutation = match wish {
-        Wish::Move { .. } => "relinkEmail",
-        Wish::Link { .. } => "linkEmail",
-        Wish::Unlink { .. } => "unlinkEmail",
-    };
+    let mutation = wish.mutation();
     let hash = idempotency::input_hash(&(email, wish))?;
     actions
         .write_as(viewer, now, move |tx, viewer| {
             let ids = idempotency::once(tx, viewer, mutation, key.as_deref(), &hash, |tx| {
                 let change = change_once(tx, viewer, email, wish)?;
-                Ok(vec![email.0, change.0])
+                Ok(vec![email.email_id.0, change.0])
             })?;
             Ok((
                 EmailId(idempotency::first(&ids)?),
@@ -179,7 +219,7 @@ fn refused(refusal: LinkRefusal, field: &str) -> Refusal {
 fn change_once(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
-    id: EmailId,
+    seen: SeenEmail,
     wish: Wish,
 ) -> ActionResult<LinkChangeId> {
     let wanted: Vec<ItemId> = match wish {
@@ -188,7 +228,8 @@ fn change_once(
         Wish::Unlink { from } => vec![from],
     };
     crate::store::item_writes::lock(tx, &wanted)?;
-    let loaded = load(tx, viewer, id)?;
+    let loaded = load(tx, viewer, seen.email_id)?;
+    check_version(seen.expected_version, loaded.email.version)?;
     match wish {
         Wish::Move { from, to } => {
             let (from_item, to_item) = (
@@ -212,7 +253,16 @@ fn change_once(
         Wish::Link { to } => (None, Some(to)),
         Wish::Unlink { from } => (Some(from), None),
     };
-    write(tx, viewer, &loaded, (from, to))
+    let change = write(tx, viewer, &loaded, (from, to))?;
+    let kinds = items::facts(tx.conn, &wanted)?;
+    let item = |id: Option<ItemId>| {
+        let facts = kinds.iter().find(|facts| Some(facts.id) == id);
+        facts.map(|facts| acting::about_item(facts.kind, facts.id))
+    };
+    let about = format!("email {}", loaded.email.id.0);
+    let detail = json!({ "from": item(from), "to": item(to) });
+    audit::record(tx, Some(viewer.user_id), wish.mutation(), &about, &detail)?;
+    Ok(change)
 }
 
 /// Writes a change of links: the links, their history, an entry on each item, and who answers for it now.
@@ -284,7 +334,8 @@ pub(super) fn make_primary(tx: &mut Tx<'_>, email: &Email, item: ItemId) -> Acti
 /// Takes a change of links back, if nothing has changed about these links since.
 ///
 /// # Errors
-/// `NOT_FOUND`, `CHANGED_SINCE`, and what the change back itself is refused with.
+/// `NOT_FOUND`, `FORBIDDEN` (also where an item that is concerned is hidden), `CHANGED_SINCE`, and what the change back
+/// itself is refused with.
 pub async fn undo(
     actions: &Actions,
     viewer: &Viewer,
@@ -306,7 +357,33 @@ pub async fn undo(
 fn undo_once(tx: &mut Tx<'_>, viewer: &Viewer, id: LinkChangeId) -> ActionResult<EmailId> {
     let missing = || Refusal::not_found("changeId");
     let change = links::change(tx.conn, id)?.ok_or_else(missing)?;
-    let loaded = load(tx, viewer, change.email_id).map_err(|_hidden| missing())?;
+    let ends: Vec<ItemId> = change
+        .from_item_id
+        .into_iter()
+        .chain(change.to_item_id)
+        .collect();
+    crate::store::item_writes::lock(tx, &ends)?;
+    let loaded = load(tx, viewer, change.email_id).map_err(about_change)?;
+    let concerned = concerned(tx, viewer, &ends)?;
+    // What names hidden items alone is hidden; of one hidden end no more is told than that it takes rights to it.
+    if !concerned.iter().any(|item| item.may_read) {
+        return Err(missing().into());
+    }
+    if !concerned
+        .iter()
+        .all(|item| item.may_read && item.may_update)
+    {
+        let forbidden = LinkRefusal::Forbidden;
+        return Err(refused(forbidden, "changeId").into());
+    }
+    if links::is_void(tx.conn, id)? {
+        return Err(Refusal::at(
+            ErrorCode::ChangedSince,
+            "changeId",
+            "An item of this change was deleted or merged since.",
+        )
+        .into());
+    }
     let linked = loaded.linked_ids();
     let stands = |item: Option<ItemId>, is_linked: bool| {
         item.is_none_or(|item| linked.contains(&item) == is_linked)
@@ -325,11 +402,22 @@ fn undo_once(tx: &mut Tx<'_>, viewer: &Viewer, id: LinkChangeId) -> ActionResult
         (Some(from), None) => Wish::Link { to: from },
         (None, None) => return Err(missing().into()),
     };
-    change_once(tx, viewer, change.email_id, wish)?;
+    change_once(tx, viewer, change.email_id.into(), wish).map_err(about_change)?;
     if let Some(from) = change.from_item_id
         && links::was_primary(tx.conn, id)?
     {
         make_primary(tx, &loaded.email, from)?;
     }
     Ok(change.email_id)
+}
+
+/// The same refusals, about the one field that undoing has.
+fn about_change(error: ActionError) -> ActionError {
+    match error {
+        ActionError::Refused(refusals) => {
+            let at = |refusal: Refusal| Refusal::at(refusal.code, "changeId", refusal.message);
+            ActionError::Refused(refusals.into_iter().map(at).collect())
+        }
+        store @ ActionError::Store(_) => store,
+    }
 }

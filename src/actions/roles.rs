@@ -174,6 +174,47 @@ fn change_role(tx: &mut Tx<'_>, viewer: &Viewer, input: UpdateRole) -> ActionRes
     Ok(after.id)
 }
 
+/// Deletes a role that nobody holds. What code knows by a word, like "Employee", stays.
+///
+/// # Errors
+/// `FORBIDDEN`, `NOT_FOUND`, `STALE`, `BAD_INPUT` for a built-in role, or one that somebody holds.
+pub async fn delete_role(
+    actions: &Actions,
+    viewer: &Viewer,
+    (id, expected_version): (RoleId, Option<i64>),
+    now: Time,
+) -> ActionResult<RoleId> {
+    actions
+        .write_as(viewer, now, move |tx, viewer| {
+            require_crm_settings(viewer)?;
+            lock_people(tx)?;
+            let role = store::roles::get_many(tx.conn, &[id])?
+                .pop()
+                .ok_or_else(|| Refusal::not_found("roleId"))?;
+            check_version(expected_version, role.version)?;
+            if store::roles::is_built_in(tx.conn, id)? {
+                return Err(bad_input(
+                    "roleId",
+                    "This role is built in; change what it allows instead.",
+                ));
+            }
+            let (users, departments) = store::roles::count_holders(tx.conn, id)?;
+            if (users, departments) != (0, 0) {
+                return Err(bad_input(
+                    "roleId",
+                    format!(
+                        "{users} users and {departments} departments hold this role; take it from them first."
+                    ),
+                ));
+            }
+            store::role_writes::delete_role(tx, id)?;
+            let detail = json!({ "before": told(&role) });
+            audit::record(tx, Some(viewer.user_id), "deleteRole", &about(id), &detail)?;
+            Ok(id)
+        })
+        .await
+}
+
 /// Who holds roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleHolder {
@@ -246,7 +287,7 @@ fn assign(
     };
     tx.rights_changed()?;
     let before: Vec<RoleId> = held.iter().map(|role| role.id).collect();
-    let detail = json!({ "before": before, "after": role_ids });
+    let detail = json!({ "before": { "roleIds": before }, "after": { "roleIds": role_ids } });
     audit::record(tx, Some(viewer.user_id), "assignRoles", &about, &detail)?;
     Ok(())
 }
@@ -341,7 +382,11 @@ fn told(role: &Role) -> Value {
     let lines: Vec<Value> = role
         .permissions
         .iter()
-        .map(|line| json!([line.item, line.action, line.level, line.stage_id]))
+        .map(|line| {
+            json!({
+                "item": line.item, "action": line.action, "level": line.level, "stageId": line.stage_id,
+            })
+        })
         .collect();
     json!({
         "permissions": lines, "hiddenFields": role.hidden_fields,

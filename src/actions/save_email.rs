@@ -5,8 +5,9 @@ use super::acting;
 use super::ingest::judge::{ByHand, Judged, Judgement, by_hand, judge, save_named};
 use super::ingest::known::Known;
 use super::ingest::stored::{self, Stored};
+use super::relink::SeenEmail;
 use super::saving::{ClientAddressed, create_items};
-use super::{ActionResult, Actions, idempotency};
+use super::{ActionResult, Actions, audit, check_version, idempotency};
 use crate::model::decisions::{Creation, Fallback, NewItemPlan, Party};
 use crate::model::email::EmailOutcome;
 use crate::model::item::{ItemFacts, ItemKind};
@@ -36,17 +37,18 @@ pub enum Target {
 pub async fn save(
     actions: &Actions,
     viewer: &Viewer,
-    email: EmailId,
+    email: impl Into<SeenEmail>,
     target: Target,
     key: Option<String>,
     now: Time,
 ) -> ActionResult<EmailId> {
+    let email = email.into();
     let hash = idempotency::input_hash(&(email, target))?;
     actions
         .write_as(viewer, now, move |tx, viewer| {
             let ids = idempotency::once(tx, viewer, "saveEmail", key.as_deref(), &hash, |tx| {
                 save_once(tx, viewer, email, target)?;
-                Ok(vec![email.0])
+                Ok(vec![email.email_id.0])
             })?;
             Ok(EmailId(idempotency::first(&ids)?))
         })
@@ -60,12 +62,19 @@ struct Chosen {
     judged: Judged,
 }
 
-fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> ActionResult<()> {
+fn save_once(
+    tx: &mut Tx<'_>,
+    viewer: &Viewer,
+    seen: SeenEmail,
+    target: Target,
+) -> ActionResult<()> {
+    let id = seen.email_id;
     let scope = access::emails(viewer, Surface::Either);
     if emails::visible(tx.conn, &scope, &[id])?.is_empty() {
         return Err(Refusal::not_found("emailId").into());
     }
     let mut chosen = load(tx, viewer, id)?;
+    check_version(seen.expected_version, chosen.stored.email.version)?;
     if chosen.stored.email.outcome == EmailOutcome::Saved {
         return match target {
             Target::Rules => Ok(()),
@@ -91,6 +100,22 @@ fn save_once(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId, target: Target) -> A
         }
     }
     chosen.known.finish(tx)?;
+    record(tx, viewer, id)
+}
+
+/// Who ties an email to items by hand stands in the audit log, as for every change of links.
+fn record(tx: &mut Tx<'_>, viewer: &Viewer, id: EmailId) -> ActionResult<()> {
+    let ids: Vec<ItemId> = crate::store::links::of_emails(tx.conn, &[id])?
+        .iter()
+        .map(|link| link.item_id)
+        .collect();
+    let items: Vec<String> = crate::store::items::facts(tx.conn, &ids)?
+        .iter()
+        .map(|facts| acting::about_item(facts.kind, facts.id))
+        .collect();
+    let about = format!("email {}", id.0);
+    let detail = serde_json::json!({ "items": items });
+    audit::record(tx, Some(viewer.user_id), "saveEmail", &about, &detail)?;
     Ok(())
 }
 

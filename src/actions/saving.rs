@@ -2,7 +2,7 @@
 //! Not for: deciding, or rights.
 
 use super::ingest::known::Known;
-use super::time_zone::utc_offset_seconds;
+use super::time_zone::{utc_offset_seconds, utc_offset_seconds_at_local};
 use crate::model::activity::ActivityState;
 use crate::model::decisions::{Creation, PlannedActivity};
 use crate::model::email::Direction;
@@ -12,7 +12,7 @@ use crate::model::{EmailId, ItemId, MessageId, Time, UserId};
 use crate::rules::activity::{self, ActivityFacts};
 use crate::store::email_writes::{self, NewActivity};
 use crate::store::item_writes::NewItem;
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, activity_writes};
 
 /// A title or name is cut here: what people read in lists.
 const TITLE_CHARS_MAX: usize = 255;
@@ -119,6 +119,14 @@ pub fn save_on(
     let email = (saving.email_id, saving.message_id);
     // An item has one entry for a message (R7): a further copy is no news there.
     let told_before = known.items_of_message(saving.message_id, Some(saving.email_id));
+    if known.was_removed(email) {
+        tell_again(tx, known, saving, on)?;
+    }
+    let begins = if known.may_have_activity(saving.message_id) {
+        Begins::Anew
+    } else {
+        Begins::AtFirst
+    };
     let mut linked = Vec::new();
     for &item in on {
         if linked.contains(&item) {
@@ -141,14 +149,21 @@ pub fn save_on(
         }
     }
     known.keep_saved(tx, email, primary, saving.direction)?;
-    make_activity(tx, known, saving, primary).map(Some)
+    make_activity(tx, known, (saving, begins), primary).map(Some)
+}
+
+/// Whether a message gets its to-do, or may have one from before, when it was in the CRM already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    AtFirst,
+    Anew,
 }
 
 /// The activity's responsible is the primary item's (R30, R31).
 fn make_activity(
     tx: &mut Tx<'_>,
     known: &mut Known,
-    saving: &Saving,
+    (saving, begins): (&Saving, Begins),
     primary: ItemId,
 ) -> Result<UserId, StoreError> {
     let responsible_id = known
@@ -160,27 +175,55 @@ fn make_activity(
             row: primary.0,
         })?;
     let now = tx.now;
-    let zone = known.time_zone(tx.conn, responsible_id)?;
+    let zone = known
+        .time_zone(tx.conn, responsible_id)?
+        .unwrap_or_default();
+    let offset = utc_offset_seconds(zone, now);
     let plan = activity::plan(&ActivityFacts {
         direction: saving.direction,
         is_seen: saving.is_seen,
         is_backfill: saving.is_backfill,
         by_hand: saving.by.is_some(),
         now,
-        utc_offset_seconds: zone.map_or(0, |zone| utc_offset_seconds(zone, now)),
+        utc_offset_seconds: offset,
+        due_utc_offset_seconds: utc_offset_seconds_at_local(zone, activity::due(now, offset)),
     });
     let (state, deadline) = match plan.activity {
         PlannedActivity::Scheduled { deadline } => (ActivityState::Scheduled, Some(deadline)),
         PlannedActivity::Completed => (ActivityState::Completed, None),
     };
-    email_writes::insert_activity_later(
-        tx,
-        NewActivity {
-            message_id: saving.message_id,
-            responsible_id,
-            state,
-            deadline,
-        },
-    )?;
+    let new = NewActivity {
+        message_id: saving.message_id,
+        responsible_id,
+        state,
+        deadline,
+    };
+    if begins == Begins::AtFirst || !activity_writes::restart(tx, saving.email_id, &new)? {
+        email_writes::insert_activity_later(tx, new)?;
+    }
     Ok(responsible_id)
+}
+
+/// A mail that was removed from the CRM is saved again (R46): the entries that told of it are shown once more, and beside
+/// them, as one was told when it was taken off, that it was linked.
+fn tell_again(
+    tx: &mut Tx<'_>,
+    known: &mut Known,
+    saving: &Saving,
+    on: &[ItemId],
+) -> Result<(), StoreError> {
+    for item_id in email_writes::items_told_of(tx, saving.message_id, on)? {
+        let told = Told::EmailLinked {
+            email_id: saving.email_id,
+            from: None,
+        };
+        let entry = NewTimelineEntry {
+            item_id,
+            actor_id: saving.by,
+            told,
+        };
+        known.tell(tx, entry, None);
+    }
+    tx.links_changed(saving.email_id, &[]);
+    Ok(())
 }

@@ -354,3 +354,44 @@ pub fn create_set_up_token(store: &Store, now: Time) -> Result<String, StoreErro
 pub fn claim_set_up_token(tx: &mut crate::store::Tx<'_>, token: &str) -> Result<bool, StoreError> {
     credentials::claim_one_time_link(tx, SET_UP, &hash_of(token))
 }
+
+/// How long a link to set a password is good for: until the next working day, also over a weekend.
+pub const PASSWORD_LINK_SECONDS: i64 = 72 * 3600;
+const PASSWORD: &str = "PASSWORD";
+
+/// Makes the one-time token with which a user sets their password, in place of an earlier one.
+///
+/// # Errors
+/// What the database says.
+pub fn create_password_token(
+    tx: &mut crate::store::Tx<'_>,
+    user: UserId,
+) -> Result<String, StoreError> {
+    let (token, hash) = new_secret("");
+    let until = tx.now.plus_seconds(PASSWORD_LINK_SECONDS);
+    credentials::replace_one_time_link(tx, PASSWORD, Some(user), &hash, until)?;
+    Ok(token)
+}
+
+/// Whether such a token would be claimed at this moment.
+///
+/// # Errors
+/// What the database says.
+pub fn password_token_is_good(
+    conn: &mut crate::store::AnyConn,
+    token: &str,
+    now: Time,
+) -> Result<bool, StoreError> {
+    credentials::link_of_user_is_good(conn, PASSWORD, &hash_of(token), now)
+}
+
+/// Uses up such a token inside the write that sets the password; whose it was, where it was good.
+///
+/// # Errors
+/// What the database says.
+pub fn claim_password_token(
+    tx: &mut crate::store::Tx<'_>,
+    token: &str,
+) -> Result<Option<UserId>, StoreError> {
+    credentials::claim_link_of_user(tx, PASSWORD, &hash_of(token))
+}

@@ -2,7 +2,7 @@
 //! again under their present rights, so that a link never outlives a right.
 
 use super::keys::Keys;
-use crate::model::{AttachmentId, EmailId, Time, UserId};
+use crate::model::{AttachmentId, EmailId, ExportId, Time, UserId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -18,6 +18,8 @@ pub enum LinkedFile {
     Attachment(AttachmentId),
     /// A picture inside a mail, by the index of its part.
     Part(EmailId, i64),
+    /// Items as CSV.
+    Export(ExportId),
 }
 
 /// Signs and opens links.
@@ -38,6 +40,7 @@ impl FileLinks {
             LinkedFile::RawMail(id) => (0_i64, id.0, 0),
             LinkedFile::Attachment(id) => (1, id.0, 0),
             LinkedFile::Part(id, part) => (2, id.0, part),
+            LinkedFile::Export(id) => (3, id.0, 0),
         };
         let until = now.plus_seconds(LINK_SECONDS).seconds();
         let mut bytes = Vec::with_capacity(72);
@@ -72,6 +75,7 @@ impl FileLinks {
             0 => LinkedFile::RawMail(EmailId(first)),
             1 => LinkedFile::Attachment(AttachmentId(first)),
             2 => LinkedFile::Part(EmailId(first), second),
+            3 => LinkedFile::Export(ExportId(first)),
             _ => return None,
         };
         Some((UserId(viewer), file))
@@ -90,6 +94,7 @@ mod tests {
             LinkedFile::RawMail(EmailId(7)),
             LinkedFile::Attachment(AttachmentId(8)),
             LinkedFile::Part(EmailId(9), 2),
+            LinkedFile::Export(ExportId(10)),
         ] {
             let sealed = links.seal(UserId(5), file, now);
             assert_eq!(links.open(&sealed, now), Some((UserId(5), file)));

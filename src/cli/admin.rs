@@ -1,4 +1,4 @@
-//! `migrate`, `user`, `token`, `doctor`, `health`: for the operator, who has the machine.
+//! `migrate`, `user`, `token`, `audit`, `doctor`, `health`: for the operator, who has the machine.
 
 use super::args::UserCreateArguments;
 use super::data::user_with;
@@ -10,7 +10,7 @@ use crate::auth::accounts;
 use crate::clock;
 use crate::config::Config;
 use crate::model::mailbox::SyncStage;
-use crate::store::{StoreError, credentials, mailboxes, users};
+use crate::store::{StoreError, audit, credentials, mailboxes, users};
 use anyhow::Context as _;
 use secrecy::SecretString;
 use std::io::{Read as _, Write as _};
@@ -114,6 +114,30 @@ pub async fn revoke_tokens(config: Config, address: &str) -> anyhow::Result<Exit
     .await??;
     say(&format!("Revoked {count}."))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Follows the chain of the audit log.
+///
+/// # Errors
+/// What the database says.
+pub async fn verify_audit(config: Config) -> anyhow::Result<ExitCode> {
+    let app = App::open(config, Purpose::Tool).await?;
+    let (broken, (count, hash)) = app
+        .store
+        .read(|conn| Ok((audit::first_broken(conn)?, audit::end(conn)?)))
+        .await?;
+    match broken {
+        None => {
+            say(&format!("{count} lines, none changed. Last hash: {hash}"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(line) => {
+            say(&format!(
+                "Line {line} does not fit the one before it: it was changed, or one before it was taken out."
+            ))?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// Checks what the settings name and says what is wrong, a line each; exit code 1 where anything is.

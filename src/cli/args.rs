@@ -167,6 +167,9 @@ pub enum Command {
     /// API tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// The log of who changed rights, settings and links
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the GraphQL schema
     Schema,
     /// Check database, Redis, key file and mailboxes, and say what is wrong
@@ -237,6 +240,13 @@ pub enum TokenCommand {
     Create(TokenArguments),
     /// Revoke every API token of a user
     Revoke(TokenArguments),
+}
+
+/// What to do about the audit log.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no line was changed or taken out, and print how many there are and the last one's hash; exit code 1 where one was
+    Verify,
 }
 
 /// Whose token.

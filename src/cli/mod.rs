@@ -9,7 +9,7 @@ mod serve;
 
 use crate::app::AppError;
 use anyhow::Context as _;
-use args::{Arguments, Command, Settings, TokenCommand, UserCommand};
+use args::{Arguments, AuditCommand, Command, Settings, TokenCommand, UserCommand};
 use clap::Parser as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -61,6 +61,7 @@ async fn command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Token(TokenCommand::Revoke(token)) => {
             admin::revoke_tokens(settings.config()?, &token.address).await
         }
+        Command::Audit(AuditCommand::Verify) => admin::verify_audit(settings.config()?).await,
         Command::Schema => {
             say(crate::graphql::sdl().trim_end())?;
             Ok(ExitCode::SUCCESS)

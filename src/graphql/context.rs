@@ -13,7 +13,7 @@ use crate::actions::read_mail::MailReader;
 use crate::auth::accounts::Accounts;
 use crate::live::Live;
 use crate::model::people::{PermissionAction, RestrictedField, Viewer};
-use crate::model::{AttachmentId, EmailId, Time, UserId};
+use crate::model::{AttachmentId, EmailId, ExportId, Time, UserId};
 use crate::rules::access::{self, EmailScope, ItemScope, MailboxScope, Surface};
 use crate::store::codec::Codec;
 use crate::store::{AnyConn, Store, StoreError};
@@ -27,6 +27,8 @@ pub enum File {
     Attachment(AttachmentId),
     /// A picture inside the body, by its part's index.
     Part(EmailId, usize),
+    /// Items as CSV.
+    Export(ExportId),
 }
 
 /// A file, and the user who asked for its address.
@@ -48,6 +50,8 @@ pub struct Services {
     pub live: Live,
     pub mail: MailReader,
     pub file_urls: FileUrls,
+    /// Where browsers reach the server, without a slash at its end: from the settings alone, never from a request.
+    pub public_url: Arc<str>,
     /// The present moment.
     pub clock: fn() -> Time,
 }
@@ -176,6 +180,21 @@ impl Ask {
     {
         let scopes = self.0.scopes.clone();
         let found = self.0.services.store.read(move |conn| read(conn, &scopes));
+        found.await.map_err(|error| failed(&error))
+    }
+
+    /// Reads the database as of one moment under the viewer's scopes.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn read_at_once<T, F>(&self, read: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConn, &Scopes) -> Result<T, StoreError> + Send + 'static,
+    {
+        let scopes = self.0.scopes.clone();
+        let store = &self.0.services.store;
+        let found = store.read_at_once(move |conn| read(conn, &scopes));
         found.await.map_err(|error| failed(&error))
     }
 

@@ -7,8 +7,8 @@ use super::context::Ask;
 use crate::model::item::ItemKind;
 use crate::model::timeline::Position;
 use crate::model::{
-    ActivityId, AttachmentId, DepartmentId, EmailId, FolderId, ItemId, LinkChangeId, MailboxId,
-    RoleId, StageId, ThreadId, UserId,
+    ActivityId, AttachmentId, AuditId, DepartmentId, EmailId, FolderId, ItemId, LinkChangeId,
+    MailboxId, RoleId, StageId, ThreadId, UserId,
 };
 
 /// A row's number that clients know by an opaque id.
@@ -38,7 +38,7 @@ named! {
     UserId => "User", DepartmentId => "Department", RoleId => "Role", StageId => "Stage",
     MailboxId => "Mailbox", FolderId => "Folder", EmailId => "Email", AttachmentId => "Attachment",
     LinkChangeId => "LinkChange", ThreadId => "Thread", ActivityId => "Activity",
-    Position => "TimelineEntry",
+    Position => "TimelineEntry", AuditId => "AuditEntry",
 }
 
 /// No row has this number: what a filter names that does not open matches nothing, as what is hidden does (R27).
@@ -69,6 +69,7 @@ pub enum AnyId {
     Thread(ThreadId),
     Activity(ActivityId),
     Entry(Position),
+    Audit(AuditId),
 }
 
 impl Ask {
@@ -126,6 +127,7 @@ impl Ask {
             "Thread" => AnyId::Thread(ThreadId(number)),
             "Activity" => AnyId::Activity(ActivityId(number)),
             "TimelineEntry" => AnyId::Entry(Position(number)),
+            "AuditEntry" => AnyId::Audit(AuditId(number)),
             _ => return None,
         })
     }

@@ -9,6 +9,7 @@ use async_graphql::Result;
 use super::activity::{Activity, ActivityState};
 use super::context::{Ask, Scopes};
 use super::email::Email;
+use super::error;
 use super::item::{FromItem, ItemRow};
 use super::loaders::{CrmEmails, Items};
 use super::mailbox::Mailbox;
@@ -19,12 +20,12 @@ use crate::model::email::Email as EmailFields;
 use crate::model::item::Item as ItemFields;
 use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind, Told};
 use crate::model::{EmailId, FolderId, ItemId, MailboxId, ThreadId};
-use crate::rules::access::Surface;
+use crate::rules::access::{self, Surface};
 use crate::store::emails::EmailFilter;
 use crate::store::items::{ItemFilter, ItemOrder};
 use crate::store::page::{Key, KeyPart, Page, PageRequest};
 use crate::store::{
-    AnyConn, StoreError, activities, emails, items, mailboxes, timeline as entries, users,
+    AnyConn, StoreError, activities, emails, items, mailboxes, roles, timeline as entries, users,
 };
 
 /// A page of the items of one kind.
@@ -156,6 +157,52 @@ pub async fn emails_of_thread(
         ..EmailFilter::default()
     };
     emails_by(ask, Surface::Either, Order::OldestFirst, filter, args).await
+}
+
+/// A page of the saved emails that their own responsible does not see (R21), newest first.
+///
+/// # Errors
+/// `FORBIDDEN` for whoever is no administrator; as [`items_of_kind`].
+pub async fn emails_hidden_from_responsible(
+    ask: &Ask,
+    args: PageArgs,
+) -> Result<Connection<Email>> {
+    if !ask.viewer().is_administrator {
+        return Err(error::forbidden());
+    }
+    let name = ListName::new(ask.viewer().user_id, "hiddenFromResponsible", &());
+    let request = args.request(ask.codec(), &name)?;
+    let page = ask
+        .read(move |conn, scopes| {
+            let answering = answering(conn)?;
+            let scope = scopes.emails(Surface::Crm);
+            emails::list_hidden_from_responsible(conn, scope, &answering, &request)
+        })
+        .await?;
+    let counter: Counter = Arc::new(move |conn, scopes, limit| {
+        let answering = answering(conn)?;
+        let scope = scopes.emails(Surface::Crm);
+        emails::count_hidden_from_responsible(conn, scope, &answering, limit)
+    });
+    let shape = |row| Email::new(ask, Arc::new(row));
+    Ok(Connection::new(ask, name, page, counter, shape))
+}
+
+/// Who answers for saved mail, and what they see of it; those who see everything are left out.
+fn answering(conn: &mut AnyConn) -> std::result::Result<Vec<emails::Answering>, StoreError> {
+    let users = emails::responsible_users(conn)?;
+    let mut found = Vec::with_capacity(users.len());
+    for user in users {
+        let viewer = roles::load_viewer(conn, user)?;
+        let scope = viewer.map(|viewer| access::emails(&viewer, Surface::Crm));
+        let sees_everything = scope
+            .as_ref()
+            .is_some_and(|scope| scope.items().is_everything());
+        if !sees_everything {
+            found.push((user, scope));
+        }
+    }
+    Ok(found)
 }
 
 /// A page of a mailbox's mail, under access to the mailbox alone (R22), newest first.
@@ -307,7 +354,7 @@ pub async fn timeline(
     let kinds: Arc<[Kind]> = kinds.into_iter().map(Kind::from).collect();
     let wanted = kinds.clone();
     let (read_at, mut page, concerned) = ask
-        .read(move |conn, scopes| read_timeline(conn, scopes, item, &wanted, &request))
+        .read_at_once(move |conn, scopes| read_timeline(conn, scopes, item, &wanted, &request))
         .await?;
     page.rows.retain(|(_key, row)| concerned.keep(ask, row));
     let counter: Counter = Arc::new(move |conn, scopes, limit| {
@@ -322,8 +369,8 @@ pub async fn timeline(
     })
 }
 
-/// Reads where the timeline stands first and the page then: what comes in between is left to the subscription,
-/// so that it is neither missed nor told twice.
+/// Reads the page and where the timeline stands, as of one moment: a subscription from there on misses nothing and
+/// tells nothing twice.
 fn read_timeline(
     conn: &mut AnyConn,
     scopes: &Scopes,
@@ -333,10 +380,7 @@ fn read_timeline(
 ) -> Result<(Position, Page<EntryFields>, Concerned), StoreError> {
     let read_at = entries::last_position(conn)?;
     let scope = scopes.emails(Surface::Crm);
-    let mut page = entries::list(conn, scope, item, kinds, request)?;
-    let found = page.rows.len();
-    page.rows.retain(|(_key, row)| row.position <= read_at);
-    page.has_next |= page.rows.len() < found;
+    let page = entries::list(conn, scope, item, kinds, request)?;
     let concerned = Concerned::read(conn, scopes, page.rows.iter().map(|(_key, row)| row))?;
     Ok((read_at, page, concerned))
 }

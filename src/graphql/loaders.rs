@@ -372,7 +372,7 @@ loaders! {
         shared(roles::of_users(conn, keys)?);
     /// Stages; there are few, so all are read.
     stages: Stages(StageId => Arc<StageRow>) |conn, _scopes, _keys|
-        by_key(settings::stages(conn)?, |stage| stage.id);
+        by_key(settings::stages_ever(conn)?, |stage| stage.id);
 
     /// Items that the viewer may read.
     items: Items(ItemId => Arc<Item>) |conn, scopes, keys|

@@ -4,11 +4,13 @@
 mod activity;
 mod answer;
 pub mod api;
+mod audit;
 pub mod context;
 mod cost;
 mod document;
 mod email;
 pub mod error;
+mod explanation;
 mod filters;
 mod ids;
 mod item;

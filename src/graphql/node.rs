@@ -3,6 +3,7 @@
 use async_graphql::{ID, Interface, Result};
 
 use super::activity::Activity;
+use super::audit::AuditEntry;
 use super::context::Ask;
 use super::email::{Attachment, Email, Thread};
 use super::ids::AnyId;
@@ -49,6 +50,7 @@ pub enum Node {
     ResponsibleChanged(ResponsibleChanged),
     StageChanged(StageChanged),
     NoteAdded(NoteAdded),
+    AuditEntry(AuditEntry),
 }
 
 impl Node {
@@ -76,6 +78,7 @@ impl Node {
             AnyId::LinkChange(id) => LinkChange::find(ask, id).await?.map(Self::LinkChange),
             AnyId::Thread(id) => Thread::find(ask, id).await?.map(Self::Thread),
             AnyId::Activity(id) => Activity::find(ask, id).await?.map(Self::Activity),
+            AnyId::Audit(id) => AuditEntry::find(ask, id).await?.map(Self::AuditEntry),
             AnyId::Entry(position) => TimelineEntry::find(ask, position).await?.map(Self::from),
         })
     }

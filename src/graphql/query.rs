@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result};
 
+use super::activity::Counters;
+use super::audit::{self, AuditEntry, AuditFilter};
 use super::context::Ask;
 use super::email::Email;
 use super::error;
+use super::explanation::{self, AccessExplanation};
 use super::filters::{ContactFilter, DealFilter, EmailFilter, ItemOrder, LeadFilter, row_order};
 use super::item::{Contact, Deal, ItemKind, Lead};
 use super::lists;
@@ -21,6 +24,7 @@ use super::timeline::{TimelineConnection, TimelineKind};
 use super::viewer::{Department, Role, User};
 use crate::model::item::ItemKind as Kind;
 use crate::model::{EmailId, MailboxId};
+use crate::rules::access::Surface;
 use crate::store;
 
 /// Ids that `nodes` takes at once: a page.
@@ -312,6 +316,69 @@ impl Query {
     /// The stages of deals, in their order.
     async fn deal_stages(&self, ctx: &Context<'_>) -> Result<Vec<Stage>> {
         stages(&Ask::of(ctx)?, ItemKind::Deal).await
+    }
+
+    /// How much is left to do for the viewer: open to-dos of emails that they see.
+    async fn counters(&self, ctx: &Context<'_>) -> Result<Counters> {
+        let ask = Ask::of(ctx)?;
+        let (user, now) = (ask.viewer().user_id, ask.now());
+        let found = ask.read(move |conn, scopes| {
+            store::activities::counters(conn, scopes.emails(Surface::Crm), user, now)
+        });
+        Ok(found.await?.into())
+    }
+
+    /// Saved emails that the user who is responsible for them does not see, since they may not read every item that the
+    /// email is linked to, or are deactivated; newest first. Administrators only.
+    async fn emails_hidden_from_responsible(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Email>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        lists::emails_hidden_from_responsible(&Ask::of(ctx)?, page).await
+    }
+
+    /// Why a user sees an item or an email, or doesn't: which role, level, item or mailbox decided. Administrators only.
+    async fn explain_access(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The user.")] user_id: ID,
+        #[graphql(desc = "The item; or give `emailId`.")] item_id: Option<ID>,
+        #[graphql(desc = "The email; or give `itemId`.")] email_id: Option<ID>,
+    ) -> Option<Result<AccessExplanation>> {
+        match Ask::of(ctx) {
+            Ok(ask) => Some(explanation::explain_access(&ask, &user_id, (item_id, email_id)).await),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The audit log, newest first: changes of rights, settings, links and stages, deletions, exports, failed log-ins.
+    /// Administrators only.
+    async fn audit_log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What it is narrowed by.")] filter: Option<AuditFilter>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<AuditEntry>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        audit::log(&Ask::of(ctx)?, filter.unwrap_or_default(), page).await
     }
 
     /// What would have become of a mailbox's stored mail under other settings. Nothing is written, and no queue's turn is

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ID, Object};
+use async_graphql::{Enum, ID, Object, Result};
 
 use super::context::Ask;
+use super::loaders::Stages;
+use crate::model::StageId;
 use crate::model::item::Stage as StageRow;
 
 /// A stage of leads or of deals.
@@ -21,6 +23,15 @@ impl Stage {
             ask: ask.clone(),
             row,
         }
+    }
+
+    /// The stage with this id, also one that was deleted: timelines tell of it.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn find(ask: &Ask, id: StageId) -> Result<Option<Self>> {
+        let row = ask.load::<Stages>(id).await?;
+        Ok(row.map(|row| Self::new(ask, row)))
     }
 }
 
@@ -45,6 +56,11 @@ impl Stage {
     /// Its place among the stages, from 1.
     async fn position(&self) -> i64 {
         self.row.position
+    }
+
+    /// Rises with every change; give it as `expectedVersion` to change only what was read.
+    async fn version(&self) -> i64 {
+        self.row.version
     }
 }
 

@@ -171,6 +171,11 @@ impl Department {
         let id = self.row.parent_id?;
         Department::find(&self.ask, id).await.transpose()
     }
+
+    /// Rises with every change; give it as `expectedVersion` to change only what was read.
+    async fn version(&self) -> i64 {
+        self.row.version
+    }
 }
 
 /// A set of permissions.

@@ -1,6 +1,7 @@
-//! Raw mails and attachments by signed address: always as a download that no browser runs, and only
-//! while whoever asked for the address may still see the email.
+//! Raw mails, attachments and exports by signed address: always as a download that no browser runs, and only
+//! while whoever asked for the address may still see what is in it.
 
+use crate::actions::export_items::{self, Download};
 use crate::actions::read_mail::MailReader;
 use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::model::email::Email;
@@ -36,18 +37,60 @@ struct Found {
 }
 
 async fn download(link: Path<String>, files: Data<Files>, request: HttpRequest) -> HttpResponse {
+    let now = (files.clock)();
+    if let Some((viewer, LinkedFile::Export(id))) = files.links.open(&link, now) {
+        return match export_items::open(&files.store, (viewer, id), now).await {
+            Ok(Some(export)) => csv(export),
+            Ok(None) => missing(),
+            Err(error) => failed(&error),
+        };
+    }
     match find(&files, &link).await {
         Ok(Some(found)) => answer(found, &request),
-        Ok(None) => HttpResponse::NotFound()
-            .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
-            .body("There is no such file, or its address has expired.\n"),
-        Err(error) => {
-            tracing::error!(%error, "a file could not be read");
-            HttpResponse::InternalServerError()
-                .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
-                .body("The file can't be read at the moment.\n")
-        }
+        Ok(None) => missing(),
+        Err(error) => failed(&error),
     }
+}
+
+fn missing() -> HttpResponse {
+    HttpResponse::NotFound()
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .body("There is no such file, or its address has expired.\n")
+}
+
+fn failed(error: &StoreError) -> HttpResponse {
+    tracing::error!(%error, "a file could not be read");
+    HttpResponse::InternalServerError()
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .body("The file can't be read at the moment.\n")
+}
+
+/// Streams an export. Where it breaks off (the rights changed, the database failed) the connection does, so that no half
+/// of a file looks whole.
+fn csv(export: Download) -> HttpResponse {
+    let disposition = attachment(export.file_name());
+    let parts = futures_util::stream::try_unfold(export, |mut export| async move {
+        match export.next().await {
+            Ok(Some(text)) => Ok(Some((web::Bytes::from(text), export))),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "an export broke off");
+                Err(actix_web::error::ErrorInternalServerError(
+                    "the export broke off",
+                ))
+            }
+        }
+    });
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((header::CONTENT_DISPOSITION, disposition))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'",
+        ))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
+        .streaming(parts)
 }
 
 async fn find(files: &Files, link: &str) -> Result<Option<Found>, StoreError> {
@@ -67,6 +110,8 @@ async fn find(files: &Files, link: &str) -> Result<Option<Found>, StoreError> {
                     Some(found) => (found.email_id, Some((found.part_index, false))),
                     None => return Ok(None),
                 },
+                // It is no part of a mail: see `csv`.
+                LinkedFile::Export(_id) => return Ok(None),
             };
             let scope = access::emails(&viewer, Surface::Either);
             let visible = emails::visible(conn, &scope, &[email])?;

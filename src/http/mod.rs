@@ -10,6 +10,7 @@ mod graphql;
 mod health;
 mod media;
 mod origin;
+pub mod reset_password;
 pub mod set_up;
 mod ws;
 

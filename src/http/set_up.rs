@@ -29,6 +29,11 @@ const PAGE: &str = include_str!("assets/set-up.html");
 const SCRIPT: &str = include_str!("assets/set-up.js");
 
 async fn show() -> HttpResponse {
+    page_of(PAGE)
+}
+
+/// A page with a secret in its address: it loads nothing from elsewhere and tells nobody where it is.
+pub(super) fn page_of(page: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((
@@ -36,7 +41,7 @@ async fn show() -> HttpResponse {
             "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
         ))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .body(PAGE)
+        .body(page)
 }
 
 async fn script() -> HttpResponse {

@@ -20,7 +20,9 @@ pub struct Stage {
     pub item_kind: ItemKind,
     pub name: String,
     pub kind: StageKind,
+    /// Its place among its item kind's, from 1.
     pub position: i64,
+    pub version: i64,
 }
 
 /// What every item has, and what one kind alone has (empty for the others).

@@ -52,6 +52,10 @@ ids! {
     LinkChangeId,
     /// The to-do that a saved message makes.
     ActivityId,
+    /// An export that somebody asked for.
+    ExportId,
+    /// A line of the audit log.
+    AuditId,
 }
 
 /// A moment, in microseconds since 1970 (UTC).

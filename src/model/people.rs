@@ -57,6 +57,7 @@ pub struct Department {
     pub id: DepartmentId,
     pub name: String,
     pub parent_id: Option<DepartmentId>,
+    pub version: i64,
 }
 
 /// One line of a role. Without a stage it holds for every stage that no other line names.

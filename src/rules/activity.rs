@@ -23,14 +23,20 @@ pub struct ActivityFacts {
     pub by_hand: bool,
     /// When it is saved.
     pub now: Time,
-    /// How far the responsible's clock is ahead of UTC; behind it: negative.
+    /// How far the responsible's clock is ahead of UTC now; behind it: negative.
     pub utc_offset_seconds: i64,
+    /// The same when the to-do is due (see [`due`]): clocks change over weekends.
+    pub due_utc_offset_seconds: i64,
 }
 
 /// Incoming mail asks for an answer; outgoing mail, and old mail that has been read, does not.
 pub fn plan(facts: &ActivityFacts) -> ActivityPlan {
     let scheduled = PlannedActivity::Scheduled {
-        deadline: deadline(facts.now, facts.utc_offset_seconds),
+        deadline: deadline(
+            facts.now,
+            facts.utc_offset_seconds,
+            facts.due_utc_offset_seconds,
+        ),
     };
     let (activity, reason) = match facts.direction {
         Direction::Outgoing => (
@@ -52,15 +58,25 @@ pub fn plan(facts: &ActivityFacts) -> ActivityPlan {
     }
 }
 
-/// 18:00 of the next working day (Monday to Friday) after today, by a clock that is so far ahead of UTC.
-pub fn deadline(now: Time, utc_offset_seconds: i64) -> Time {
-    let offset = utc_offset_seconds.clamp(-UTC_OFFSET_SECONDS_MAX, UTC_OFFSET_SECONDS_MAX);
-    let today = now.plus_seconds(offset).seconds().div_euclid(DAY_SECONDS);
-    let due = today.saturating_add(days_to_next_working_day(today));
-    let local = due
+/// 18:00 of the next working day (Monday to Friday) after today, in seconds since 1970 as a clock on the wall counts them
+/// that is so far ahead of UTC now.
+pub fn due(now: Time, utc_offset_seconds: i64) -> i64 {
+    let local = now.plus_seconds(clamped(utc_offset_seconds)).seconds();
+    let today = local.div_euclid(DAY_SECONDS);
+    today
+        .saturating_add(days_to_next_working_day(today))
         .saturating_mul(DAY_SECONDS)
-        .saturating_add(END_OF_DAY_SECONDS);
-    Time::from_seconds(local.saturating_sub(offset))
+        .saturating_add(END_OF_DAY_SECONDS)
+}
+
+/// That moment, by how far the clock is ahead of UTC now, and will be then.
+pub fn deadline(now: Time, utc_offset_seconds: i64, due_utc_offset_seconds: i64) -> Time {
+    let due = due(now, utc_offset_seconds);
+    Time::from_seconds(due.saturating_sub(clamped(due_utc_offset_seconds)))
+}
+
+fn clamped(utc_offset_seconds: i64) -> i64 {
+    utc_offset_seconds.clamp(-UTC_OFFSET_SECONDS_MAX, UTC_OFFSET_SECONDS_MAX)
 }
 
 /// From a day (counted since 1970-01-01, which was a Thursday) to the next that is neither Saturday nor Sunday.
@@ -139,6 +155,7 @@ mod tests {
                 by_hand,
                 now: at("2024-05-10T12:00:00Z"),
                 utc_offset_seconds: 0,
+                due_utc_offset_seconds: 0,
             };
             let is_scheduled = matches!(plan(&facts).activity, PlannedActivity::Scheduled { .. });
             assert_eq!(is_scheduled, opens, "{what}");
@@ -206,10 +223,42 @@ mod tests {
         ];
         for (what, now, hours, expected) in rows {
             assert_eq!(
-                deadline(at(now), hours * 3_600).to_rfc3339(),
+                deadline(at(now), hours * 3_600, hours * 3_600).to_rfc3339(),
                 expected,
                 "{what}"
             );
+        }
+    }
+
+    #[test]
+    fn r33_the_deadline_is_six_by_the_clock_that_was_put_forward_or_back_meanwhile() {
+        // (what, now, offset now, offset when it is due, deadline)
+        let rows = [
+            (
+                "Friday before summer time in Berlin",
+                "2026-03-27T12:00:00Z",
+                3_600,
+                7_200,
+                "2026-03-30T16:00:00Z",
+            ),
+            (
+                "Friday before winter time in Berlin",
+                "2026-10-23T12:00:00Z",
+                7_200,
+                3_600,
+                "2026-10-26T17:00:00Z",
+            ),
+            (
+                "no change in between",
+                "2026-03-26T12:00:00Z",
+                3_600,
+                3_600,
+                "2026-03-27T17:00:00Z",
+            ),
+        ];
+        for (what, now, offset, due_offset, expected) in rows {
+            let found = deadline(at(now), offset, due_offset).to_rfc3339();
+            assert_eq!(found, expected, "{what}");
         }
     }
 }

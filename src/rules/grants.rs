@@ -112,6 +112,7 @@ mod tests {
             name: "s".into(),
             kind: StageKind::Open,
             position: id,
+            version: 1,
         };
         vec![stage(5), stage(6)]
     }

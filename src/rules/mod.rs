@@ -4,16 +4,19 @@
 //! A mail passes them in this order: [`classify`] (is it client mail at all?), [`threading`] (which conversation?),
 //! [`routing`] (which items?; what is made there is in [`creation`], whose turn it is in [`queue`]),
 //! [`activity`] (what is left to do?). Each writes what it tried into the [`trace`].
-//! Saved emails are moved under [`relink`]; who sees and does what is [`access`].
+//! Saved emails are moved under [`relink`]; who sees and does what is [`access`], and why is [`explain`].
+//! [`stages`] says which stages there can be.
 
 pub mod access;
 pub mod activity;
 pub mod classify;
 pub mod creation;
+pub mod explain;
 pub mod grants;
 pub mod queue;
 pub mod received_at;
 pub mod relink;
 pub mod routing;
+pub mod stages;
 pub mod threading;
 pub mod trace;

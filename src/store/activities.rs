@@ -160,3 +160,46 @@ pub fn count_of_item(
     let query = of_item("SELECT a.id FROM activities a", within, item, state);
     count_up_to(conn, query, limit)
 }
+
+/// The open to-dos of a user that they see, of incoming mail and overdue: see [`Counters`].
+///
+/// # Errors
+/// What the database says.
+pub fn counters(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    responsible: UserId,
+    now: Time,
+) -> Result<Counters, StoreError> {
+    let visible = |direction: &'static str| {
+        sql("EXISTS (SELECT 1 FROM emails e WHERE e.message_id = a.message_id")
+            .push(direction)
+            .push(" AND ")
+            .then(scope::emails(within, "e"))
+            .push(")")
+    };
+    let row: Option<(i64, i64)> = sql(
+        "SELECT CAST(COALESCE(SUM(CASE WHEN o.is_incoming THEN 1 ELSE 0 END), 0) AS BIGINT), \
+         CAST(COALESCE(SUM(CASE WHEN o.deadline < ",
+    )
+    .bind(now.micros())
+    .push(" THEN 1 ELSE 0 END), 0) AS BIGINT) FROM (SELECT a.deadline, ")
+    .then(visible(" AND e.direction = 'INCOMING'"))
+    .push(" AS is_incoming FROM activities a WHERE a.responsible_id = ")
+    .bind(responsible.0)
+    .push(" AND a.state = 'SCHEDULED' AND ")
+    .then(visible(""))
+    .push(") o")
+    .one(conn)?;
+    let (incoming, overdue) = row.unwrap_or((0, 0));
+    Ok(Counters { incoming, overdue })
+}
+
+/// What is left for a user to do (R33).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Open to-dos of incoming mail.
+    pub incoming: i64,
+    /// Open to-dos whose deadline has passed.
+    pub overdue: i64,
+}

@@ -4,7 +4,7 @@ use super::dialect::for_update;
 use super::sql::{sql, update_row};
 use super::{StoreError, Tx};
 use crate::model::activity::{Activity, ActivityState};
-use crate::model::{ActivityId, ItemId, MessageId, UserId};
+use crate::model::{ActivityId, EmailId, ItemId, MessageId, UserId};
 
 /// Locks an activity until the end of the transaction.
 ///
@@ -76,4 +76,82 @@ pub fn responsible_of_message(
     .push(" ORDER BY e.id LIMIT 1")
     .one(tx.conn)?;
     Ok(id.map(UserId))
+}
+
+/// Ids bound in one statement: far below what either database takes.
+const IDS_AT_ONCE: usize = 500;
+
+/// What becomes of the to-dos of emails that were just taken out of the CRM. Where another mailbox's copy of the message
+/// is still saved, the open to-do is that one's responsible's; else it is closed, by whoever took them out.
+///
+/// # Errors
+/// What the database says.
+pub fn settle_unsaved(tx: &mut Tx<'_>, emails: &[EmailId], by: UserId) -> Result<(), StoreError> {
+    for part in emails.chunks(IDS_AT_ONCE) {
+        let messages = sql("SELECT message_id FROM emails WHERE id IN (")
+            .list(part.iter().map(|id| id.0))
+            .push(")");
+        let saved = "EXISTS (SELECT 1 FROM emails o WHERE o.message_id = activities.message_id AND o.outcome = 'SAVED')";
+        sql("UPDATE activities SET version = version + 1, state = 'COMPLETED', completed_at = ")
+            .bind(tx.now.micros())
+            .push(", completed_by = ")
+            .bind(by.0)
+            .push(" WHERE state = 'SCHEDULED' AND message_id IN (")
+            .then(messages.clone())
+            .push(") AND NOT ")
+            .push(saved)
+            .run(tx.conn)?;
+        let left: Vec<i64> =
+            sql("SELECT message_id FROM activities WHERE state = 'SCHEDULED' AND message_id IN (")
+                .then(messages)
+                .push(") AND ")
+                .push(saved)
+                .rows(tx.conn)?;
+        for message in left {
+            if let Some(responsible) = responsible_of_message(tx, MessageId(message))? {
+                super::email_writes::update_activity_responsible(
+                    tx,
+                    MessageId(message),
+                    responsible,
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The to-do of a message whose emails had all been taken out of the CRM begins anew with the one that is saved now;
+/// false where there is none to begin anew.
+///
+/// # Errors
+/// What the database says.
+pub fn restart(
+    tx: &mut Tx<'_>,
+    saved: EmailId,
+    new: &super::email_writes::NewActivity,
+) -> Result<bool, StoreError> {
+    let now = tx.now.micros();
+    let completed_at = (new.state == ActivityState::Completed).then_some(now);
+    let id: Option<i64> = sql(
+        "UPDATE activities SET version = version + 1, completed_by = NULL, responsible_id = ",
+    )
+    .bind(new.responsible_id.0)
+    .push(", state = ")
+    .bind(new.state.as_text())
+    .push(", scheduled_at = ")
+    .bind(now)
+    .push(", deadline = ")
+    .bind(new.deadline.map(crate::model::Time::micros))
+    .push(", completed_at = ")
+    .bind(completed_at)
+    .push(" WHERE message_id = ")
+    .bind(new.message_id.0)
+    .push(
+        " AND NOT EXISTS (SELECT 1 FROM emails o WHERE o.message_id = activities.message_id \
+             AND o.outcome = 'SAVED' AND o.id <> ",
+    )
+    .bind(saved.0)
+    .push(") RETURNING id")
+    .one(tx.conn)?;
+    Ok(id.is_some())
 }

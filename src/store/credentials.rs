@@ -292,3 +292,57 @@ pub fn claim_one_time_link(
         .run(tx.conn)?;
     Ok(used == 1)
 }
+
+/// Uses up a user's one-time link; whose it was, where it was unused and in time and its user is active.
+///
+/// # Errors
+/// What the database says.
+pub fn claim_link_of_user(
+    tx: &mut Tx<'_>,
+    purpose: &str,
+    token_hash: &[u8],
+) -> Result<Option<UserId>, StoreError> {
+    let user: Option<i64> = sql("UPDATE one_time_links SET used_at = ")
+        .bind(tx.now.micros())
+        .push(" WHERE used_at IS NULL AND purpose = ")
+        .bind(purpose)
+        .push(" AND token_hash = ")
+        .bind(token_hash.to_vec())
+        .push(" AND expires_at > ")
+        .bind(tx.now.micros())
+        .push(" AND user_id IN (SELECT id FROM users WHERE is_active) RETURNING user_id")
+        .one(tx.conn)?;
+    Ok(user.map(UserId))
+}
+
+/// Whether such a link would be claimed at this moment.
+///
+/// # Errors
+/// What the database says.
+pub fn link_of_user_is_good(
+    conn: &mut AnyConn,
+    purpose: &str,
+    token_hash: &[u8],
+    now: Time,
+) -> Result<bool, StoreError> {
+    let id: Option<i64> = sql("SELECT id FROM one_time_links WHERE used_at IS NULL AND purpose = ")
+        .bind(purpose)
+        .push(" AND token_hash = ")
+        .bind(token_hash.to_vec())
+        .push(" AND expires_at > ")
+        .bind(now.micros())
+        .push(" AND user_id IN (SELECT id FROM users WHERE is_active)")
+        .one(conn)?;
+    Ok(id.is_some())
+}
+
+/// Takes back every one-time link of a user.
+///
+/// # Errors
+/// What the database says.
+pub fn delete_links_of_user(tx: &mut Tx<'_>, user: UserId) -> Result<(), StoreError> {
+    sql("DELETE FROM one_time_links WHERE user_id = ")
+        .bind(user.0)
+        .run(tx.conn)?;
+    Ok(())
+}

@@ -207,6 +207,18 @@ pub(super) fn begin_write(conn: &mut AnyConn) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Begins a reading of one moment; it is ended by [`rollback`].
+pub(super) fn begin_read(conn: &mut AnyConn) -> Result<(), StoreError> {
+    match conn {
+        AnyConn::Sqlite(conn) => AnsiTransactionManager::begin_transaction(conn)?,
+        AnyConn::Pg(conn) => {
+            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+            AnsiTransactionManager::begin_transaction_sql(conn, begin)?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn commit(conn: &mut AnyConn) -> Result<(), StoreError> {
     match conn {
         AnyConn::Sqlite(conn) => AnsiTransactionManager::commit_transaction(conn)?,

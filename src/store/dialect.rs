@@ -55,6 +55,14 @@ pub fn for_update(conn: &AnyConn, query: Sql) -> Sql {
     }
 }
 
+/// Keeps a row that this query selects from being deleted, or locked for it, until the end of the transaction.
+pub fn for_key_share(conn: &AnyConn, query: Sql) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => query,
+        AnyConn::Pg(_) => query.push(" FOR KEY SHARE"),
+    }
+}
+
 /// Locks a row that this query selects against changes, until the end of the transaction.
 pub fn for_share(conn: &AnyConn, query: Sql) -> Sql {
     match conn {

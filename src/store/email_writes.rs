@@ -402,3 +402,51 @@ pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Resul
     tx.later(Later::Traces, row);
     Ok(())
 }
+
+/// These emails are no longer in the CRM: they have no links, no time of saving and no primary item.
+///
+/// # Errors
+/// What the database says.
+pub fn update_removed(tx: &mut Tx<'_>, ids: &[EmailId]) -> Result<(), StoreError> {
+    for part in ids.chunks(IDS_AT_ONCE) {
+        sql("UPDATE emails SET outcome = 'REMOVED', saved_at = NULL, primary_item_id = NULL, version = version + 1 \
+             WHERE id IN (")
+        .list(part.iter().map(|id| id.0))
+        .push(")")
+        .run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Ids bound in one statement: far below what either database takes.
+const IDS_AT_ONCE: usize = 500;
+
+/// Locks an email until the end of the transaction.
+///
+/// # Errors
+/// What the database says.
+pub fn lock(tx: &mut Tx<'_>, id: EmailId) -> Result<(), StoreError> {
+    let query = sql("SELECT id FROM emails WHERE id = ").bind(id.0);
+    super::dialect::for_update(tx.conn, query).rows::<i64>(tx.conn)?;
+    Ok(())
+}
+
+/// Of these items, those whose timeline tells already that this message came or went.
+///
+/// # Errors
+/// What the database says.
+pub fn items_told_of(
+    tx: &mut Tx<'_>,
+    message: MessageId,
+    items: &[ItemId],
+) -> Result<Vec<ItemId>, StoreError> {
+    let ids: Vec<i64> = sql(
+        "SELECT item_id FROM timeline_entries WHERE kind IN ('EMAIL_RECEIVED', 'EMAIL_SENT') AND message_id = ",
+    )
+    .bind(message.0)
+    .push(" AND item_id IN (")
+    .list(items.iter().map(|id| id.0))
+    .push(")")
+    .rows(tx.conn)?;
+    Ok(ids.into_iter().map(ItemId).collect())
+}

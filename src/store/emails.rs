@@ -7,7 +7,9 @@ use super::{AnyConn, StoreError, dialect, scope, traces};
 use crate::model::email::{
     Address, Attachment, Direction, Email, EmailOutcome, ParticipantRole, RoutingTrace,
 };
-use crate::model::{AttachmentId, EmailId, FolderId, ItemId, MailboxId, MessageId, ThreadId, Time};
+use crate::model::{
+    AttachmentId, EmailId, FolderId, ItemId, MailboxId, MessageId, ThreadId, Time, UserId,
+};
 use crate::rules::access::EmailScope;
 use std::collections::HashMap;
 
@@ -399,6 +401,115 @@ pub fn thread_subjects(
     .rows(conn)?;
     let pair = |(id, subject)| (ThreadId(id), subject);
     Ok(rows.into_iter().map(pair).collect())
+}
+
+/// The other mailboxes' emails of a message that are in the CRM.
+///
+/// # Errors
+/// What the database says.
+pub fn saved_copies(
+    conn: &mut AnyConn,
+    message: MessageId,
+    but: EmailId,
+) -> Result<Vec<EmailId>, StoreError> {
+    let ids: Vec<i64> = sql("SELECT id FROM emails WHERE outcome = 'SAVED' AND message_id = ")
+        .bind(message.0)
+        .push(" AND id <> ")
+        .bind(but.0)
+        .push(" ORDER BY id")
+        .rows(conn)?;
+    Ok(ids.into_iter().map(EmailId).collect())
+}
+
+/// Somebody who answers for items, and what they see in the CRM; `None`: they are deactivated and see nothing.
+pub type Answering = (UserId, Option<EmailScope>);
+
+/// The users who are responsible for the primary item of a saved email, in the order of their ids.
+///
+/// # Errors
+/// What the database says.
+pub fn responsible_users(conn: &mut AnyConn) -> Result<Vec<UserId>, StoreError> {
+    let ids: Vec<i64> = sql(
+        "SELECT DISTINCT i.responsible_id FROM email_links l JOIN items i ON i.id = l.item_id WHERE l.is_primary \
+         ORDER BY i.responsible_id",
+    )
+    .rows(conn)?;
+    Ok(ids.into_iter().map(UserId).collect())
+}
+
+/// The emails in the scope that their own responsible, one of these, does not see (R21).
+fn hidden(select: &'static str, within: &EmailScope, answering: &[Answering]) -> Sql {
+    let mut query = sql(select)
+        .push(" JOIN email_links pl ON pl.email_id = e.id AND pl.is_primary JOIN items pi ON pi.id = pl.item_id WHERE ")
+        .then(scope::emails(within, "e"))
+        .push(" AND (FALSE");
+    for (user, sees) in answering {
+        query = query.push(" OR (pi.responsible_id = ").bind(user.0);
+        if let Some(sees) = sees {
+            query = query.push(" AND NOT ").then(scope::emails(sees, "e"));
+        }
+        query = query.push(")");
+    }
+    query.push(")")
+}
+
+/// A page of the saved emails in the scope that their own responsible does not see, newest first. `answering` is asked in
+/// parts, each by one statement.
+///
+/// # Errors
+/// What the database says.
+pub fn list_hidden_from_responsible(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    answering: &[Answering],
+    page: &PageRequest,
+) -> Result<Page<Email>, StoreError> {
+    let order = Order {
+        columns: &["e.received_at", "e.id"],
+        descending: true,
+    };
+    let mut found = Vec::new();
+    for part in answering.chunks(ANSWERING_AT_ONCE) {
+        let query = hidden(COLUMNS, within, part);
+        found.extend(emails(page.finish(query, order).rows(conn)?)?);
+    }
+    // Each part is the beginning of its list: so is what comes first of all parts together.
+    found.sort_by_key(|email| (email.received_at, email.id));
+    if !page.backward {
+        found.reverse();
+    }
+    found.truncate(usize::try_from(page.limit.saturating_add(1)).unwrap_or(0));
+    Ok(page.page(
+        found
+            .into_iter()
+            .map(|email| (key(&email), email))
+            .collect(),
+    ))
+}
+
+/// Scopes in one statement: each binds some twenty values, and both databases take thirty thousand.
+const ANSWERING_AT_ONCE: usize = 100;
+
+/// How many emails such a list has, up to `limit`.
+///
+/// # Errors
+/// What the database says.
+pub fn count_hidden_from_responsible(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    answering: &[Answering],
+    limit: i64,
+) -> Result<(i64, bool), StoreError> {
+    let mut total = 0_i64;
+    for part in answering.chunks(ANSWERING_AT_ONCE) {
+        let query = hidden("SELECT e.id FROM emails e", within, part);
+        let (counted, is_exact) = count_up_to(conn, query, limit.saturating_sub(total))?;
+        total = total.saturating_add(counted);
+        if !is_exact {
+            return Ok((limit, false));
+        }
+    }
+    Ok((total, true))
 }
 
 /// What was found about a mail when it came: what makes it automatic, in a word, and what is wrong with it, in words

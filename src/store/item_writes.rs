@@ -1,6 +1,6 @@
 //! What makes items. Reading is in `items`.
 
-use super::dialect::for_update;
+use super::dialect::{for_key_share, for_update};
 use super::sql::{insert_all, sql, update_row};
 use super::{Later, StoreError, Tx};
 use crate::model::item::{Item, ItemFacts, ItemKind, LeadConversion, StageKind};
@@ -186,12 +186,18 @@ pub fn first_stage(tx: &mut Tx<'_>, kind: ItemKind) -> Result<Option<StageId>, S
     if kind == ItemKind::Contact {
         return Ok(None);
     }
-    let id: Option<i64> = sql("SELECT id FROM stages WHERE item_kind = ")
-        .bind(kind.as_text())
-        .push(" AND kind = ")
-        .bind(StageKind::Open.as_text())
-        .push(" ORDER BY position, id LIMIT 1")
-        .one(tx.conn)?;
+    let first = || {
+        sql("SELECT id FROM stages WHERE item_kind = ")
+            .bind(kind.as_text())
+            .push(" AND deleted_at IS NULL AND kind = ")
+            .bind(StageKind::Open.as_text())
+            .push(" ORDER BY position, id LIMIT 1")
+    };
+    let mut id: Option<i64> = for_key_share(tx.conn, first()).one(tx.conn)?;
+    if id.is_none() {
+        // It was deleted while this waited for it: the one behind it is the first now.
+        id = for_key_share(tx.conn, first()).one(tx.conn)?;
+    }
     Ok(id.map(StageId))
 }
 
@@ -330,3 +336,99 @@ pub fn facts_of_responsible(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ItemFac
 
 /// Ids bound in one statement: far below what either database takes.
 const IDS_AT_ONCE: usize = 500;
+
+/// Forgets that items name this one: the deals that a lead became, and what conversions made.
+///
+/// # Errors
+/// What the database says.
+pub fn forget_item(tx: &mut Tx<'_>, id: ItemId) -> Result<(), StoreError> {
+    sql("UPDATE items SET origin_lead_id = NULL, version = version + 1 WHERE origin_lead_id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    for column in ["deal_id", "contact_id"] {
+        sql("UPDATE lead_conversions SET ")
+            .push(column)
+            .push(" = NULL WHERE ")
+            .push(column)
+            .push(" = ")
+            .bind(id.0)
+            .run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Deletes an item with its own rows: addresses, phones, ties to deals, links and timeline entries.
+///
+/// # Errors
+/// `Conflict` where something still names it (see [`forget_item`]).
+pub fn delete(tx: &mut Tx<'_>, id: ItemId) -> Result<(), StoreError> {
+    sql("DELETE FROM items WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// The contact `into` takes the place of `from` in deals and conversions.
+///
+/// # Errors
+/// What the database says.
+pub fn replace_contact(tx: &mut Tx<'_>, from: ItemId, into: ItemId) -> Result<(), StoreError> {
+    sql("DELETE FROM deal_contacts WHERE contact_id = ")
+        .bind(from.0)
+        .push(" AND deal_id IN (SELECT deal_id FROM deal_contacts WHERE contact_id = ")
+        .bind(into.0)
+        .push(")")
+        .run(tx.conn)?;
+    for table in ["deal_contacts", "lead_conversions"] {
+        sql("UPDATE ")
+            .push(table)
+            .push(" SET contact_id = ")
+            .bind(into.0)
+            .push(" WHERE contact_id = ")
+            .bind(from.0)
+            .run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// The timeline entries of an item stand on another from now on: their positions, times and words stay. Of an email that
+/// both tell of, the other's entry stays.
+///
+/// # Errors
+/// What the database says.
+pub fn hand_over_entries(tx: &mut Tx<'_>, from: ItemId, to: ItemId) -> Result<(), StoreError> {
+    let of_emails = "kind IN ('EMAIL_RECEIVED', 'EMAIL_SENT')";
+    sql("DELETE FROM timeline_entries WHERE item_id = ")
+        .bind(from.0)
+        .push(" AND ")
+        .push(of_emails)
+        .push(" AND message_id IN (SELECT message_id FROM timeline_entries WHERE item_id = ")
+        .bind(to.0)
+        .push(" AND ")
+        .push(of_emails)
+        .push(")")
+        .run(tx.conn)?;
+    for column in ["item_id", "other_item_id"] {
+        sql("UPDATE timeline_entries SET ")
+            .push(column)
+            .push(" = ")
+            .bind(to.0)
+            .push(" WHERE ")
+            .push(column)
+            .push(" = ")
+            .bind(from.0)
+            .run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// The phones of a contact, in order.
+///
+/// # Errors
+/// What the database says.
+pub fn phones(tx: &mut Tx<'_>, id: ItemId) -> Result<Vec<String>, StoreError> {
+    sql("SELECT phone FROM item_phones WHERE item_id = ")
+        .bind(id.0)
+        .push(" ORDER BY position")
+        .rows(tx.conn)
+}

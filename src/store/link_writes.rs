@@ -147,3 +147,79 @@ pub fn insert_additions(
     )?;
     Ok(ids)
 }
+
+/// Records in the emails' histories that they were taken off an item for good: no such line can be taken back.
+///
+/// # Errors
+/// What the database says.
+pub fn insert_removals(
+    tx: &mut Tx<'_>,
+    item: ItemId,
+    links: &[LinkOfItem],
+    by: UserId,
+) -> Result<(), StoreError> {
+    let now = tx.now.micros();
+    let mut rows = Vec::with_capacity(links.len());
+    for link in links {
+        rows.push(vec![
+            tx.id()?.into(),
+            link.email_id.0.into(),
+            now.into(),
+            by.0.into(),
+            item.0.into(),
+            None::<i64>.into(),
+            link.is_primary.into(),
+        ]);
+    }
+    insert_all(
+        tx.conn,
+        "link_changes (id, email_id, at, by_user_id, from_item_id, to_item_id, was_primary)",
+        "",
+        rows,
+    )
+}
+
+/// No change of links that names this item can be taken back any more.
+///
+/// # Errors
+/// What the database says.
+pub fn void_changes_of(tx: &mut Tx<'_>, item: ItemId) -> Result<(), StoreError> {
+    for column in ["from_item_id", "to_item_id"] {
+        sql("UPDATE link_changes SET is_void = TRUE WHERE ")
+            .push(column)
+            .push(" = ")
+            .bind(item.0)
+            .run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// The histories of links name another item from now on.
+///
+/// # Errors
+/// What the database says.
+pub fn hand_over_changes(tx: &mut Tx<'_>, from: ItemId, to: ItemId) -> Result<(), StoreError> {
+    for column in ["from_item_id", "to_item_id"] {
+        sql("UPDATE link_changes SET ")
+            .push(column)
+            .push(" = ")
+            .bind(to.0)
+            .push(" WHERE ")
+            .push(column)
+            .push(" = ")
+            .bind(from.0)
+            .run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Takes every email off an item.
+///
+/// # Errors
+/// What the database says.
+pub fn delete_links_of_item(tx: &mut Tx<'_>, item: ItemId) -> Result<(), StoreError> {
+    sql("DELETE FROM email_links WHERE item_id = ")
+        .bind(item.0)
+        .run(tx.conn)?;
+    Ok(())
+}

@@ -104,6 +104,17 @@ pub fn was_primary(conn: &mut AnyConn, id: LinkChangeId) -> Result<bool, StoreEr
     Ok(was.unwrap_or(false))
 }
 
+/// Whether a line of a history can't be taken back: an item of it is gone, or was merged.
+///
+/// # Errors
+/// What the database says.
+pub fn is_void(conn: &mut AnyConn, id: LinkChangeId) -> Result<bool, StoreError> {
+    let void: Option<bool> = sql("SELECT is_void FROM link_changes WHERE id = ")
+        .bind(id.0)
+        .one(conn)?;
+    Ok(void.unwrap_or(false))
+}
+
 /// Whether people have had a hand in where an email is: saved, linked, moved or removed it.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use super::sql::{insert_all, insert_row, sql, update_row};
 use super::{StoreError, Tx};
 use crate::model::people::Role;
-use crate::model::{DepartmentId, RoleId, UserId};
+use crate::model::{DepartmentId, RoleId, StageId, UserId};
 
 /// Adds a role.
 ///
@@ -120,4 +120,25 @@ pub fn set_of_department(
         "",
         rows,
     )
+}
+
+/// Deletes a role with its lines.
+///
+/// # Errors
+/// What the database says.
+pub fn delete_role(tx: &mut Tx<'_>, id: RoleId) -> Result<(), StoreError> {
+    sql("DELETE FROM roles WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Takes every role's lines for a stage away; how many there were.
+///
+/// # Errors
+/// What the database says.
+pub fn delete_lines_of_stage(tx: &mut Tx<'_>, id: StageId) -> Result<usize, StoreError> {
+    sql("DELETE FROM role_permissions WHERE stage_id = ")
+        .bind(id.0)
+        .run(tx.conn)
 }

@@ -208,3 +208,30 @@ pub fn of_users(
     }
     Ok(found)
 }
+
+/// Whether a role is one that code knows by a word.
+///
+/// # Errors
+/// What the database says.
+pub fn is_built_in(conn: &mut AnyConn, id: RoleId) -> Result<bool, StoreError> {
+    let found: Option<i64> = sql("SELECT id FROM roles WHERE built_in IS NOT NULL AND id = ")
+        .bind(id.0)
+        .one(conn)?;
+    Ok(found.is_some())
+}
+
+/// How many users and departments hold a role.
+///
+/// # Errors
+/// What the database says.
+pub fn count_holders(conn: &mut AnyConn, id: RoleId) -> Result<(i64, i64), StoreError> {
+    let mut count = |table: &'static str| -> Result<i64, StoreError> {
+        let found: Option<i64> = sql("SELECT COUNT(*) FROM ")
+            .push(table)
+            .push(" WHERE role_id = ")
+            .bind(id.0)
+            .one(conn)?;
+        Ok(found.unwrap_or(0))
+    };
+    Ok((count("role_users")?, count("role_departments")?))
+}

@@ -7,22 +7,37 @@ use crate::model::StageId;
 use crate::model::item::{ItemKind, Stage, StageKind};
 use crate::model::people::CrmSettings;
 
-/// All stages, in their order, leads before deals.
+/// All stages that items can be in, in their order, leads before deals.
 ///
 /// # Errors
 /// What the database says.
 pub fn stages(conn: &mut AnyConn) -> Result<Vec<Stage>, StoreError> {
-    let rows: Vec<(i64, String, String, String, i64)> =
-        sql("SELECT id, item_kind, name, kind, position FROM stages ORDER BY item_kind DESC, position, id")
+    read_stages(conn, " WHERE deleted_at IS NULL")
+}
+
+/// The same with those that were deleted: timeline entries still name them.
+///
+/// # Errors
+/// What the database says.
+pub fn stages_ever(conn: &mut AnyConn) -> Result<Vec<Stage>, StoreError> {
+    read_stages(conn, "")
+}
+
+fn read_stages(conn: &mut AnyConn, which: &'static str) -> Result<Vec<Stage>, StoreError> {
+    let rows: Vec<(i64, String, String, String, i64, i64)> =
+        sql("SELECT id, item_kind, name, kind, position, version FROM stages")
+            .push(which)
+            .push(" ORDER BY item_kind DESC, position, id")
             .rows(conn)?;
     rows.into_iter()
-        .map(|(id, item_kind, name, kind, position)| {
+        .map(|(id, item_kind, name, kind, position, version)| {
             Ok(Stage {
                 id: StageId(id),
                 item_kind: word(ItemKind::from_text, &item_kind, "stages", "item_kind", id)?,
                 name,
                 kind: word(StageKind::from_text, &kind, "stages", "kind", id)?,
                 position,
+                version,
             })
         })
         .collect()

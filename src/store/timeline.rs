@@ -3,6 +3,7 @@
 use super::page::{KeyPart, Order, Page, PageRequest, count_up_to};
 use super::sql::{Sql, sql};
 use super::{AnyConn, StoreError, scope};
+use crate::model::item::ItemFacts;
 use crate::model::timeline::{NewTimelineEntry, Position, TimelineEntry, TimelineKind, Told};
 use crate::model::{ActivityId, EmailId, ItemId, StageId, Time, UserId};
 use crate::rules::access::EmailScope;
@@ -203,21 +204,44 @@ pub enum TimelineChange {
     /// An email's links changed; it hung on these items before.
     Links {
         email_id: EmailId,
-        before: Vec<ItemId>,
+        before: Vec<LinkedBefore>,
     },
     /// The facts about an item that rights depend on changed; as they were before (JSON of `ItemFacts`).
     Item { item_id: ItemId, before: String },
     /// Somebody's rights changed.
     Rights,
+    /// What lies in the past of this item's timeline changed; `None`: of anybody's.
+    History(Option<ItemId>),
 }
 
-/// The changes behind a position, up to and including `until`.
+/// An item that an email hung on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(untagged)]
+pub enum LinkedBefore {
+    /// It is still there: its facts are as they are now.
+    Still(ItemId),
+    /// As it was: it may be gone.
+    As(ItemFacts),
+}
+
+impl LinkedBefore {
+    /// Which item it is.
+    pub const fn id(&self) -> ItemId {
+        match self {
+            Self::Still(id) => *id,
+            Self::As(facts) => facts.id,
+        }
+    }
+}
+
+/// The changes behind a position, up to and including `until`, at most `limit`.
 ///
 /// # Errors
 /// What the database says.
 pub fn changes_between(
     conn: &mut AnyConn,
     (after, until): (Position, Position),
+    limit: i64,
 ) -> Result<Vec<(Position, TimelineChange)>, StoreError> {
     type Row = (i64, String, Option<i64>, Option<i64>, Option<String>);
     let rows: Vec<Row> = sql(
@@ -226,7 +250,8 @@ pub fn changes_between(
     .bind(after.0)
     .push(" AND position <= ")
     .bind(until.0)
-    .push(" ORDER BY position")
+    .push(" ORDER BY position LIMIT ")
+    .bind(limit)
     .rows(conn)?;
     rows.into_iter()
         .map(|(position, kind, email, item, before)| {
@@ -247,6 +272,7 @@ pub fn changes_between(
                     before,
                 },
                 "RIGHTS" => TimelineChange::Rights,
+                "HISTORY" => TimelineChange::History(item.map(ItemId)),
                 _ => return Err(corrupt("kind")),
             };
             Ok((Position(position), change))

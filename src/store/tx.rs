@@ -2,6 +2,7 @@
 
 use super::sql::{Value, insert_all, padded_parts, sql};
 use super::{AnyConn, IdBlock, StoreError, lock};
+use crate::model::item::ItemFacts;
 use crate::model::timeline::{NewTimelineEntry, Told};
 use crate::model::topic::Topic;
 use crate::model::{EmailId, ItemId, MessageId, Time};
@@ -17,6 +18,8 @@ pub enum ChangeKind {
     Item,
     /// Somebody's rights.
     Rights,
+    /// What lies in the past of an item's timeline, or of everyone's: it is to be read again.
+    History,
 }
 
 impl ChangeKind {
@@ -26,6 +29,7 @@ impl ChangeKind {
             Self::Links => "LINKS",
             Self::Item => "ITEM",
             Self::Rights => "RIGHTS",
+            Self::History => "HISTORY",
         }
     }
 }
@@ -207,6 +211,37 @@ impl<'a> Tx<'a> {
             email_id: Some(email_id),
             item_id: None,
             before: serde_json::to_string(&ids).ok(),
+        });
+    }
+
+    /// The same where an item is about to go: its facts can't be read any more when the change is told.
+    ///
+    /// # Errors
+    /// `Database` never in practice: facts are plain numbers and words.
+    pub fn links_changed_from(
+        &mut self,
+        email_id: EmailId,
+        before: &[ItemFacts],
+    ) -> Result<(), StoreError> {
+        let before = serde_json::to_string(before)
+            .map_err(|error| StoreError::Database(error.to_string()))?;
+        self.changes.push(Change {
+            kind: ChangeKind::Links,
+            email_id: Some(email_id),
+            item_id: None,
+            before: Some(before),
+        });
+        Ok(())
+    }
+
+    /// Records that an item's timeline (`None`: anybody's) changed where it was read already, or that more items came
+    /// into view or went from it than can be told one by one.
+    pub fn history_changed(&mut self, item_id: Option<ItemId>) {
+        self.changes.push(Change {
+            kind: ChangeKind::History,
+            email_id: None,
+            item_id,
+            before: None,
         });
     }
 

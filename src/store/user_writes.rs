@@ -2,8 +2,8 @@
 
 use super::sql::{insert_row, sql, update_row};
 use super::{StoreError, Tx};
-use crate::model::UserId;
 use crate::model::people::{Department, User};
+use crate::model::{DepartmentId, UserId};
 
 /// Adds a department.
 ///
@@ -16,9 +16,52 @@ pub fn insert_department(tx: &mut Tx<'_>, department: &Department) -> Result<(),
             ("id", department.id.0.into()),
             ("name", department.name.as_str().into()),
             ("parent_id", department.parent_id.map(|id| id.0).into()),
+            ("version", department.version.into()),
         ],
     )
     .run(tx.conn)?;
+    Ok(())
+}
+
+/// Writes a department's row anew.
+///
+/// # Errors
+/// What the database says.
+pub fn update_department(tx: &mut Tx<'_>, department: &Department) -> Result<(), StoreError> {
+    update_row(
+        "departments",
+        department.id.0,
+        vec![
+            ("name", department.name.as_str().into()),
+            ("parent_id", department.parent_id.map(|id| id.0).into()),
+            ("version", department.version.into()),
+        ],
+    )
+    .run(tx.conn)?;
+    Ok(())
+}
+
+/// Deletes a department; what was given to it goes with it.
+///
+/// # Errors
+/// `Conflict` where somebody is in it or a department is below it.
+pub fn delete_department(tx: &mut Tx<'_>, id: DepartmentId) -> Result<(), StoreError> {
+    sql("DELETE FROM departments WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Gives a user another password.
+///
+/// # Errors
+/// What the database says.
+pub fn update_password(tx: &mut Tx<'_>, id: UserId, password_hash: &str) -> Result<(), StoreError> {
+    sql("UPDATE users SET password_hash = ")
+        .bind(password_hash)
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
     Ok(())
 }
 
@@ -81,17 +124,28 @@ pub fn update_user(tx: &mut Tx<'_>, user: &User) -> Result<(), StoreError> {
 /// # Errors
 /// What the database says.
 pub fn end_sessions(tx: &mut Tx<'_>, id: UserId) -> Result<(), StoreError> {
+    end_log_ins(tx, id)?;
+    revoke(tx, "api_tokens", id)
+}
+
+/// Ends every log-in of a user; API tokens, which the operator made, stay good.
+///
+/// # Errors
+/// What the database says.
+pub fn end_log_ins(tx: &mut Tx<'_>, id: UserId) -> Result<(), StoreError> {
     sql("UPDATE users SET session_version = session_version + 1 WHERE id = ")
         .bind(id.0)
         .run(tx.conn)?;
-    for table in ["refresh_tokens", "api_tokens"] {
-        sql("UPDATE ")
-            .push(table)
-            .push(" SET revoked_at = ")
-            .bind(tx.now.micros())
-            .push(" WHERE revoked_at IS NULL AND user_id = ")
-            .bind(id.0)
-            .run(tx.conn)?;
-    }
+    revoke(tx, "refresh_tokens", id)
+}
+
+fn revoke(tx: &mut Tx<'_>, table: &'static str, id: UserId) -> Result<(), StoreError> {
+    sql("UPDATE ")
+        .push(table)
+        .push(" SET revoked_at = ")
+        .bind(tx.now.micros())
+        .push(" WHERE revoked_at IS NULL AND user_id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
     Ok(())
 }

@@ -136,12 +136,25 @@ pub fn any(conn: &mut AnyConn) -> Result<bool, StoreError> {
 /// # Errors
 /// What the database says.
 pub fn departments(conn: &mut AnyConn) -> Result<Vec<Department>, StoreError> {
-    let rows: Vec<(i64, String, Option<i64>)> =
-        sql("SELECT id, name, parent_id FROM departments ORDER BY name, id").rows(conn)?;
-    let department = |(id, name, parent): (i64, String, Option<i64>)| Department {
+    let rows: Vec<(i64, String, Option<i64>, i64)> =
+        sql("SELECT id, name, parent_id, version FROM departments ORDER BY name, id").rows(conn)?;
+    let department = |(id, name, parent, version): (i64, String, Option<i64>, i64)| Department {
         id: DepartmentId(id),
         name,
         parent_id: parent.map(DepartmentId),
+        version,
     };
     Ok(rows.into_iter().map(department).collect())
+}
+
+/// Whether anybody, active or not, is in this department.
+///
+/// # Errors
+/// What the database says.
+pub fn any_in_department(conn: &mut AnyConn, id: DepartmentId) -> Result<bool, StoreError> {
+    let user: Option<i64> = sql("SELECT id FROM users WHERE department_id = ")
+        .bind(id.0)
+        .push(" LIMIT 1")
+        .one(conn)?;
+    Ok(user.is_some())
 }

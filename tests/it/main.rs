@@ -12,9 +12,11 @@
     reason = "tests may fail loudly"
 )]
 
+mod access;
 mod actions;
 mod architecture;
 mod demo;
+mod people;
 mod questions;
 mod routing;
 mod rules_named;

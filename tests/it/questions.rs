@@ -98,6 +98,7 @@ impl World {
             live: Live::new(store.clone(), hub),
             mail: MailReader::new(store.clone(), raw),
             file_urls: Arc::new(|file| Some(format!("/files/{file:?}"))),
+            public_url: "http://localhost".into(),
             clock: clock::now,
         };
         let world = Self {
@@ -466,6 +467,37 @@ async fn pages_go_both_ways_and_cursors_are_the_viewer_s_own() {
             .await;
         assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT");
     }
+}
+
+// On one thread, as the server's workers run.
+#[tokio::test]
+async fn r33_counters_take_one_statement_however_much_is_to_do() {
+    let world = World::open().await;
+    let query = "{ counters { incoming overdue } }";
+    let ask = async |expected: Value| {
+        let request = world.request(SALLY, query, json!({}));
+        let before = world.statements();
+        let response = world.schema.execute(request).await;
+        let count = world.statements() - before;
+        let answer = serde_json::to_value(response).unwrap();
+        assert_eq!(answer["data"]["counters"], expected, "{answer:#}");
+        count
+    };
+    let few = ask(json!({ "incoming": 1, "overdue": 1 })).await;
+    let done = world.store.write_now(clock::now(), |tx| {
+        for n in 0..60 {
+            sql(format!("INSERT INTO raw_mails VALUES (X'{n:04}', 'k', 0, 1)")).run(tx.conn)?;
+            sql(format!("INSERT INTO messages VALUES ({}, X'{n:04}', NULL, 's', 700, 5)", 2000 + n)).run(tx.conn)?;
+            sql(format!("INSERT INTO emails VALUES ({}, {}, 200, X'{n:04}', 'INCOMING', 'SAVED', NULL, 'x@client.example', 'More', '', 5, 5, 5, {DEAL}, NULL, '', 1)", 1000 + n, 2000 + n)).run(tx.conn)?;
+            sql(format!("INSERT INTO email_links VALUES ({}, {DEAL}, TRUE, 5, 5, 3)", 1000 + n)).run(tx.conn)?;
+            sql(format!("INSERT INTO activities VALUES ({}, {}, 3, 'SCHEDULED', 5, {}, NULL, NULL, 1)", 3000 + n, 2000 + n, i64::MAX)).run(tx.conn)?;
+        }
+        Ok::<_, StoreError>(())
+    });
+    done.unwrap();
+    let many = ask(json!({ "incoming": 61, "overdue": 1 })).await;
+    assert_eq!((few, many), (few, few));
+    assert!(few <= 1, "{few}");
 }
 
 // On one thread, as the server's workers run.

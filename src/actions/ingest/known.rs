@@ -57,6 +57,8 @@ pub struct Known {
     stored: Vec<(PlacementId, EmailId)>,
     messages: HashMap<Vec<u8>, (MessageId, ThreadId)>,
     copies: HashMap<MessageId, (EmailId, EmailOutcome)>,
+    /// The messages that were there before this batch.
+    stored_before: BTreeSet<MessageId>,
     conversations: Conversations,
     hanging: HashMap<MessageId, Vec<Hanging>>,
     clients: HashMap<String, ClientItems>,
@@ -94,6 +96,7 @@ impl Known {
                 wanted.iter().filter_map(|mail| mail.content_key),
             )?,
             copies: HashMap::new(),
+            stored_before: BTreeSet::new(),
             conversations: Conversations::default(),
             hanging: HashMap::new(),
             clients: HashMap::new(),
@@ -130,6 +133,7 @@ impl Known {
             .map(|(message, _thread)| *message)
             .chain(wanted.iter().filter_map(|mail| mail.message_id))
             .collect();
+        self.stored_before.clone_from(&stored);
         let stored: Vec<MessageId> = stored.into_iter().collect();
         self.copies = email_writes::find_copies(conn, self.mailbox, &stored)?;
         let hung: Vec<MessageId> = stored.into_iter().chain(parents).collect();
@@ -241,6 +245,16 @@ impl Known {
     /// The mailbox's email of a message.
     pub fn copy(&self, message: MessageId) -> Option<(EmailId, EmailOutcome)> {
         self.copies.get(&message).copied()
+    }
+
+    /// Whether an email that is about to be saved was in the CRM before and was taken out of it (R46).
+    pub fn was_removed(&self, (email, message): (EmailId, MessageId)) -> bool {
+        self.copy(message) == Some((email, EmailOutcome::Removed))
+    }
+
+    /// Whether a message that no saved email stands for may have a to-do all the same, from before it was taken out.
+    pub fn may_have_activity(&self, message: MessageId) -> bool {
+        self.stored_before.contains(&message) && self.items_of_message(message, None).is_empty()
     }
 
     /// Begins an email that is new; it is written by [`Known::keep_fresh`], once it is judged.
@@ -502,10 +516,11 @@ impl Known {
         conn: &mut AnyConn,
         user: UserId,
     ) -> Result<Option<&str>, StoreError> {
-        if let Entry::Vacant(place) = self.time_zones.entry(user) {
-            place.insert(users::get(conn, user)?.map(|user| user.time_zone));
-        }
-        Ok(self.time_zones.get(&user).and_then(Option::as_deref))
+        let zone = match self.time_zones.entry(user) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(users::get(conn, user)?.map(|user| user.time_zone)),
+        };
+        Ok(zone.as_deref())
     }
 
     /// The queue as it stands after the turns of this batch.

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, Result};
 
 use super::{answer, payload};
-use crate::actions::activities;
+use crate::actions::activities::{self, SeenActivity};
 use crate::graphql::activity::Activity;
 use crate::graphql::context::Ask;
 use crate::graphql::scalars::DateTime;
@@ -13,6 +13,8 @@ use crate::graphql::scalars::DateTime;
 pub struct CompleteActivityInput {
     /// The activity.
     activity_id: ID,
+    /// The version that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
 }
 
 /// A to-do to reopen.
@@ -20,6 +22,8 @@ pub struct CompleteActivityInput {
 pub struct ReopenActivityInput {
     /// The activity.
     activity_id: ID,
+    /// The version that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
 }
 
 /// A to-do to postpone.
@@ -29,6 +33,8 @@ pub struct PostponeActivityInput {
     activity_id: ID,
     /// Its new deadline, which lies ahead.
     deadline: DateTime,
+    /// The version that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
 }
 
 payload! {
@@ -66,8 +72,8 @@ impl ActivityMutation {
         #[graphql(desc = "What is wanted, in one object.")] input: CompleteActivityInput,
     ) -> Result<CompleteActivityPayload> {
         let ask = &Ask::of(ctx)?;
-        let id = ask.named(&input.activity_id);
-        let done = activities::complete(ask.actions(), ask.viewer(), id, ask.now());
+        let seen = seen(ask, &input.activity_id, input.expected_version);
+        let done = activities::complete(ask.actions(), ask.viewer(), seen, ask.now());
         answer(done.await, |id| async move {
             Ok(CompleteActivityPayload {
                 activity: Activity::find(ask, id).await?,
@@ -84,8 +90,8 @@ impl ActivityMutation {
         #[graphql(desc = "What is wanted, in one object.")] input: ReopenActivityInput,
     ) -> Result<ReopenActivityPayload> {
         let ask = &Ask::of(ctx)?;
-        let id = ask.named(&input.activity_id);
-        let done = activities::reopen(ask.actions(), ask.viewer(), id, ask.now());
+        let seen = seen(ask, &input.activity_id, input.expected_version);
+        let done = activities::reopen(ask.actions(), ask.viewer(), seen, ask.now());
         answer(done.await, |id| async move {
             Ok(ReopenActivityPayload {
                 activity: Activity::find(ask, id).await?,
@@ -102,7 +108,8 @@ impl ActivityMutation {
         #[graphql(desc = "What is wanted, in one object.")] input: PostponeActivityInput,
     ) -> Result<PostponeActivityPayload> {
         let ask = &Ask::of(ctx)?;
-        let wish = (ask.named(&input.activity_id), input.deadline.0);
+        let seen = seen(ask, &input.activity_id, input.expected_version);
+        let wish = (seen, input.deadline.0);
         let done = activities::postpone(ask.actions(), ask.viewer(), wish, ask.now());
         answer(done.await, |id| async move {
             Ok(PostponeActivityPayload {
@@ -111,5 +118,12 @@ impl ActivityMutation {
             })
         })
         .await
+    }
+}
+
+fn seen(ask: &Ask, id: &ID, expected_version: Option<i64>) -> SeenActivity {
+    SeenActivity {
+        activity_id: ask.named(id),
+        expected_version,
     }
 }

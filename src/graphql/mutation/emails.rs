@@ -3,7 +3,8 @@
 use async_graphql::{Context, ID, InputObject, Object, OneofObject, Result};
 
 use super::{answer, payload};
-use crate::actions::relink;
+use crate::actions::relink::{self, SeenEmail};
+use crate::actions::remove_email::{self, RemoveEmail};
 use crate::actions::save_email::{self, Target};
 use crate::graphql::context::Ask;
 use crate::graphql::email::Email;
@@ -27,6 +28,8 @@ pub struct SaveEmailInput {
     email_id: ID,
     /// Where; none: the rules choose, with the queue.
     target: Option<SaveTargetInput>,
+    /// The version of the email that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
     /// The same key and input give the same result.
     idempotency_key: Option<String>,
 }
@@ -40,6 +43,8 @@ pub struct RelinkEmailInput {
     from_item_id: ID,
     /// The deal that it is moved to.
     to_item_id: ID,
+    /// The version of the email that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
     /// The same key and input give the same result.
     idempotency_key: Option<String>,
 }
@@ -51,6 +56,8 @@ pub struct LinkEmailInput {
     email_id: ID,
     /// The item.
     to_item_id: ID,
+    /// The version of the email that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
     /// The same key and input give the same result.
     idempotency_key: Option<String>,
 }
@@ -62,6 +69,8 @@ pub struct UnlinkEmailInput {
     email_id: ID,
     /// The item; the last one stays.
     from_item_id: ID,
+    /// The version of the email that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
     /// The same key and input give the same result.
     idempotency_key: Option<String>,
 }
@@ -75,6 +84,24 @@ pub struct UndoRelinkInput {
     idempotency_key: Option<String>,
 }
 
+/// An email to remove from the CRM.
+#[derive(InputObject)]
+pub struct RemoveEmailInput {
+    /// The email.
+    email_id: ID,
+    /// The version of the email that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
+    /// The same key and input give the same result.
+    idempotency_key: Option<String>,
+}
+
+payload! {
+    /// The removed email.
+    RemoveEmailPayload {
+        /// The email, with the outcome `REMOVED`; null without access to its mailbox.
+        email: Email,
+    }
+}
 payload! {
     /// The saved email.
     SaveEmailPayload {
@@ -135,7 +162,10 @@ impl EmailMutation {
             Some(SaveTargetInput::ItemId(id)) => Target::Item(ask.named_item(id)),
             Some(SaveTargetInput::Create(kind)) => Target::Create((*kind).into()),
         };
-        let email = ask.named(&input.email_id);
+        let email = SeenEmail {
+            email_id: ask.named(&input.email_id),
+            expected_version: input.expected_version,
+        };
         let key = input.idempotency_key;
         let done = save_email::save(ask.actions(), ask.viewer(), email, target, key, ask.now());
         answer(done.await, |id| async move {
@@ -154,7 +184,10 @@ impl EmailMutation {
         #[graphql(desc = "What is wanted, in one object.")] input: RelinkEmailInput,
     ) -> Result<RelinkEmailPayload> {
         let ask = &Ask::of(ctx)?;
-        let email = ask.named(&input.email_id);
+        let email = SeenEmail {
+            email_id: ask.named(&input.email_id),
+            expected_version: input.expected_version,
+        };
         let between = (
             ask.named_item(&input.from_item_id),
             ask.named_item(&input.to_item_id),
@@ -178,7 +211,10 @@ impl EmailMutation {
         #[graphql(desc = "What is wanted, in one object.")] input: LinkEmailInput,
     ) -> Result<LinkEmailPayload> {
         let ask = &Ask::of(ctx)?;
-        let email = ask.named(&input.email_id);
+        let email = SeenEmail {
+            email_id: ask.named(&input.email_id),
+            expected_version: input.expected_version,
+        };
         let to = ask.named_item(&input.to_item_id);
         let key = input.idempotency_key;
         let done = relink::link(ask.actions(), ask.viewer(), email, to, key, ask.now());
@@ -199,7 +235,10 @@ impl EmailMutation {
         #[graphql(desc = "What is wanted, in one object.")] input: UnlinkEmailInput,
     ) -> Result<UnlinkEmailPayload> {
         let ask = &Ask::of(ctx)?;
-        let email = ask.named(&input.email_id);
+        let email = SeenEmail {
+            email_id: ask.named(&input.email_id),
+            expected_version: input.expected_version,
+        };
         let from = ask.named_item(&input.from_item_id);
         let key = input.idempotency_key;
         let done = relink::unlink(ask.actions(), ask.viewer(), email, from, key, ask.now());
@@ -207,6 +246,29 @@ impl EmailMutation {
             Ok(UnlinkEmailPayload {
                 email: Email::find(ask, id).await?,
                 change: change_of(ask, change).await?,
+                ..Default::default()
+            })
+        })
+        .await
+    }
+
+    /// Removes an email that was saved by mistake from the CRM. It takes update on every item that it is linked to, also
+    /// where the email came there with the conversion of a lead. It stays in its mailbox and can be saved by hand again.
+    async fn remove_email(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: RemoveEmailInput,
+    ) -> Result<RemoveEmailPayload> {
+        let ask = &Ask::of(ctx)?;
+        let removal = RemoveEmail {
+            email_id: ask.named(&input.email_id),
+            expected_version: input.expected_version,
+        };
+        let key = input.idempotency_key;
+        let done = remove_email::remove(ask.actions(), ask.viewer(), removal, key, ask.now());
+        answer(done.await, |id| async move {
+            Ok(RemoveEmailPayload {
+                email: Email::find(ask, id).await?,
                 ..Default::default()
             })
         })

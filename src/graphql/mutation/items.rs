@@ -67,10 +67,12 @@ pub struct UpdateLeadInput {
     source: MaybeUndefined<String>,
     /// Its stage; the one of kind `CONVERTED` only by `convertLead`.
     stage_id: MaybeUndefined<ID>,
-    /// Who is responsible; its open activities follow.
+    /// Who is responsible: an active user, who need not be able to read it; its open activities follow.
     responsible_id: MaybeUndefined<ID>,
     /// Whether it is open to everyone.
     open_to_everyone: MaybeUndefined<bool>,
+    /// The same key and input give the same result.
+    idempotency_key: Option<String>,
 }
 
 /// A deal to make.
@@ -108,10 +110,12 @@ pub struct UpdateDealInput {
     amount: MaybeUndefined<MoneyInput>,
     /// Its contacts; those that are hidden from the viewer stay.
     contact_ids: MaybeUndefined<Vec<ID>>,
-    /// Who is responsible; its open activities follow.
+    /// Who is responsible: an active user, who need not be able to read it; its open activities follow.
     responsible_id: MaybeUndefined<ID>,
     /// Whether it is open to everyone.
     open_to_everyone: MaybeUndefined<bool>,
+    /// The same key and input give the same result.
+    idempotency_key: Option<String>,
 }
 
 /// A contact to make.
@@ -153,10 +157,12 @@ pub struct UpdateContactInput {
     company: MaybeUndefined<String>,
     /// Where it came from.
     source: MaybeUndefined<String>,
-    /// Who is responsible; its open activities follow.
+    /// Who is responsible: an active user, who need not be able to read it; its open activities follow.
     responsible_id: MaybeUndefined<ID>,
     /// Whether it is open to everyone.
     open_to_everyone: MaybeUndefined<bool>,
+    /// The same key and input give the same result.
+    idempotency_key: Option<String>,
 }
 
 /// A deal to make of a lead.
@@ -327,6 +333,7 @@ impl ItemMutation {
         let id = ask.named_item_of(ItemKind::Lead, &input.lead_id);
         let change = UpdateItem {
             expected_version: input.expected_version,
+            idempotency_key: input.idempotency_key,
             title: input.title.into(),
             name: input.name.into(),
             addresses: input.addresses.into(),
@@ -417,6 +424,7 @@ impl ItemMutation {
         let id = ask.named_item_of(ItemKind::Deal, &input.deal_id);
         let change = UpdateItem {
             expected_version: input.expected_version,
+            idempotency_key: input.idempotency_key,
             title: input.title.into(),
             stage_id: ask.change_named(input.stage_id),
             amount: changed(input.amount, Money::from),
@@ -473,6 +481,7 @@ impl ItemMutation {
         let id = ask.named_item_of(ItemKind::Contact, &input.contact_id);
         let change = UpdateItem {
             expected_version: input.expected_version,
+            idempotency_key: input.idempotency_key,
             name: input.name.into(),
             addresses: input.addresses.into(),
             phones: input.phones.into(),

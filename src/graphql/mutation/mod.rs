@@ -8,8 +8,11 @@ mod emails;
 mod items;
 mod log_in;
 pub(super) mod mailboxes;
+mod passwords;
 mod people;
+mod removals;
 mod routing;
+mod stages;
 
 use std::future::Future;
 
@@ -33,6 +36,9 @@ pub struct Mutation(
     emails::EmailMutation,
     items::ItemMutation,
     activities::ActivityMutation,
+    passwords::PasswordMutation,
+    stages::StageMutation,
+    removals::RemovalMutation,
     routing::RoutingMutation,
 );
 

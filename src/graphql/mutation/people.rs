@@ -5,6 +5,7 @@ use secrecy::SecretString;
 
 use super::{answer, changed, payload};
 use crate::actions::crm_settings::{self, UpdateCrmSettings};
+use crate::actions::departments::{self, UpdateDepartment};
 use crate::actions::people::{self, CreateDepartment, CreateUser, UpdateUser};
 use crate::actions::roles::{self, CreateRole, PermissionLine, RoleHolder, UpdateRole};
 use crate::graphql::context::Ask;
@@ -25,6 +26,37 @@ pub struct CreateDepartmentInput {
     parent_id: Option<ID>,
     /// The same key and input give the same result.
     idempotency_key: Option<String>,
+}
+
+/// What changes about a department. Absent = unchanged, null = cleared.
+#[derive(InputObject)]
+pub struct UpdateDepartmentInput {
+    /// The department.
+    department_id: ID,
+    /// The version that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
+    /// What it is called.
+    name: MaybeUndefined<String>,
+    /// The department above it, not one below itself; null: it stands at the top.
+    parent_id: MaybeUndefined<ID>,
+}
+
+/// A department to delete.
+#[derive(InputObject)]
+pub struct DeleteDepartmentInput {
+    /// The department, in and below which nobody is.
+    department_id: ID,
+    /// The version that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
+}
+
+/// A role to delete.
+#[derive(InputObject)]
+pub struct DeleteRoleInput {
+    /// The role, which nobody holds and which is not built in.
+    role_id: ID,
+    /// The version that was read; an older one is refused as `STALE`.
+    expected_version: Option<i64>,
 }
 
 /// A user to make.
@@ -67,7 +99,7 @@ pub struct UpdateUserInput {
     avatar_url: MaybeUndefined<String>,
     /// The time zone by its IANA name.
     time_zone: MaybeUndefined<String>,
-    /// Whether the account can be used; false ends all its sessions.
+    /// Whether the account can be used; false ends all its sessions and tokens for good; its mailboxes go on, and queues pass it over.
     is_active: MaybeUndefined<bool>,
     /// Whether the user is an administrator; the last active one stays one.
     is_administrator: MaybeUndefined<bool>,
@@ -159,6 +191,27 @@ payload! {
     }
 }
 payload! {
+    /// The changed department.
+    UpdateDepartmentPayload {
+        /// The department.
+        department: Department,
+    }
+}
+payload! {
+    /// The department is gone.
+    DeleteDepartmentPayload {
+        /// Its id, which names nothing any more.
+        deleted_department_id: ID,
+    }
+}
+payload! {
+    /// The role is gone.
+    DeleteRolePayload {
+        /// Its id, which names nothing any more.
+        deleted_role_id: ID,
+    }
+}
+payload! {
     /// The new user.
     CreateUserPayload {
         /// The user.
@@ -224,6 +277,47 @@ impl PeopleMutation {
         answer(done.await, |id| async move {
             Ok(CreateDepartmentPayload {
                 department: Department::find(ask, id).await?,
+                ..Default::default()
+            })
+        })
+        .await
+    }
+
+    /// Renames a department, or moves it with all below it. Administrators only; what people see by department follows at once.
+    async fn update_department(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateDepartmentInput,
+    ) -> Result<UpdateDepartmentPayload> {
+        let ask = &Ask::of(ctx)?;
+        let change = UpdateDepartment {
+            department_id: ask.named(&input.department_id),
+            expected_version: input.expected_version,
+            name: input.name.into(),
+            parent_id: ask.change_named(input.parent_id),
+        };
+        let done = departments::update(ask.actions(), ask.viewer(), change, ask.now());
+        answer(done.await, |id| async move {
+            Ok(UpdateDepartmentPayload {
+                department: Department::find(ask, id).await?,
+                ..Default::default()
+            })
+        })
+        .await
+    }
+
+    /// Deletes an empty department. Administrators only.
+    async fn delete_department(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: DeleteDepartmentInput,
+    ) -> Result<DeleteDepartmentPayload> {
+        let ask = &Ask::of(ctx)?;
+        let wish = (ask.named(&input.department_id), input.expected_version);
+        let done = departments::delete(ask.actions(), ask.viewer(), wish, ask.now());
+        answer(done.await, |id| async move {
+            Ok(DeleteDepartmentPayload {
+                deleted_department_id: Some(ask.seal(id)),
                 ..Default::default()
             })
         })
@@ -328,6 +422,24 @@ impl PeopleMutation {
         answer(done.await, |id| async move {
             Ok(UpdateRolePayload {
                 role: roles_of(ask, vec![id]).await?.pop(),
+                ..Default::default()
+            })
+        })
+        .await
+    }
+
+    /// Deletes a role that nobody holds. Administrators and holders of "may change CRM settings".
+    async fn delete_role(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: DeleteRoleInput,
+    ) -> Result<DeleteRolePayload> {
+        let ask = &Ask::of(ctx)?;
+        let wish = (ask.named(&input.role_id), input.expected_version);
+        let done = roles::delete_role(ask.actions(), ask.viewer(), wish, ask.now());
+        answer(done.await, |id| async move {
+            Ok(DeleteRolePayload {
+                deleted_role_id: Some(ask.seal(id)),
                 ..Default::default()
             })
         })

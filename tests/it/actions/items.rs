@@ -752,3 +752,28 @@ async fn r37_notes_are_written_by_whoever_may_change_the_item(world) {
     }
 }
 }
+
+on_both_databases! {
+async fn r45_an_update_under_a_key_is_made_once(world) {
+    let deal = world.item(ItemKind::Deal, world.admin.user_id).await;
+    let change = UpdateItem {
+        title: Change::Set("Once".into()),
+        expected_version: Some(1),
+        idempotency_key: Some("k".into()),
+        ..UpdateItem::of(ItemKind::Deal, deal)
+    };
+    for _time in 0..2 {
+        items::update(&world.actions, &world.admin, change.clone(), world.now())
+            .await
+            .unwrap();
+    }
+    assert_eq!(world.get(deal).version, 2);
+    let other = UpdateItem {
+        title: Change::Set("Another".into()),
+        ..change
+    };
+    let refused = items::update(&world.actions, &world.admin, other, world.now());
+    let reused = (Code::IdempotencyKeyReused, "idempotencyKey");
+    world.refused("another input", reused, refused).await;
+}
+}

@@ -23,12 +23,17 @@ macro_rules! on_both_databases {
     };
 }
 
+mod access;
 mod activities;
 mod convert_lead;
+mod departments;
 mod idempotency;
 mod items;
 mod mailboxes;
 mod mutations;
+mod passwords;
 mod people;
+mod removal;
 mod roles;
+mod stages;
 pub mod world;

@@ -36,6 +36,7 @@ impl Front {
             live: Live::new(store.clone(), Hub::start(&Bus::memory())),
             mail: mailroom::actions::read_mail::MailReader::new(store, raw),
             file_urls: Arc::new(|_file| None),
+            public_url: "http://127.0.0.1".into(),
             clock: mailroom::clock::now,
         };
         Self {

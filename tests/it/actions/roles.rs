@@ -11,6 +11,7 @@ use mailroom::model::people::{PermissionAction, PermissionLevel, RestrictedField
 use mailroom::model::refusal::ErrorCode as Code;
 use mailroom::model::{DepartmentId, RoleId, StageId, UserId};
 use mailroom::store;
+use mailroom::store::db::Kind;
 
 fn line(level: PermissionLevel, stage: Option<StageId>) -> PermissionLine {
     PermissionLine {
@@ -383,15 +384,35 @@ async fn the_audit_log_shows_a_row_that_was_changed_or_taken_out(world) {
     assert_eq!(broken(&world), None);
     let rows: Vec<i64> = world.rows("SELECT id FROM audit_log ORDER BY id");
     assert!(rows.len() >= 4, "{rows:?}");
-    let run = |text: &'static str| {
+    let run = |text: String| {
         world
             .store()
             .write_now::<_, store::StoreError>(world.now(), |tx| store::sql::sql(text).run(tx.conn))
-            .unwrap()
     };
-    run("UPDATE audit_log SET detail = '{}' WHERE id = 2");
-    assert_eq!(broken(&world), Some(2));
-    run("DELETE FROM audit_log WHERE id = 2");
-    assert_eq!(broken(&world), Some(3));
+    // The database itself refuses to change what was written.
+    let on_sqlite = world.store().kind() == Kind::Sqlite;
+    let mut attempts = vec![
+        "UPDATE audit_log SET detail = '{}' WHERE id = 2",
+        "DELETE FROM audit_log WHERE id = 2",
+        "DELETE FROM audit_log",
+    ];
+    if !on_sqlite {
+        attempts.push("TRUNCATE audit_log");
+    }
+    for attempt in &attempts {
+        let refused = run((*attempt).to_owned()).unwrap_err().to_string();
+        assert!(refused.contains("append-only"), "{attempt}: {refused}");
+    }
+    assert_eq!(broken(&world), None);
+    // Whoever takes the guards away is found out by the chain.
+    for (guard, attempt, first) in [
+        ("audit_log_is_not_updated", attempts[0], 2),
+        ("audit_log_is_not_deleted", attempts[1], 3),
+    ] {
+        let of = if on_sqlite { "" } else { " ON audit_log" };
+        run(format!("DROP TRIGGER {guard}{of}")).unwrap();
+        run(attempt.to_owned()).unwrap();
+        assert_eq!(broken(&world), Some(first), "{attempt}");
+    }
 }
 }

@@ -7,12 +7,14 @@ use mailroom::actions::connect_mailbox::MailAccess;
 use mailroom::actions::items::{self, CreateItem};
 use mailroom::actions::mailbox_settings::default_settings;
 use mailroom::actions::people::{self, CreateDepartment, CreateUser, UpdateUser};
+use mailroom::actions::relink;
 use mailroom::actions::roles::{self, CreateRole, PermissionLine};
+use mailroom::actions::save_email::{self, Target};
 use mailroom::actions::{ActionError, ActionResult, Actions};
 use mailroom::mail::hosts::HostPolicy;
 use mailroom::mail::tls::TlsTrust;
 use mailroom::model::activity::ActivityState;
-use mailroom::model::email::{Direction, EmailOutcome};
+use mailroom::model::email::{Address, Direction, EmailOutcome, ParticipantRole};
 use mailroom::model::item::{Item, ItemKind};
 use mailroom::model::mailbox::{MailSecurity, MailServer};
 use mailroom::model::people::{PermissionAction, PermissionLevel, Viewer};
@@ -21,7 +23,7 @@ use mailroom::model::{
     ActivityId, DepartmentId, EmailId, ItemId, MailboxId, RoleId, StageId, Time, UserId,
 };
 use mailroom::store::db::Kind;
-use mailroom::store::email_writes::{self, NewActivity, NewEmail};
+use mailroom::store::email_writes::{self, NewActivity, NewEmail, NewParticipant};
 use mailroom::store::mailbox_writes::{self, NewMailbox};
 use mailroom::store::messages::{self, NewMessage};
 use mailroom::store::sealed::Sealer;
@@ -287,6 +289,83 @@ impl World {
             Ok((id, email_writes::insert_activity(tx, activity)?))
         });
         made.unwrap()
+    }
+
+    /// An incoming email of a mailbox from a client, kept unsaved since the mailbox's CRM integration is off.
+    pub fn unsaved_email(&self, mailbox: MailboxId, from: &str) -> EmailId {
+        let now = self.now();
+        let number = now.micros().to_string();
+        let address = Address {
+            name: None,
+            address: from.to_owned(),
+        };
+        let made: Result<_, StoreError> = self.store().write_now(now, |tx| {
+            sql("INSERT INTO raw_mails (hash, object_key, byte_offset, byte_length) VALUES (")
+                .bind(number.as_bytes().to_vec())
+                .push(", 'none', 0, 0)")
+                .run(tx.conn)?;
+            let message = NewMessage {
+                content_key: number.as_bytes(),
+                header: None,
+                subject: "Hello",
+                subject_base: "Hello",
+                received_at: now,
+                in_reply_to: &[],
+                references: &[],
+                thread_id: None,
+            };
+            let (message_id, _thread) = messages::insert(tx, &message)?;
+            let email = NewEmail {
+                message_id,
+                mailbox_id: mailbox,
+                raw_hash: number.as_bytes().to_vec(),
+                direction: Direction::Incoming,
+                outcome: EmailOutcome::IntegrationOff,
+                saved: None,
+                from: Some(address.clone()),
+                subject: "Hello".into(),
+                preview: String::new(),
+                received_at: now,
+                internal_date: now,
+                automatic: None,
+                problems: String::new(),
+                participants: vec![NewParticipant {
+                    role: ParticipantRole::From,
+                    address,
+                    address_key: Some(from.to_owned()),
+                }],
+                attachments: vec![],
+            };
+            email_writes::insert(tx, email)
+        });
+        made.unwrap()
+    }
+
+    /// An email of a mailbox that somebody saved by hand on an item, and linked to others.
+    pub async fn saved_email(&self, mailbox: MailboxId, items: &[ItemId]) -> EmailId {
+        let id = self.unsaved_email(mailbox, "cleo@client.example");
+        let target = Target::Item(items[0]);
+        let (actions, admin) = (&self.actions, &self.holder_of(mailbox));
+        save_email::save(actions, admin, id, target, None, self.now())
+            .await
+            .unwrap();
+        for item in &items[1..] {
+            relink::link(actions, &self.admin, id, *item, None, self.now())
+                .await
+                .unwrap();
+        }
+        id
+    }
+
+    /// The administrator, who was given access to the mailbox.
+    fn holder_of(&self, mailbox: MailboxId) -> Viewer {
+        let now = self.now();
+        let user = self.admin.user_id;
+        let made: Result<(), StoreError> = self.store().write_now(now, |tx| {
+            mailbox_writes::replace_holders(tx, mailbox, &[user], &[])
+        });
+        made.unwrap();
+        self.admin.clone()
     }
 
     /// Rows of any query.

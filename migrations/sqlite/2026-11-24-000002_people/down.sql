@@ -1,0 +1,16 @@
+DROP TRIGGER audit_log_is_not_deleted;
+DROP TRIGGER audit_log_is_not_updated;
+DROP INDEX audit_log_target;
+DROP INDEX audit_log_action;
+DROP INDEX audit_log_actor;
+DROP TABLE exports;
+DROP INDEX timeline_entries_other_item;
+DROP INDEX lead_conversions_contact;
+DROP INDEX items_origin_lead;
+DROP INDEX link_changes_to_item;
+DROP INDEX link_changes_from_item;
+ALTER TABLE link_changes DROP COLUMN is_void;
+DROP INDEX items_stage;
+ALTER TABLE stages DROP COLUMN deleted_at;
+ALTER TABLE stages DROP COLUMN version;
+ALTER TABLE departments DROP COLUMN version;
