@@ -92,7 +92,10 @@ mod tests {
         let sample = DICTIONARY.rsplit(|byte| *byte == b'\n').next().unwrap();
         let mut text: RoutingTrace = serde_json::from_slice(sample).unwrap();
         for step in &mut text.steps {
-            step.saw = step.saw.replace("22059", "70123").replace("1795530841", "1795612345");
+            step.saw = step
+                .saw
+                .replace("22059", "70123")
+                .replace("1795530841", "1795612345");
         }
         let long = serde_json::to_vec(&text).unwrap().len();
         let short = pack(&text).unwrap().len();
