@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Steps come in the order in which they stand; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-e2e conformance conformance-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test
+.PHONY: help demo test test-long mutants mutants-if-there test-e2e conformance conformance-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test
 
 # cargo takes the versions of Cargo.lock or fails: never a build that nobody has seen.
 CARGO := cargo
@@ -25,6 +25,19 @@ demo: need-demo ## A made-up company with live mail, on SQLite and a private Dov
 	@$(CARGO) run $(LOCKED) --quiet -- demo $(DEMO_SECONDS)
 
 test: need-test fmt-check lint doc schema-check deny-if-there suite conformance-if-there ## All that must pass: format, lints, docs, schema, licences, the suite on both settings
+
+test-long: export MAILROOM_TEST_LONG = 1
+test-long: test mutants-if-there ## The same at length: ten thousand letters against the model, a million questions of rights, and every mutant of the rules
+
+mutants: ## Mutation tests of the rules: every small change of src/rules must be noticed (needs cargo-mutants)
+	@scripts/mutants.sh
+
+mutants-if-there:
+	@if $(CARGO) mutants --version >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory mutants; \
+	else \
+	  echo "no mutation tests: cargo install --locked cargo-mutants"; \
+	fi
 
 suite: need-test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \

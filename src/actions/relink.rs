@@ -1,7 +1,7 @@
 //! Moving, linking and unlinking saved emails (R34), and taking a change back (R35).
 //! The rules judge; here are the facts they need and what is written.
 
-use super::{ActionResult, Actions, acting, audit, check_version, idempotency};
+use super::{ActionError, ActionResult, Actions, acting, audit, check_version, idempotency};
 use crate::model::decisions::{LinkRefusal, LinkVerdict};
 use crate::model::email::{Email, EmailLink, EmailOutcome};
 use crate::model::item::ItemFacts;
@@ -336,7 +336,8 @@ pub(super) fn make_primary(tx: &mut Tx<'_>, email: &Email, item: ItemId) -> Acti
 /// Takes a change of links back, if nothing has changed about these links since.
 ///
 /// # Errors
-/// `NOT_FOUND`, `CHANGED_SINCE`, and what the change back itself is refused with.
+/// `NOT_FOUND`, `FORBIDDEN` (also where an item that is concerned is hidden), `CHANGED_SINCE`, and what the change back
+/// itself is refused with.
 pub async fn undo(
     actions: &Actions,
     viewer: &Viewer,
@@ -358,7 +359,25 @@ pub async fn undo(
 fn undo_once(tx: &mut Tx<'_>, viewer: &Viewer, id: LinkChangeId) -> ActionResult<EmailId> {
     let missing = || Refusal::not_found("changeId");
     let change = links::change(tx.conn, id)?.ok_or_else(missing)?;
-    let loaded = load(tx, viewer, change.email_id).map_err(|_hidden| missing())?;
+    let ends: Vec<ItemId> = change
+        .from_item_id
+        .into_iter()
+        .chain(change.to_item_id)
+        .collect();
+    crate::store::item_writes::lock(tx, &ends)?;
+    let loaded = load(tx, viewer, change.email_id).map_err(about_change)?;
+    let concerned = concerned(tx, viewer, &ends)?;
+    // What names hidden items alone is hidden; of one hidden end no more is told than that it takes rights to it.
+    if !concerned.iter().any(|item| item.may_read) {
+        return Err(missing().into());
+    }
+    if !concerned
+        .iter()
+        .all(|item| item.may_read && item.may_update)
+    {
+        let forbidden = LinkRefusal::Forbidden;
+        return Err(refused(forbidden, "changeId").into());
+    }
     if links::is_void(tx.conn, id)? {
         return Err(Refusal::at(
             ErrorCode::ChangedSince,
@@ -385,11 +404,22 @@ fn undo_once(tx: &mut Tx<'_>, viewer: &Viewer, id: LinkChangeId) -> ActionResult
         (Some(from), None) => Wish::Link { to: from },
         (None, None) => return Err(missing().into()),
     };
-    change_once(tx, viewer, change.email_id.into(), wish)?;
+    change_once(tx, viewer, change.email_id.into(), wish).map_err(about_change)?;
     if let Some(from) = change.from_item_id
         && links::was_primary(tx.conn, id)?
     {
         make_primary(tx, &loaded.email, from)?;
     }
     Ok(change.email_id)
+}
+
+/// The same refusals, about the one field that undoing has.
+fn about_change(error: ActionError) -> ActionError {
+    match error {
+        ActionError::Refused(refusals) => {
+            let at = |refusal: Refusal| Refusal::at(refusal.code, "changeId", refusal.message);
+            ActionError::Refused(refusals.into_iter().map(at).collect())
+        }
+        store @ ActionError::Store(_) => store,
+    }
 }

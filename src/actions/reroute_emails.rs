@@ -193,23 +193,27 @@ fn judge_saved(tx: &mut Tx<'_>, viewer: &Viewer, stored: &Stored) -> ActionResul
         Fate::Joins(on) if is_same(on, &linked) => Ok(Rerouted::Unchanged),
         Fate::Makes(creation, _client) => {
             let wanted = creation.items.iter().map(|item| item.kind);
-            let made = kinds(tx, &made_alone)?;
-            if !made_alone.is_empty() && made == sorted(wanted.collect()) {
+            let made: Vec<ItemId> = linked
+                .iter()
+                .copied()
+                .filter(|id| made_alone.contains(id))
+                .collect();
+            if !made.is_empty() && kinds(tx, &made)? == sorted(wanted.collect()) {
                 return Ok(Rerouted::Unchanged);
             }
-            move_to(tx, viewer, (stored, known), &linked, decided)
+            move_to(tx, viewer, (stored, known), (&linked, &made_alone), decided)
         }
-        Fate::Joins(_) => move_to(tx, viewer, (stored, known), &linked, decided),
+        Fate::Joins(_) => move_to(tx, viewer, (stored, known), (&linked, &made_alone), decided),
     }
 }
 
-/// The items that the mail made, and that nothing else hangs on.
+/// The items that the mail made, now or when it was judged before, and that nothing else hangs on.
 fn made_alone(tx: &mut Tx<'_>, email: &Email) -> ActionResult<Vec<ItemId>> {
     let trace = emails::trace(tx.conn, email.id)?;
     let seen: Option<OutcomeSeen> = trace.and_then(|trace| facts_seen(&trace.steps, OUTCOME_STEP));
     let made: Vec<ItemId> = seen
         .iter()
-        .flat_map(|seen| &seen.items)
+        .flat_map(|seen| seen.items.iter().chain(&seen.left))
         .filter(|item| item.is_new)
         .map(|item| item.item_id)
         .collect();
@@ -236,7 +240,7 @@ fn move_to(
     tx: &mut Tx<'_>,
     viewer: &Viewer,
     (stored, mut known): (&Stored, Known),
-    linked: &[ItemId],
+    (linked, made_alone): (&[ItemId], &[ItemId]),
     decided: Decided,
 ) -> ActionResult<Rerouted> {
     let joined: &[ItemId] = match &decided.fate {
@@ -273,7 +277,12 @@ fn move_to(
     };
     known.finish(tx)?;
     let responsible = write(tx, viewer, &stored.email, linked, &on)?;
-    steps.push(saved_step((&on, &made), responsible, &reason));
+    let left: Vec<ItemId> = made_alone
+        .iter()
+        .copied()
+        .filter(|id| !on.contains(id))
+        .collect();
+    steps.push(saved_step((&on, &made, &left), responsible, &reason));
     put_trace(tx, context, stored.email.id, (steps, reason))?;
     Ok(Rerouted::Moved)
 }

@@ -117,6 +117,8 @@ pub fn save_on(
         return Ok(None);
     };
     let email = (saving.email_id, saving.message_id);
+    // An item has one entry for a message (R7): a further copy is no news there.
+    let told_before = known.items_of_message(saving.message_id, Some(saving.email_id));
     if known.was_removed(email) {
         tell_again(tx, known, saving, on)?;
     }
@@ -142,7 +144,9 @@ pub fn save_on(
                 Direction::Outgoing => Told::EmailSent { email_id },
             },
         };
-        known.tell(tx, entry, Some(saving.message_id));
+        if !told_before.contains(&item) {
+            known.tell(tx, entry, Some(saving.message_id));
+        }
     }
     known.keep_saved(tx, email, primary, saving.direction)?;
     make_activity(tx, known, (saving, begins), primary).map(Some)

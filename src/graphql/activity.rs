@@ -67,9 +67,10 @@ impl Activity {
         self.ask.load_all::<Emails>(ids).await
     }
 
+    /// A copy of the message that the viewer doesn't see tells nothing of where it hangs.
     async fn readable_items(&self) -> Result<Vec<Item>> {
-        let ids = self.ask.load::<ActivityEmails>(self.row.id).await?;
-        let ids = ids.iter().flat_map(|ids| ids.iter().copied());
+        let emails = self.visible_emails().await?;
+        let ids = emails.iter().map(|email| email.id);
         let links = self.ask.load_all::<Links>(ids).await?;
         let mut linked = Vec::new();
         for link in links.iter().flat_map(|links| links.iter()) {
@@ -138,7 +139,7 @@ impl Activity {
         Some(Ok(Email::new(&self.ask, email)))
     }
 
-    /// The items that its emails are linked to, as far as the viewer may read them.
+    /// The items that its emails are linked to, as far as the viewer sees those and may read them.
     async fn items(&self) -> Result<Vec<Item>> {
         self.readable_items().await
     }

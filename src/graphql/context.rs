@@ -183,6 +183,21 @@ impl Ask {
         found.await.map_err(|error| failed(&error))
     }
 
+    /// Reads the database as of one moment under the viewer's scopes.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn read_at_once<T, F>(&self, read: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConn, &Scopes) -> Result<T, StoreError> + Send + 'static,
+    {
+        let scopes = self.0.scopes.clone();
+        let store = &self.0.services.store;
+        let found = store.read_at_once(move |conn| read(conn, &scopes));
+        found.await.map_err(|error| failed(&error))
+    }
+
     /// Loads one row, together with all that are asked for at the same time; `None`: absent or hidden.
     ///
     /// # Errors

@@ -245,13 +245,12 @@ impl Email {
         link::readable_links(&self.ask, &self.row).await
     }
 
-    /// How its links changed, oldest first.
+    /// How its links changed, oldest first; only changes that name an item that the viewer may read.
     async fn link_history(&self) -> Result<Vec<LinkChange>> {
-        let rows = self.ask.load::<LinkChanges>(self.row.id).await?;
-        let rows = rows.iter().flat_map(|rows| rows.iter());
-        Ok(rows
-            .map(|row| LinkChange::new(&self.ask, row.clone()))
-            .collect())
+        match self.ask.load::<LinkChanges>(self.row.id).await? {
+            Some(rows) => LinkChange::shown(&self.ask, &rows).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Its primary item's responsible, today; null while it is not in the CRM, and where the viewer may not read that item.

@@ -85,15 +85,14 @@ pub struct LinkChange {
 }
 
 impl LinkChange {
-    /// A line of the history of an email that the viewer sees.
-    pub fn new(ask: &Ask, row: ChangeRow) -> Self {
+    fn new(ask: &Ask, row: ChangeRow) -> Self {
         Self {
             ask: ask.clone(),
             row,
         }
     }
 
-    /// The line with this id, if the viewer sees its email.
+    /// The line with this id, if the viewer sees its email and may read an item that it names.
     ///
     /// # Errors
     /// `INTERNAL` where the store fails.
@@ -102,8 +101,29 @@ impl LinkChange {
             .read(move |conn, _scopes| crate::store::links::change(conn, id))
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let email = Email::find(ask, row.email_id).await?;
-        Ok(email.map(|_email| Self::new(ask, row)))
+        if Email::find(ask, row.email_id).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Self::shown(ask, &[row]).await?.pop())
+    }
+
+    /// Those of these lines of an email that the viewer sees which name an item that they may read: a line about
+    /// hidden items alone would tell that they exist (R27).
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn shown(ask: &Ask, rows: &[ChangeRow]) -> Result<Vec<Self>> {
+        let named = rows
+            .iter()
+            .flat_map(|row| row.from_item_id.into_iter().chain(row.to_item_id));
+        let readable = ask.load_all::<Items>(named).await?;
+        let reads =
+            |id: Option<ItemId>| id.is_some_and(|id| readable.iter().any(|item| item.id == id));
+        Ok(rows
+            .iter()
+            .filter(|row| reads(row.from_item_id) || reads(row.to_item_id))
+            .map(|row| Self::new(ask, row.clone()))
+            .collect())
     }
 }
 

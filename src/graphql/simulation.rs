@@ -65,7 +65,7 @@ pub struct SimulateRoutingInput {
 /// What a simulation has found.
 #[derive(SimpleObject, Default)]
 pub struct RoutingSimulation {
-    /// How many mails were judged again: at most 10,000, those judged first.
+    /// How many mails were judged again: at most 5,000, those judged first.
     judged: usize,
     /// How many of them would be decided otherwise.
     differing: usize,

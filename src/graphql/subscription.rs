@@ -20,7 +20,7 @@ use crate::model::item::ItemKind;
 use crate::model::people::Viewer;
 use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind};
 use crate::model::{ItemId, MailboxId, UserId};
-use crate::store::{AnyConn, StoreError, items, roles};
+use crate::store::{AnyConn, StoreError, roles};
 
 /// The root of subscriptions.
 #[derive(Default)]
@@ -180,8 +180,8 @@ impl Shape {
                     .seal_id("TimelineEntry", entry.0)),
                 cursor: self.cursor(at),
             }),
-            LiveEvent::ItemRemoved { item, at } => TimelineEvent::ItemRemoved(ItemRemoved {
-                item_id: self.item_id(item).await?,
+            LiveEvent::ItemRemoved { item, kind, at } => TimelineEvent::ItemRemoved(ItemRemoved {
+                item_id: self.item_id(item, kind),
                 cursor: self.cursor(at),
             }),
             LiveEvent::CaughtUp(at) => TimelineEvent::CaughtUp(CaughtUp {
@@ -216,15 +216,9 @@ impl Shape {
     }
 
     /// The id of an item that the viewer may no longer read, by the name that they knew it by.
-    async fn item_id(&self, item: ItemId) -> Result<ID> {
-        let read = self
-            .services
-            .store
-            .read(move |conn| items::facts(conn, &[item]));
-        let facts = read.await.map_err(|error| failed(&error))?;
-        let kind = facts.first().map_or(ItemKind::Deal, |facts| facts.kind);
-        let type_name = super::ids::item_type(kind);
-        Ok(ID(self.services.store.codec().seal_id(type_name, item.0)))
+    fn item_id(&self, item: ItemId, kind: Option<ItemKind>) -> ID {
+        let type_name = super::ids::item_type(kind.unwrap_or(ItemKind::Deal));
+        ID(self.services.store.codec().seal_id(type_name, item.0))
     }
 }
 

@@ -9,6 +9,7 @@ mod stream;
 
 pub use hub::Hub;
 
+use crate::model::item::ItemKind;
 use crate::model::people::Viewer;
 use crate::model::timeline::{Position, TimelineEntry, TimelineKind};
 use crate::model::topic::Topic;
@@ -25,8 +26,12 @@ pub enum LiveEvent {
     Added { entry: TimelineEntry, at: Position },
     /// The viewer may no longer see an entry.
     EntryRemoved { entry: Position, at: Position },
-    /// Nor an item with all its entries.
-    ItemRemoved { item: ItemId, at: Position },
+    /// Nor an item with all its entries. Its kind is known, unless it is gone without a word.
+    ItemRemoved {
+        item: ItemId,
+        kind: Option<ItemKind>,
+        at: Position,
+    },
     /// The backlog is delivered; what follows is live.
     CaughtUp(Position),
     /// What lies before can't be delivered one by one: read the list again.

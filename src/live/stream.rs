@@ -1,25 +1,29 @@
-//! One stream: read behind the cursor, tell what is there, wait.
+//! One stream: read behind the cursor, tell what is there, wait. Each reading sees the database as of one moment:
+//! what it says about changes holds together with what it says about entries.
 
 use super::changes::{Effects, Seen};
 use super::{Hub, LiveEnd, LiveEvent, Wanted};
 use crate::model::people::{PermissionAction, Viewer};
 use crate::model::timeline::{Position, TimelineEntry};
 use crate::model::topic::Topic;
-use crate::rules::access::{self, Surface};
+use crate::rules::access::{self, ItemScope, Surface};
 use crate::store::{AnyConn, Store, StoreError, items, roles, timeline};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 
 /// Entries read at once: a screenful or two; what is behind them is read when these are delivered.
 const READ_ENTRIES: i64 = 200;
+/// Entries read at once where things changed meanwhile, which is told as a whole; more are told as a gap.
+const READ_ENTRIES_MAX: usize = 2_000;
+/// Changes that one reading tells of; more are told as a gap.
+const READ_CHANGES_MAX: i64 = 500;
 
 /// What one reading found.
 pub(super) enum Step {
-    /// These events, and the cursor behind them; whether there is more to read at once.
+    /// These events, and where the screen stands behind them; whether there is more to read at once.
     Events {
         events: Vec<LiveEvent>,
-        cursor: Position,
-        viewer: Arc<Viewer>,
+        screen: Screen,
         is_caught_up: bool,
     },
     /// The stream ends after these events.
@@ -27,6 +31,17 @@ pub(super) enum Step {
         events: Vec<LiveEvent>,
         end: Option<LiveEnd>,
     },
+}
+
+/// What was delivered so far.
+#[derive(Clone)]
+pub(super) struct Screen {
+    /// Everything up to here.
+    cursor: Position,
+    /// The viewer, as of the last reading.
+    viewer: Arc<Viewer>,
+    /// What the viewer could read when the screen was filled; `None`: somebody else filled it.
+    filled_under: Option<ItemScope>,
 }
 
 pub(super) fn timeline(
@@ -40,30 +55,28 @@ pub(super) fn timeline(
     let mut news = hub.listen_all([topic, Topic::Changes, Topic::Rights]);
     let wanted = Arc::new(wanted);
     Box::pin(async_stream::stream! {
-        let mut viewer = viewer;
         let mut told_caught_up = false;
         let begun = store
-            .read({ let (viewer, wanted) = (viewer.clone(), wanted.clone()); move |conn| begin(conn, &viewer, &wanted) })
+            .read_at_once({ let wanted = wanted.clone(); move |conn| begin(conn, viewer, &wanted) })
             .await;
-        let mut cursor = match begun {
-            Ok(Some((cursor, None))) => cursor,
-            Ok(Some((cursor, Some(gap)))) => { yield Ok(gap); cursor }
-            Ok(None) => { yield Err(LiveEnd::NotFound); return }
+        let mut screen = match begun {
+            Ok(Begun::At(screen, None)) => screen,
+            Ok(Begun::At(screen, Some(gap))) => { yield Ok(gap); screen }
+            Ok(Begun::Refused(end)) => { yield Err(end); return }
             Err(error) => { yield Err(failed(&error)); return }
         };
         loop {
             let step = store
-                .read({ let (viewer, wanted) = (viewer.clone(), wanted.clone()); move |conn| read_step(conn, viewer, &wanted, cursor) })
+                .read_at_once({ let (screen, wanted) = (screen.clone(), wanted.clone()); move |conn| read_step(conn, screen, &wanted) })
                 .await;
             match step {
-                Ok(Step::Events { events, cursor: behind, viewer: present, is_caught_up }) => {
+                Ok(Step::Events { events, screen: behind, is_caught_up }) => {
                     for event in events { yield Ok(event); }
-                    cursor = behind;
-                    viewer = present;
+                    screen = behind;
                     if is_caught_up {
                         if !told_caught_up {
                             told_caught_up = true;
-                            yield Ok(LiveEvent::CaughtUp(cursor));
+                            yield Ok(LiveEvent::CaughtUp(screen.cursor));
                         }
                         news.wait().await;
                     }
@@ -84,84 +97,159 @@ fn failed(error: &StoreError) -> LiveEnd {
     LiveEnd::Failed
 }
 
-/// Where the stream starts, with a gap where the wanted cursor can't be honoured; `None` where the item can't be seen.
-fn begin(
-    conn: &mut AnyConn,
-    viewer: &Viewer,
-    wanted: &Wanted,
-) -> Result<Option<(Position, Option<LiveEvent>)>, StoreError> {
-    if let Some(item) = wanted.item {
-        let scope = access::items(viewer, PermissionAction::Read);
-        if items::readable(conn, &scope, &[item])?.is_empty() {
-            return Ok(None);
-        }
-    }
-    let last = timeline::last_position(conn)?;
-    Ok(Some(match wanted.after {
-        None => (last, None),
-        Some(after) if after <= last => (after, None),
-        // A cursor from the future: the database was restored from a backup.
-        Some(_beyond) => (last, Some(LiveEvent::Gap(last))),
-    }))
+/// How a stream begins.
+enum Begun {
+    /// From here, with a gap where the wanted cursor can't be honoured.
+    At(Screen, Option<LiveEvent>),
+    /// Not at all.
+    Refused(LiveEnd),
 }
 
-fn read_step(
+/// The viewer with the rights of now; `None` once the account is deactivated.
+fn present_viewer(
     conn: &mut AnyConn,
     viewer: Arc<Viewer>,
-    wanted: &Wanted,
-    cursor: Position,
-) -> Result<Step, StoreError> {
+) -> Result<Option<Arc<Viewer>>, StoreError> {
+    if roles::rights_epoch(conn)? == viewer.rights_epoch {
+        return Ok(Some(viewer));
+    }
+    Ok(roles::load_viewer(conn, viewer.user_id)?.map(Arc::new))
+}
+
+fn begin(conn: &mut AnyConn, viewer: Arc<Viewer>, wanted: &Wanted) -> Result<Begun, StoreError> {
+    // Rights may have gone since the session was opened.
+    let Some(viewer) = present_viewer(conn, viewer)? else {
+        return Ok(Begun::Refused(LiveEnd::SignedOut));
+    };
+    let scope = access::items(&viewer, PermissionAction::Read);
+    if let Some(item) = wanted.item
+        && items::readable(conn, &scope, &[item])?.is_empty()
+    {
+        return Ok(Begun::Refused(LiveEnd::NotFound));
+    }
+    let last = timeline::last_position(conn)?;
+    let from_now = Screen {
+        cursor: last,
+        viewer,
+        filled_under: Some(scope),
+    };
+    Ok(match wanted.after {
+        None => Begun::At(from_now, None),
+        Some(after) if after <= last => {
+            let screen = Screen {
+                cursor: after,
+                filled_under: None,
+                ..from_now
+            };
+            Begun::At(screen, None)
+        }
+        // A cursor from the future: the database was restored from a backup.
+        Some(_beyond) => Begun::At(from_now, Some(LiveEvent::Gap(last))),
+    })
+}
+
+fn read_step(conn: &mut AnyConn, screen: Screen, wanted: &Wanted) -> Result<Step, StoreError> {
     let last = timeline::last_position(conn)?;
     // Rights as of now: what was granted or taken since the last reading holds for all that is read.
-    let before = viewer.clone();
-    let viewer = if roles::rights_epoch(conn)? == viewer.rights_epoch {
-        viewer
-    } else {
-        match roles::load_viewer(conn, viewer.user_id)? {
-            Some(present) => Arc::new(present),
-            None => {
-                return Ok(Step::End {
-                    events: Vec::new(),
-                    end: Some(LiveEnd::SignedOut),
-                });
-            }
-        }
+    let Some(viewer) = present_viewer(conn, screen.viewer)? else {
+        return Ok(Step::End {
+            events: Vec::new(),
+            end: Some(LiveEnd::SignedOut),
+        });
+    };
+    let cursor = screen.cursor;
+    let scope = access::items(&viewer, PermissionAction::Read);
+    let rights_may_differ = screen.filled_under.as_ref() != Some(&scope);
+    let caught_up = |events, viewer| Step::Events {
+        events,
+        screen: Screen {
+            cursor: last,
+            viewer,
+            filled_under: Some(scope.clone()),
+        },
+        is_caught_up: true,
     };
     if last <= cursor {
-        return Ok(Step::Events {
-            events: Vec::new(),
-            cursor,
-            viewer,
-            is_caught_up: true,
-        });
+        return Ok(caught_up(Vec::new(), viewer));
     }
-    let scope = access::emails(&viewer, Surface::Crm);
-    let entries = timeline::between(conn, &scope, wanted.item, (cursor, last), READ_ENTRIES)?;
-    let is_full = i64::try_from(entries.len()).is_ok_and(|count| count >= READ_ENTRIES);
-    let horizon = match entries.last() {
-        Some(entry) if is_full => entry.position,
-        _ => last,
-    };
-    let changes = timeline::changes_between(conn, (cursor, horizon))?;
+    let limit = READ_CHANGES_MAX.saturating_add(1);
+    let changes = timeline::changes_between(conn, (cursor, last), limit)?;
     let seen = Seen {
-        before: &before,
         viewer: &viewer,
         wanted,
         cursor,
+        rights_may_differ,
     };
-    let effects = seen.effects(conn, changes)?;
-    Ok(merged(entries, effects, wanted, viewer, horizon, last))
+    let too_many = i64::try_from(changes.len()).is_ok_and(|count| count > READ_CHANGES_MAX);
+    let effects = if too_many {
+        Effects::Gap
+    } else {
+        seen.effects(conn, &changes)?
+    };
+    let told = match effects {
+        Effects::Told(events) => events,
+        Effects::Gap => return Ok(caught_up(vec![LiveEvent::Gap(last)], viewer)),
+        Effects::ItemLost(removed) => {
+            return Ok(Step::End {
+                events: vec![removed],
+                end: None,
+            });
+        }
+    };
+    let Some((entries, horizon)) =
+        read_entries(conn, &viewer, (wanted, cursor), (last, !changes.is_empty()))?
+    else {
+        return Ok(caught_up(vec![LiveEvent::Gap(last)], viewer));
+    };
+    let events = merged(entries, told, wanted);
+    if horizon == last {
+        return Ok(caught_up(events, viewer));
+    }
+    Ok(Step::Events {
+        events,
+        // Nothing changed up to `last`, the rights neither.
+        screen: Screen {
+            cursor: horizon,
+            viewer,
+            filled_under: Some(scope.clone()),
+        },
+        is_caught_up: false,
+    })
+}
+
+/// The visible entries behind the cursor, and how far they go: to the last, or where nothing changed meanwhile as many
+/// as are read at once. `None`: things changed, and there are too many.
+fn read_entries(
+    conn: &mut AnyConn,
+    viewer: &Viewer,
+    (wanted, cursor): (&Wanted, Position),
+    (last, is_whole): (Position, bool),
+) -> Result<Option<(Vec<TimelineEntry>, Position)>, StoreError> {
+    let scope = access::emails(viewer, Surface::Crm);
+    let mut found: Vec<TimelineEntry> = Vec::new();
+    loop {
+        let behind = found.last().map_or(cursor, |entry| entry.position);
+        let page = timeline::between(conn, &scope, wanted.item, (behind, last), READ_ENTRIES)?;
+        let is_full = i64::try_from(page.len()).is_ok_and(|count| count >= READ_ENTRIES);
+        found.extend(page);
+        match found.last() {
+            Some(entry) if is_full && !is_whole => {
+                let horizon = entry.position;
+                return Ok(Some((found, horizon)));
+            }
+            Some(_) if is_full && found.len() >= READ_ENTRIES_MAX => return Ok(None),
+            Some(_) if is_full => {}
+            _ => return Ok(Some((found, last))),
+        }
+    }
 }
 
 /// Entries and what changes did, in the order of their positions.
 fn merged(
     entries: Vec<TimelineEntry>,
-    effects: Effects,
+    told: Vec<(Position, LiveEvent)>,
     wanted: &Wanted,
-    viewer: Arc<Viewer>,
-    horizon: Position,
-    last: Position,
-) -> Step {
+) -> Vec<LiveEvent> {
     let mut events: Vec<(Position, LiveEvent)> = entries
         .into_iter()
         .filter(|entry| wanted.kinds.is_empty() || wanted.kinds.contains(&entry.new.told.kind()))
@@ -170,22 +258,7 @@ fn merged(
             (at, LiveEvent::Added { entry, at })
         })
         .collect();
-    events.extend(effects.events);
+    events.extend(told);
     events.sort_by_key(|(position, _event)| *position);
-    if let Some((at, item)) = effects.item_lost {
-        events.retain(|(position, _event)| *position < at);
-        events.push((at, LiveEvent::ItemRemoved { item, at }));
-    }
-    let ends = effects.item_lost.is_some();
-    let events = events.into_iter().map(|(_position, event)| event).collect();
-    if ends {
-        Step::End { events, end: None }
-    } else {
-        Step::Events {
-            events,
-            cursor: horizon,
-            viewer,
-            is_caught_up: horizon == last,
-        }
-    }
+    events.into_iter().map(|(_position, event)| event).collect()
 }

@@ -364,6 +364,8 @@ pub const fn is_in_crm(outcome: EmailOutcome) -> bool {
 }
 
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::people::Permission;

@@ -217,4 +217,33 @@ mod tests {
         let without = giver(role(&[], &[], false));
         assert_eq!(lacks(&without, None, &flagged, &[]), [Lack::CrmSettings]);
     }
+
+    #[test]
+    fn r23_only_holders_give_the_right_to_change_settings() {
+        // (the giver has it, before, after, whether the giver lacks it)
+        let rows = [
+            (false, None, false, false),
+            (false, None, true, true),
+            (false, Some(false), true, true),
+            (false, Some(true), true, false),
+            (false, Some(true), false, false),
+            (false, Some(false), false, false),
+            (true, None, true, false),
+        ];
+        for (has, before, after, lacks_it) in rows {
+            let before = before.map(|flag| role(&[], &[], flag));
+            let found = lacks(
+                &giver(role(&[], &[], has)),
+                before.as_ref(),
+                &role(&[], &[], after),
+                &stages(),
+            );
+            let expected = if lacks_it {
+                vec![Lack::CrmSettings]
+            } else {
+                vec![]
+            };
+            assert_eq!(found, expected, "{has} {before:?} {after}");
+        }
+    }
 }

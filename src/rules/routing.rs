@@ -399,10 +399,12 @@ enum Choice {
 
 /// Joins the item; the client's contact is linked too: the one that the deal hangs on, if it is one of the client's.
 fn attach(facts: &RoutingFacts, item: &CandidateItem, choice: Choice) -> RoutingDecision {
+    let of_client = facts.open_deals.iter().find(|deal| deal.id == item.id);
+    let contact_id = of_client.unwrap_or(item).contact_id;
     let contact = facts
         .contacts
         .iter()
-        .find(|contact| Some(contact.id) == item.contact_id)
+        .find(|contact| Some(contact.id) == contact_id)
         .or_else(|| facts.contact());
     RoutingDecision::Attach {
         primary: item.id,

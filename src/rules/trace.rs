@@ -187,6 +187,82 @@ mod tests {
     }
 
     #[test]
+    fn r22_whatever_is_hidden_cuts_what_was_decided() {
+        let deal = |contact: Option<i64>| json!({"item_id": 1, "contact_id": contact});
+        // (what, what a step saw, readable items, what shows of it, whether the decision shows)
+        let rows = [
+            (
+                "nothing hidden",
+                json!([deal(Some(7))]),
+                vec![1, 7],
+                json!([deal(Some(7))]),
+                true,
+            ),
+            (
+                "an item of a list",
+                json!([deal(None)]),
+                vec![7],
+                json!([]),
+                false,
+            ),
+            (
+                "a contact inside one",
+                json!([deal(Some(7))]),
+                vec![1],
+                json!([deal(None)]),
+                false,
+            ),
+            (
+                "one of two, the other whole",
+                json!([{"item_id": 2}, deal(None)]),
+                vec![1],
+                json!([deal(None)]),
+                false,
+            ),
+            (
+                "a contact inside the first of two",
+                json!([deal(Some(7)), {"item_id": 2}]),
+                vec![1, 2],
+                json!([deal(None), {"item_id": 2}]),
+                false,
+            ),
+            (
+                "deep inside",
+                json!({"parent": {"items": [{"item_id": 2}]}, "flag": true}),
+                vec![],
+                json!({"parent": {"items": []}, "flag": true}),
+                false,
+            ),
+            (
+                "hidden before, readable after",
+                json!({"a": {"item_id": 2}, "b": {"item_id": 1}}),
+                vec![1],
+                json!({"a": null, "b": {"item_id": 1}}),
+                false,
+            ),
+            (
+                "no item at all",
+                json!({"is_sent": false}),
+                vec![],
+                json!({"is_sent": false}),
+                true,
+            ),
+        ];
+        for (what, saw, readable, shown, shows) in rows {
+            let whole = RoutingTrace {
+                steps: vec![step("R16 candidates", &saw, "joins it")],
+                reason: "it joins".into(),
+                settings_version: 1,
+            };
+            let readable: Vec<ItemId> = readable.into_iter().map(ItemId).collect();
+            let cut = cut_to_readable(&whole, &readable);
+            assert_eq!(cut.steps[0].saw, shown.to_string(), "{what}");
+            assert_eq!(cut.steps[0].decided == "joins it", shows, "{what}");
+            assert_eq!(cut.reason == "it joins", shows, "{what}");
+        }
+    }
+
+    #[test]
     fn r20_a_simulation_reads_the_facts_back() {
         let steps = trace().steps;
         let seen: Option<Value> = facts_seen(&steps, "R4 direction");

@@ -393,11 +393,9 @@ pub fn update_activity_responsible(
 /// # Errors
 /// `Database` where the trace can't be said as JSON.
 pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Result<(), StoreError> {
-    let text =
-        serde_json::to_string(trace).map_err(|error| StoreError::Database(error.to_string()))?;
     let row = vec![
         email.0.into(),
-        text.into(),
+        super::traces::pack(trace)?.into(),
         trace.settings_version.into(),
         tx.now.micros().into(),
     ];

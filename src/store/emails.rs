@@ -3,7 +3,7 @@
 use super::page::{Key, KeyPart, Order, Page, PageRequest, count_up_to};
 use super::read::word;
 use super::sql::{Sql, sql};
-use super::{AnyConn, StoreError, dialect, scope};
+use super::{AnyConn, StoreError, dialect, scope, traces};
 use crate::model::email::{
     Address, Attachment, Direction, Email, EmailOutcome, ParticipantRole, RoutingTrace,
 };
@@ -370,20 +370,13 @@ pub fn traces(
     conn: &mut AnyConn,
     ids: &[EmailId],
 ) -> Result<HashMap<EmailId, RoutingTrace>, StoreError> {
-    let rows: Vec<(i64, String)> =
+    let rows: Vec<(i64, Vec<u8>)> =
         sql("SELECT email_id, trace FROM routing_traces WHERE email_id IN (")
             .list(ids.iter().map(|id| id.0))
             .push(")")
             .rows(conn)?;
     rows.into_iter()
-        .map(|(id, text)| {
-            let trace = serde_json::from_str(&text).map_err(|_error| StoreError::Corrupt {
-                table: "routing_traces",
-                column: "trace",
-                row: id,
-            })?;
-            Ok((EmailId(id), trace))
-        })
+        .map(|(id, kept)| Ok((EmailId(id), traces::unpack(id, &kept)?)))
         .collect()
 }
 
@@ -582,7 +575,7 @@ pub fn judged(
     if let Some(before) = before {
         query = query.push(" AND e.received_at < ").bind(before.micros());
     }
-    let rows: Vec<(i64, i64, String, i64, String)> = query
+    let rows: Vec<(i64, i64, String, i64, Vec<u8>)> = query
         .push(" ORDER BY t.judged_at, e.id LIMIT ")
         .bind(limit)
         .rows(conn)?;
@@ -593,11 +586,7 @@ pub fn judged(
                 message_id: MessageId(message),
                 outcome: word(EmailOutcome::from_text, &outcome, "emails", "outcome", id)?,
                 judged_at: Time::from_micros(judged_at),
-                trace: serde_json::from_str(&trace).map_err(|_error| StoreError::Corrupt {
-                    table: "routing_traces",
-                    column: "trace",
-                    row: id,
-                })?,
+                trace: traces::unpack(id, &trace)?,
             })
         })
         .collect()

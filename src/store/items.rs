@@ -29,9 +29,19 @@ type ItemRow = (
     bool,
 );
 
-const COLUMNS: &str = "SELECT i.id, i.kind, i.title, i.responsible_id, i.open_to_everyone, i.stage_id, i.is_open, \
-     i.created_at, i.last_activity_at, i.version, i.name, i.source, i.company, i.amount, i.currency, i.origin_lead_id, \
-     i.is_extra_lead FROM items i";
+/// The columns of an item; `$active` is the one that says when its newest entry was made.
+macro_rules! columns {
+    ($active:literal, $from:literal) => {
+        concat!(
+            "SELECT i.id, i.kind, i.title, i.responsible_id, i.open_to_everyone, i.stage_id, i.is_open, i.created_at, ",
+            $active,
+            ", i.version, i.name, i.source, i.company, i.amount, i.currency, i.origin_lead_id, i.is_extra_lead FROM ",
+            $from
+        )
+    };
+}
+
+const COLUMNS: &str = columns!("i.last_activity_at", "items i");
 
 fn item(row: ItemRow) -> Result<Item, StoreError> {
     #[rustfmt::skip]
@@ -88,15 +98,35 @@ pub struct ItemOrder {
 }
 
 impl ItemOrder {
-    fn order(self) -> Order {
+    /// Whether what the viewer may not see of timelines would show in this order (R27).
+    fn needs_shown_entries(self, within: &ItemScope) -> bool {
+        self.field == ItemOrderField::LastActivityAt && !scope::reaches_all(within)
+    }
+
+    fn order(self, within: &ItemScope) -> Order {
         Order {
             columns: match self.field {
                 ItemOrderField::CreatedAt => &["i.created_at", "i.id"],
+                ItemOrderField::LastActivityAt if self.needs_shown_entries(within) => {
+                    &["i.shown_activity_at", "i.id"]
+                }
                 ItemOrderField::LastActivityAt => &["i.last_activity_at", "i.id"],
                 ItemOrderField::Title => &["i.title", "i.id"],
             },
             descending: self.descending,
         }
+    }
+
+    /// The columns of a list in this order. A hidden email must not move the items that it hangs on, so that for whoever
+    /// does not reach all items the newest entry is the newest of those that they may see.
+    fn columns(self, within: &ItemScope) -> Sql {
+        if !self.needs_shown_entries(within) {
+            return sql(COLUMNS);
+        }
+        sql(columns!("i.shown_activity_at", "(SELECT o.*, COALESCE("))
+            .push("(SELECT t.at FROM timeline_entries t WHERE t.item_id = o.id AND ")
+            .then(scope::shown_entries(within))
+            .push(" ORDER BY t.position DESC LIMIT 1), o.created_at) AS shown_activity_at FROM items o) i")
     }
 
     fn key(self, item: &Item) -> Key {
@@ -178,12 +208,12 @@ pub fn facts(conn: &mut AnyConn, ids: &[ItemId]) -> Result<Vec<ItemFacts>, Store
 
 fn filtered(
     conn: &AnyConn,
-    select: &'static str,
+    select: Sql,
     within: &ItemScope,
     kind: ItemKind,
     filter: &ItemFilter,
 ) -> Sql {
-    let mut query = sql(select)
+    let mut query = select
         .push(" WHERE i.kind = ")
         .bind(kind.as_text())
         .push(" AND ")
@@ -240,8 +270,8 @@ pub fn list(
     order: ItemOrder,
     page: &PageRequest,
 ) -> Result<Page<Item>, StoreError> {
-    let query = filtered(conn, COLUMNS, within, kind, filter);
-    let rows: Vec<ItemRow> = page.finish(query, order.order()).rows(conn)?;
+    let query = filtered(conn, order.columns(within), within, kind, filter);
+    let rows: Vec<ItemRow> = page.finish(query, order.order(within)).rows(conn)?;
     let rows = rows
         .into_iter()
         .map(|row| item(row).map(|item| (order.key(&item), item)))
@@ -260,7 +290,7 @@ pub fn export_page(
     after: ItemId,
     limit: i64,
 ) -> Result<Vec<Item>, StoreError> {
-    let rows: Vec<ItemRow> = filtered(conn, COLUMNS, readable, kind, filter)
+    let rows: Vec<ItemRow> = filtered(conn, sql(COLUMNS), readable, kind, filter)
         .push(" AND ")
         .then(scope::items(exportable, "i"))
         .push(" AND i.id > ")
@@ -282,7 +312,7 @@ pub fn count(
     filter: &ItemFilter,
     limit: i64,
 ) -> Result<(i64, bool), StoreError> {
-    let query = filtered(conn, "SELECT i.id FROM items i", within, kind, filter);
+    let query = filtered(conn, sql("SELECT i.id FROM items i"), within, kind, filter);
     count_up_to(conn, query, limit)
 }
 

@@ -38,6 +38,7 @@ pub mod settings_writes;
 pub mod sql;
 pub mod stage_writes;
 pub mod timeline;
+mod traces;
 mod tx;
 pub mod user_writes;
 pub mod users;
@@ -197,6 +198,24 @@ impl Store {
     {
         let store = self.clone();
         on_blocking_thread(move || store.read_now(f)).await
+    }
+
+    /// Reads the database as of one moment, on a thread for blocking work: what others commit meanwhile is not seen.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn read_at_once<T, F>(&self, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConn) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.read(move |conn| {
+            db::begin_read(conn)?;
+            let found = f(conn);
+            db::rollback(conn);
+            found
+        })
+        .await
     }
 
     /// Reads, on this thread; for worker threads, which may block.

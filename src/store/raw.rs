@@ -91,14 +91,17 @@ impl RawStore {
         if new.is_empty() {
             return Ok(Durable::default());
         }
+        // Named by what is in it, of which the mails' hashes say everything.
+        let mut name = blake3::Hasher::new();
         let mut object = BytesMut::with_capacity(new.iter().map(|(_hash, raw)| raw.len()).sum());
         let mut places = Vec::with_capacity(new.len());
         for (hash, raw) in new {
+            name.update(hash);
             places.push((hash, object.len(), raw.len()));
             object.extend_from_slice(raw);
         }
         let object = object.freeze();
-        let key = self.key_of(&blake3::hash(&object).to_hex());
+        let key = self.key_of(&name.finalize().to_hex());
         let payload = PutPayload::from_bytes(object);
         self.runtime
             .block_on(self.objects.put(&key, payload))

@@ -141,28 +141,39 @@ pub fn mailbox_ids(scope: &MailboxScope) -> Sql {
         .push(")")
 }
 
-/// The condition that a timeline entry (called `t`, its item `i`) may be seen (R21): its item is readable;
-/// an entry or activity about an email also needs the email visible and still linked there.
-/// That an email was linked or unlinked shows where the item is readable.
+/// Whether every item is in the scope, whatever it is.
+pub fn reaches_all(scope: &ItemScope) -> bool {
+    let reaches_all = |line: &ScopeLine| line.level() == PermissionLevel::All;
+    scope.is_everything() || (all_kinds_alike(scope) && scope.lines().iter().all(reaches_all))
+}
+
+/// The condition that a timeline entry (called `t`, its item `i`) may be seen (R21): its item is readable, and it shows there.
 pub fn entries(scope: &EmailScope) -> Sql {
     sql("(")
         .then(items(scope.items(), "i"))
-        .push(
-            " AND (t.email_id IS NULL OR t.kind IN ('EMAIL_LINKED', 'EMAIL_UNLINKED') OR \
-             (EXISTS (SELECT 1 FROM email_links tl WHERE tl.email_id = t.email_id AND tl.item_id = t.item_id)",
-        )
-        .then(no_unreadable_link(scope))
-        .push(")))")
+        .push(" AND ")
+        .then(shown_entries(scope.items()))
+        .push(")")
 }
 
-fn no_unreadable_link(scope: &EmailScope) -> Sql {
-    if scope.items().is_everything() {
+/// The condition that an entry (called `t`) of a readable item shows: an entry or activity about an email
+/// also needs the email visible and still linked there.
+/// That an email was linked or unlinked shows where the item is readable.
+pub fn shown_entries(scope: &ItemScope) -> Sql {
+    sql("(t.email_id IS NULL OR t.kind IN ('EMAIL_LINKED', 'EMAIL_UNLINKED') OR \
+         (EXISTS (SELECT 1 FROM email_links tl WHERE tl.email_id = t.email_id AND tl.item_id = t.item_id)")
+        .then(no_unreadable_link(scope))
+        .push("))")
+}
+
+fn no_unreadable_link(scope: &ItemScope) -> Sql {
+    if scope.is_everything() {
         return Sql::default();
     }
     sql(
         " AND NOT EXISTS (SELECT 1 FROM email_links sl JOIN items si ON si.id = sl.item_id \
          WHERE sl.email_id = t.email_id AND NOT ",
     )
-    .then(items(scope.items(), "si"))
+    .then(items(scope, "si"))
     .push(")")
 }

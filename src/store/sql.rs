@@ -304,7 +304,7 @@ pub fn insert_row(table: &'static str, columns: Vec<(&'static str, Value)>) -> S
 }
 
 /// Rows of one `INSERT`, in sizes that are powers of two, so that few statements are ever prepared.
-const INSERT_ROWS_MAX: usize = 64;
+const INSERT_ROWS_MAX: usize = 256;
 
 /// Inserts many rows with few statements. `into` is `table (column, …)`, `after` what follows the values
 /// (`""` or an `ON CONFLICT` clause). Every row has the same number of values.

@@ -224,13 +224,24 @@ pub enum LinkedBefore {
     As(ItemFacts),
 }
 
-/// The changes behind a position, up to and including `until`.
+impl LinkedBefore {
+    /// Which item it is.
+    pub const fn id(&self) -> ItemId {
+        match self {
+            Self::Still(id) => *id,
+            Self::As(facts) => facts.id,
+        }
+    }
+}
+
+/// The changes behind a position, up to and including `until`, at most `limit`.
 ///
 /// # Errors
 /// What the database says.
 pub fn changes_between(
     conn: &mut AnyConn,
     (after, until): (Position, Position),
+    limit: i64,
 ) -> Result<Vec<(Position, TimelineChange)>, StoreError> {
     type Row = (i64, String, Option<i64>, Option<i64>, Option<String>);
     let rows: Vec<Row> = sql(
@@ -239,7 +250,8 @@ pub fn changes_between(
     .bind(after.0)
     .push(" AND position <= ")
     .bind(until.0)
-    .push(" ORDER BY position")
+    .push(" ORDER BY position LIMIT ")
+    .bind(limit)
     .rows(conn)?;
     rows.into_iter()
         .map(|(position, kind, email, item, before)| {

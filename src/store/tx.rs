@@ -319,7 +319,7 @@ impl<'a> Tx<'a> {
             entry_rows,
         )?;
         insert_all(self.conn, CHANGE_COLUMNS, "", change_rows)?;
-        self.touch_items(&touched)?;
+        self.touch_items(&touched, last - wanted)?;
         let timeline = !entries.is_empty() || !changes.is_empty();
         if timeline {
             self.wake(Topic::Timeline);
@@ -331,16 +331,24 @@ impl<'a> Tx<'a> {
         Ok(true)
     }
 
-    /// An item's newest entry is what lists are sorted by.
-    fn touch_items(&mut self, touched: &BTreeMap<ItemId, Time>) -> Result<(), StoreError> {
+    /// An item's newest entry is what lists are sorted by, and mail goes by (R16). A further copy of a message makes no
+    /// entry, and so is no news: only items with an entry behind this position count.
+    fn touch_items(
+        &mut self,
+        touched: &BTreeMap<ItemId, Time>,
+        behind: i64,
+    ) -> Result<(), StoreError> {
         let rows = touched.iter().map(|(id, at)| [id.0, at.micros()]);
         for part in padded_parts(rows.collect()) {
             sql("WITH touched (id, at) AS (VALUES ")
                 .tuples(part)
                 .push(
                     ") UPDATE items SET last_activity_at = touched.at FROM touched \
-                     WHERE items.id = touched.id AND items.last_activity_at < touched.at",
+                     WHERE items.id = touched.id AND items.last_activity_at < touched.at AND EXISTS \
+                     (SELECT 1 FROM timeline_entries t WHERE t.item_id = items.id AND t.position > ",
                 )
+                .bind(behind)
+                .push(")")
                 .run(self.conn)?;
         }
         Ok(())

@@ -12,11 +12,14 @@
     reason = "tests may fail loudly"
 )]
 
+mod access;
 mod actions;
 mod architecture;
 mod demo;
 mod people;
 mod questions;
+mod routing;
+mod rules_named;
 mod spine;
 mod store;
 mod support;

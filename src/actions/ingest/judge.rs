@@ -270,6 +270,9 @@ pub struct OutcomeSeen {
     /// The primary one first; none where it is kept unsaved.
     pub items: Vec<ItemSeen>,
     pub responsible_id: Option<UserId>,
+    /// Items that it made when it was judged before, and that it was moved off since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<ItemSeen>,
 }
 
 /// An item that a mail was saved on.
@@ -472,6 +475,7 @@ fn keep(
         outcome,
         items: Vec::new(),
         responsible_id: None,
+        left: Vec::new(),
     };
     steps.push(trace::step(OUTCOME_STEP, &seen, reason.clone()));
     put_trace(tx, context, email.0, (steps, reason))
@@ -497,13 +501,13 @@ fn save(
         is_backfill: mail.is_backfill,
     };
     let responsible_id = save_on(tx, known, &saving, on)?;
-    steps.push(saved_step((on, made), responsible_id, &reason));
+    steps.push(saved_step((on, made, &[]), responsible_id, &reason));
     put_trace(tx, context, judged.email_id, (steps, reason))
 }
 
-/// The last step of a saved mail's trace.
+/// The last step of a saved mail's trace: what it is on, what of that it made, and what it made before.
 pub fn saved_step(
-    (on, made): (&[ItemId], &[ItemId]),
+    (on, made, left): (&[ItemId], &[ItemId], &[ItemId]),
     responsible_id: Option<UserId>,
     reason: &str,
 ) -> RoutingStep {
@@ -517,6 +521,13 @@ pub fn saved_step(
             })
             .collect(),
         responsible_id,
+        left: left
+            .iter()
+            .map(|&item_id| ItemSeen {
+                item_id,
+                is_new: true,
+            })
+            .collect(),
     };
     trace::step(OUTCOME_STEP, &seen, reason)
 }

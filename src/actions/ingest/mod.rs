@@ -66,6 +66,7 @@ struct Read {
     parsed: ParsedMail,
     participants: Vec<NewParticipant>,
     mail: MailFacts,
+    preview: String,
     received_at: Time,
 }
 
@@ -85,10 +86,10 @@ pub fn prepare_now(
     raw: &RawStore,
     arrivals: Vec<Arrival>,
 ) -> Result<Prepared, StoreError> {
-    let reads: Vec<Read> = arrivals.into_iter().map(read).collect();
+    let mut reads: Vec<Read> = arrivals.into_iter().map(read).collect();
     let bytes: Vec<(RawHash, Bytes)> = reads
-        .iter()
-        .map(|read| (read.hash, read.arrival.raw.clone()))
+        .iter_mut()
+        .map(|read| (read.hash, std::mem::take(&mut read.arrival.raw)))
         .collect();
     let durable = raw.keep_now(store, &bytes)?;
     Ok(Prepared { reads, durable })
@@ -256,7 +257,11 @@ pub(super) fn lock_clients(tx: &mut Tx<'_>, keys: &BTreeSet<String>) -> Result<(
 }
 
 fn read(arrival: Arrival) -> Read {
-    let parsed = parse::parse(&arrival.raw);
+    let mut parsed = parse::parse(&arrival.raw);
+    let preview = preview(&parsed);
+    // Nothing asks for the text again before somebody reads the mail: a batch needs not hold it.
+    parsed.body_text = None;
+    parsed.body_html = None;
     let participants = participants(&parsed);
     let keyed = |roles: &[ParticipantRole]| {
         participants
@@ -308,6 +313,7 @@ fn read(arrival: Arrival) -> Read {
         received_at: received_at(parsed.date, arrival.internal_date).time,
         participants,
         mail,
+        preview,
         parsed,
         arrival,
     }
@@ -447,7 +453,7 @@ fn new_email(context: &Context, read: &Read, message_id: MessageId) -> NewEmail 
         saved: None,
         from: parsed.author().cloned(),
         subject: parsed.subject.clone(),
-        preview: preview(parsed),
+        preview: read.preview.clone(),
         received_at: read.received_at,
         internal_date: read.arrival.internal_date,
         automatic: read.mail.automatic.clone(),

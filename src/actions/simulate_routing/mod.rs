@@ -28,8 +28,8 @@ use crate::store::{self, AnyConn, StoreError, emails};
 use replay::Replay;
 use std::collections::BTreeSet;
 
-/// Mails of one simulation: some months of a busy mailbox. More would outlast the ten seconds that a query may take.
-pub const MAILS_MAX: i64 = 10_000;
+/// Mails of one simulation: some weeks of a busy mailbox. More would come near the ten seconds that a query may take.
+pub const MAILS_MAX: i64 = 5_000;
 
 /// What is simulated.
 #[derive(Debug, Clone)]

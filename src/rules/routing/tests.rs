@@ -170,6 +170,23 @@ fn r20_the_trace_names_the_rules_in_order_and_replays() {
 }
 
 #[test]
+fn r20_items_can_be_left_out() {
+    let mut left = known(1, |facts| {
+        facts.leads = vec![lead(30, 1), lead(31, 1)];
+        answers(facts, vec![deal(40, 5), lead(30, 1)]);
+    });
+    left.leave_out(&[ItemId(40), ItemId(30)]);
+    let ids = |items: &[CandidateItem]| items.iter().map(|item| item.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(&left.contacts), [70]);
+    assert_eq!(ids(&left.open_deals), [0_i64; 0]);
+    assert_eq!(ids(&left.leads), [31]);
+    assert_eq!(ids(&left.parent.as_ref().unwrap().items), [0_i64; 0]);
+    assert_eq!(goes(&left), To(31, vec![70]));
+    left.leave_out(&[ItemId(70)]);
+    assert_eq!(goes(&left), To(31, vec![]));
+}
+
+#[test]
 fn r20_what_keeps_a_mail_from_making_something_is_told() {
     let nothing = with(|facts| facts.settings.incoming_creates = CreatedItem::Nothing);
     assert_eq!(

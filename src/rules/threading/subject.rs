@@ -47,7 +47,8 @@ pub fn subject_base(subject: &str) -> String {
     let words: Vec<&str> = visible.split_whitespace().collect();
     let folded = words.join(" ").to_lowercase();
     let mut base = folded.trim();
-    while let Some(rest) = less_one_mark(base) {
+    // Each round takes something away, so this ends.
+    while let Some(rest) = less_one_mark(base).filter(|rest| rest.len() < base.len()) {
         base = rest;
     }
     base.to_owned()

@@ -442,3 +442,39 @@ proptest! {
         prop_assert_eq!(choose_thread(&facts).thread, None);
     }
 }
+
+#[test]
+fn r17_why_a_mail_joins_nothing_is_told() {
+    let other = || {
+        about(
+            "weather",
+            from(Some(ANN), from_ann(vec![], vec![message(1, 10, true)])),
+        )
+    };
+    // (what, facts, reason)
+    let rows = [
+        (
+            "a stranger who names a message",
+            from(Some(STRANGER), from_ann(vec![message(1, 10, true)], vec![])),
+            "it names a message, but its sender takes no part in that thread",
+        ),
+        (
+            "References under another subject",
+            other(),
+            "References name a message, but the subject is another or the sender takes no part",
+        ),
+        (
+            "nothing that is known",
+            from_ann(vec![], vec![]),
+            "it names no message that is known",
+        ),
+    ];
+    for (what, facts, reason) in rows {
+        let choice = choose_thread(&facts);
+        assert_eq!(
+            (choice.thread, choice.reason.as_str()),
+            (None, reason),
+            "{what}"
+        );
+    }
+}

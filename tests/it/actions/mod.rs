@@ -36,4 +36,4 @@ mod people;
 mod removal;
 mod roles;
 mod stages;
-mod world;
+pub mod world;

@@ -52,7 +52,7 @@ pub struct World {
     clock: AtomicI64,
     folder: tempfile::TempDir,
     // Last: connections to it are closed before.
-    _database: Option<TestDatabase>,
+    database: Option<TestDatabase>,
 }
 
 impl World {
@@ -89,8 +89,21 @@ impl World {
             admin,
             clock: AtomicI64::new(start.micros()),
             folder,
-            _database: database,
+            database,
         }
+    }
+
+    /// Of its database.
+    pub fn url(&self) -> String {
+        self.database.as_ref().map_or_else(
+            || {
+                format!(
+                    "sqlite:{}",
+                    self.folder.path().join("mailroom.db").display()
+                )
+            },
+            TestDatabase::url,
+        )
     }
 
     /// Where its files lie.

@@ -377,3 +377,64 @@ fn r16_the_open_deal_with_the_newest_entry_else_the_open_lead_else_the_contact()
     assert!(route(&ambiguous).reason.starts_with("AMBIGUOUS"));
     assert!(!route(&known(1, |_| ())).reason.contains("AMBIGUOUS"));
 }
+
+#[test]
+fn r15_where_mail_never_joins_it_makes_what_a_new_client_s_makes_but_no_second_contact() {
+    use CreatedItem as C;
+    let makes = |creates, has_contact: bool| {
+        with(|facts| {
+            mode(facts, AlwaysNew);
+            facts.settings.incoming_creates = creates;
+            facts.leads = vec![lead(30, 1)];
+            if has_contact {
+                facts.contacts = vec![contact(70, 1)];
+            }
+        })
+    };
+    check(vec![
+        (
+            "a contact of a client known by a lead alone",
+            makes(C::Contact, false),
+            New(vec![ItemKind::Contact], 1, None),
+        ),
+        (
+            "a lead where there is a contact",
+            makes(C::Contact, true),
+            Extra(1, Some(70)),
+        ),
+        ("a lead", makes(C::Lead, false), Extra(1, None)),
+        (
+            "nothing",
+            makes(C::Nothing, true),
+            Nowhere(O::NothingToCreate),
+        ),
+    ]);
+}
+
+#[test]
+fn r16_a_reply_on_one_of_the_client_s_deals_is_linked_to_that_deal_s_contact() {
+    let of = |deal: CandidateItem, contact: i64| CandidateItem {
+        contact_id: Some(ItemId(contact)),
+        ..deal
+    };
+    let two_contacts = |change: fn(&mut RoutingFacts)| {
+        with(|facts| {
+            facts.contacts = vec![contact(70, 1), contact(71, 1)];
+            facts.open_deals = vec![of(deal(40, 1), 70), of(deal(41, 1), 71)];
+            change(facts);
+        })
+    };
+    check(vec![
+        (
+            "a reply: the parent's items say no contact",
+            two_contacts(|facts| answers(facts, vec![deal(41, 1)])),
+            To(41, vec![71]),
+        ),
+        (
+            "a reply on a deal of somebody else's",
+            two_contacts(|facts| answers(facts, vec![deal(45, 1)])),
+            To(45, vec![70]),
+        ),
+        ("the newest", two_contacts(|_| ()), Perhaps(41, vec![71])),
+    ]);
+}
