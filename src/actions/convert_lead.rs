@@ -368,6 +368,7 @@ fn link_emails(
             format!("This lead has more than {EMAILS_MAX} emails, too many to move at once."),
         ));
     }
+    link_writes::lock_emails_of(tx, &[lead, deal])?;
     let links = link_writes::lock_of_item(tx, lead)?;
     let there: HashSet<EmailId> = link_writes::lock_of_item(tx, deal)?
         .iter()

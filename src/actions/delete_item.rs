@@ -59,7 +59,7 @@ fn remove(tx: &mut Tx<'_>, viewer: &Viewer, input: DeleteItem, mutation: &str) -
     check_version(input.expected_version, item.version)?;
     let leaving = Leaving::of(tx, item.id, field)?;
     let removed = leaving.take_off(tx, viewer, item.id)?;
-    store::link_writes::void_changes_of(tx, item.id)?;
+    store::link_writes::void_changes_of(tx, item.id, None)?;
     store::item_writes::forget_item(tx, item.id)?;
     store::item_writes::delete(tx, item.id)?;
     tx.item_changed(item.id, facts_json(&facts)?);

@@ -117,7 +117,10 @@ pub async fn open(
                 column: "filter",
                 row: id.0,
             })?;
-        if !may_export(&viewer, export.kind) || looks_for_hidden(&viewer, export.kind, &filter) {
+        if !may_export(&viewer, export.kind)
+            || looks_for_hidden(&viewer, export.kind, &filter)
+            || names_hidden(tx.conn, &viewer, &filter)?
+        {
             return Ok(None);
         }
         record(tx, user, "downloadExport", export.kind)?;
@@ -143,6 +146,19 @@ fn looks_for_hidden(viewer: &Viewer, kind: ItemKind, filter: &ItemFilter) -> boo
         ItemKind::Deal => return false,
     };
     filter.address_key.is_some() && hidden.contains(&field)
+}
+
+/// Whether a list narrowed so would tell which deals have a contact that the viewer may not read, or no longer.
+fn names_hidden(
+    conn: &mut AnyConn,
+    viewer: &Viewer,
+    filter: &ItemFilter,
+) -> Result<bool, StoreError> {
+    let Some(contact) = filter.contact_id else {
+        return Ok(false);
+    };
+    let scope = access::items(viewer, PermissionAction::Read);
+    Ok(items::readable(conn, &scope, &[contact])?.is_empty())
 }
 
 impl Download {

@@ -20,6 +20,10 @@ use std::collections::HashMap;
 /// Emails of one item that change in one transaction: below the ids that a transaction may use.
 pub(super) const EMAILS_MAX: i64 = 20_000;
 
+/// Changes that live streams are told of one by one: each stream looks at each of them. Of more, all streams are told to
+/// read again, which says nothing of what changed.
+pub(super) const TOLD_SINGLY_MAX: usize = 200;
+
 /// Locks the addresses of these items and of their contacts, as ingest does: mail that comes meanwhile is judged before or
 /// after the change. Call it before the items themselves are locked.
 pub(super) fn lock_clients(tx: &mut Tx<'_>, items: &[ItemId]) -> Result<(), StoreError> {
@@ -78,6 +82,10 @@ impl Leaving {
     /// # Errors
     /// What the database says.
     pub fn tell(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        if self.links.len() > TOLD_SINGLY_MAX {
+            tx.history_changed(None);
+            return Ok(());
+        }
         for link in &self.links {
             let before = self
                 .before

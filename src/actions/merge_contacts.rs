@@ -89,6 +89,7 @@ fn merge_now(tx: &mut Tx<'_>, viewer: &Viewer, input: &MergeContacts) -> ActionR
         merged.push((other, facts));
     }
     check_version(input.expected_version, contact.version)?;
+    link_writes::lock_emails_of(tx, &all)?;
     let (addresses, phones) = gathered(tx, into, &merged)?;
     let mut told = Vec::with_capacity(merged.len());
     for (other, facts) in &merged {
@@ -175,8 +176,7 @@ fn take_in(
             make_primary(tx, &email, into)?;
         }
     }
-    link_writes::void_changes_of(tx, other.id)?;
-    link_writes::hand_over_changes(tx, other.id, into)?;
+    link_writes::void_changes_of(tx, other.id, Some(into))?;
     item_writes::replace_contact(tx, other.id, into)?;
     item_writes::hand_over_entries(tx, other.id, into)?;
     item_writes::forget_item(tx, other.id)?;

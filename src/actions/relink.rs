@@ -228,6 +228,8 @@ fn change_once(
         Wish::Unlink { from } => vec![from],
     };
     crate::store::item_writes::lock(tx, &wanted)?;
+    // Items before emails, as everywhere: an item that is deleted meanwhile holds its emails.
+    email_writes::lock(tx, seen.email_id)?;
     let loaded = load(tx, viewer, seen.email_id)?;
     check_version(seen.expected_version, loaded.email.version)?;
     match wish {

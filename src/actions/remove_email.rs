@@ -69,10 +69,20 @@ fn remove_once(tx: &mut Tx<'_>, viewer: &Viewer, input: RemoveEmail) -> ActionRe
         )
         .into());
     }
+    let locked = ids;
     let ids: Vec<ItemId> = store::links::of_emails(tx.conn, &[id])?
         .iter()
         .map(|link| link.item_id)
         .collect();
+    if ids.iter().any(|id| !locked.contains(id)) {
+        // It was moved while this waited; its new item can't be locked behind the email.
+        return Err(Refusal::at(
+            ErrorCode::Stale,
+            "emailId",
+            "Its links were changed at this moment; try again.",
+        )
+        .into());
+    }
     let linked = store::items::facts(tx.conn, &ids)?;
     let may = |facts: &ItemFacts| {
         access::decide(viewer, PermissionAction::Update, facts).is_granted()

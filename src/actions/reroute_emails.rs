@@ -250,6 +250,7 @@ fn move_to(
     };
     let all = sorted(linked.iter().chain(joined).copied().collect());
     item_writes::lock(tx, &all)?;
+    email_writes::lock(tx, stored.email.id)?;
     // A converted lead holds no mail here: whoever converted it has linked its mail by hand.
     let concerned = relink::concerned(tx, viewer, &all)?;
     if concerned.iter().any(|item| !item.may_update) {

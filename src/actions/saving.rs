@@ -117,6 +117,8 @@ pub fn save_on(
         return Ok(None);
     };
     let email = (saving.email_id, saving.message_id);
+    // An item has one entry for a message (R7): a further copy is no news there.
+    let told_before = known.items_of_message(saving.message_id, Some(saving.email_id));
     if known.was_removed(email) {
         tell_again(tx, known, saving, on)?;
     }
@@ -125,8 +127,6 @@ pub fn save_on(
     } else {
         Begins::AtFirst
     };
-    // An item has one entry for a message (R7): a further copy is no news there.
-    let told_before = known.items_of_message(saving.message_id, Some(saving.email_id));
     let mut linked = Vec::new();
     for &item in on {
         if linked.contains(&item) {

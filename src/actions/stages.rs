@@ -6,6 +6,7 @@ use super::acting::{bad_input, facts_json, require_administrator, require_crm_se
 use super::change::Change;
 use super::fields::{self, NAME_CHARS_MAX, check_all};
 use super::items::tell;
+use super::leaving::TOLD_SINGLY_MAX;
 use super::{ActionError, ActionResult, Actions, audit, check_version, idempotency};
 use crate::model::item::{ItemKind, Stage, StageKind};
 use crate::model::people::Viewer;
@@ -22,9 +23,6 @@ use serde_json::json;
 const STAGES_MAX: usize = 100;
 /// Items that one deletion moves: each gets a timeline entry in the same transaction.
 const ITEMS_MAX: i64 = 50_000;
-/// Moved items that live streams are told of one by one: each stream looks at each of them. Of more, all streams are told
-/// to read again, which says nothing of what moved.
-const TOLD_SINGLY_MAX: usize = 200;
 /// One writer at a time: places are counted and the last one of a kind is kept.
 const STAGES_LOCK: i64 = 0x7374_6167_6573_0000;
 

@@ -28,6 +28,21 @@ pub fn count_of_item(tx: &mut Tx<'_>, item: ItemId, limit: i64) -> Result<i64, S
     Ok(if all { counted } else { limit + 1 })
 }
 
+/// Locks every email that hangs on one of these items until the end of the transaction, in the order of their ids, so that
+/// two writers never wait for each other. Where emails of several items change, this goes before all else about them.
+///
+/// # Errors
+/// What the database says.
+pub fn lock_emails_of(tx: &mut Tx<'_>, items: &[ItemId]) -> Result<(), StoreError> {
+    let emails = sql(
+        "SELECT id FROM emails WHERE id IN (SELECT email_id FROM email_links WHERE item_id IN (",
+    )
+    .list(items.iter().map(|id| id.0))
+    .push(")) ORDER BY id");
+    for_update(tx.conn, emails).rows::<i64>(tx.conn)?;
+    Ok(())
+}
+
 /// The links of an item, oldest mail first; their emails are locked until the end of the transaction.
 ///
 /// # Errors
@@ -179,35 +194,27 @@ pub fn insert_removals(
     )
 }
 
-/// No change of links that names this item can be taken back any more.
+/// No change of links that names this item can be taken back any more; the histories name `instead` from now on, or
+/// nothing.
 ///
 /// # Errors
 /// What the database says.
-pub fn void_changes_of(tx: &mut Tx<'_>, item: ItemId) -> Result<(), StoreError> {
+pub fn void_changes_of(
+    tx: &mut Tx<'_>,
+    item: ItemId,
+    instead: Option<ItemId>,
+) -> Result<(), StoreError> {
     for column in ["from_item_id", "to_item_id"] {
-        sql("UPDATE link_changes SET is_void = TRUE WHERE ")
+        // At once: where a row is written twice by one transaction, PostgreSQL looks at all that it names again, and
+        // waits for whoever holds the change's other item.
+        sql("UPDATE link_changes SET is_void = TRUE, ")
             .push(column)
             .push(" = ")
-            .bind(item.0)
-            .run(tx.conn)?;
-    }
-    Ok(())
-}
-
-/// The histories of links name another item from now on.
-///
-/// # Errors
-/// What the database says.
-pub fn hand_over_changes(tx: &mut Tx<'_>, from: ItemId, to: ItemId) -> Result<(), StoreError> {
-    for column in ["from_item_id", "to_item_id"] {
-        sql("UPDATE link_changes SET ")
-            .push(column)
-            .push(" = ")
-            .bind(to.0)
+            .bind(instead.map(|id| id.0))
             .push(" WHERE ")
             .push(column)
             .push(" = ")
-            .bind(from.0)
+            .bind(item.0)
             .run(tx.conn)?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use mailroom::clock;
 use mailroom::mail::mbox::StoredMail;
 use mailroom::model::UserId;
 use mailroom::store::sql::sql;
-use mailroom::store::{Store, StoreError};
+use mailroom::store::{AnyConn, Store, StoreError};
 use serde_json::{Value, json};
 
 const TIMELINE: &str = "subscription ($item: ID) { timeline(itemId: $item) { __typename
@@ -64,6 +64,44 @@ on_both! {
         // The stream goes on behind the gap.
         note(&app, &into, "what comes then").await;
         assert_eq!(of_into.next().await["timeline"]["entry"]["text"], "what comes then");
+    }
+
+    async fn r29_a_contact_with_more_mail_than_is_told_singly_is_told_by_a_gap(app) {
+        let (into, from) = (
+            item(&app, "createContact", json!({ "name": "Cleo" })).await,
+            item(&app, "createContact", json!({ "name": "C. Client" })).await,
+        );
+        let deal = item(&app, "createDeal", json!({ "title": "Beside" })).await;
+        let email = imported(&app, "cleo@client.example").await;
+        app.make(&app.admin, "saveEmail", json!({ "emailId": email, "target": { "itemId": from } }), "email { id }").await;
+        let codec = app.app().store.codec().clone();
+        let (_kind, from_number) = codec.open_id(&from).unwrap();
+        let (_kind, email_number) = codec.open_id(&email).unwrap();
+        let store = app.app().store.clone();
+        let many = tokio::task::spawn_blocking(move || {
+            store.write_now(clock::now(), |tx| {
+                for number in 1..=200_i64 {
+                    let copy = email_number + 1_000_000 + number;
+                    let raw = format!("'{number:064}'");
+                    let raw = if matches!(tx.conn, AnyConn::Sqlite(_)) { format!("CAST({raw} AS BLOB)") } else { format!("{raw}::bytea") };
+                    sql(format!("INSERT INTO messages (id, content_key, message_id_header, subject_base, thread_id, received_at) SELECT {copy}, {raw}, NULL, subject_base, thread_id, received_at FROM messages WHERE id = (SELECT message_id FROM emails WHERE id = {email_number})")).run(tx.conn)?;
+                    sql(format!("INSERT INTO emails (id, message_id, mailbox_id, raw_hash, direction, outcome, subject, preview, received_at, internal_date, saved_at, primary_item_id, problems, version) SELECT {copy}, {copy}, mailbox_id, raw_hash, direction, outcome, subject, preview, received_at, internal_date, saved_at, primary_item_id, problems, 1 FROM emails WHERE id = {email_number}")).run(tx.conn)?;
+                    sql(format!("INSERT INTO email_links (email_id, item_id, is_primary, received_at, linked_at) VALUES ({copy}, {from_number}, TRUE, 5, 5)")).run(tx.conn)?;
+                }
+                Ok::<_, StoreError>(())
+            })
+        });
+        many.await.unwrap().unwrap();
+        let mut events = app.subscribe(&app.admin, TIMELINE, json!({ "item": deal })).await;
+        assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
+        app.make(&app.admin, "mergeContacts", json!({ "contactId": into, "mergeContactIds": [from] }), "contact { id }").await;
+        assert_eq!(events.next().await["timeline"]["__typename"], "Gap");
+        let data = app.data(&app.admin, "query ($id: ID!) { contact(id: $id) { emails { totalCount { value } } } }", json!({ "id": into })).await;
+        assert_eq!(data["contact"]["emails"]["totalCount"]["value"], 201);
+        app.make(&app.admin, "deleteContact", json!({ "contactId": into }), "deletedContactId").await;
+        assert_eq!(events.next().await["timeline"]["__typename"], "Gap");
+        let data = app.data(&app.admin, "{ emails(filter: { outcomes: [REMOVED] }) { totalCount { value } } }", json!({})).await;
+        assert_eq!(data["emails"]["totalCount"]["value"], 201);
     }
 
     async fn r29_a_department_that_moves_changes_running_streams(app) {

@@ -112,7 +112,7 @@ impl House {
             live: Live::new(store.clone(), hub),
             mail: MailReader::new(store.clone(), raw),
             file_urls: Arc::new(|file| Some(format!("/files/{file:?}"))),
-            public_url: "http://localhost".into(),
+            public_url: "http://127.0.0.1".into(),
             clock: now,
         };
         let schema = mailroom::graphql::schema(services);

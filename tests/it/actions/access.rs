@@ -8,7 +8,7 @@ use mailroom::actions::explain_access::{self, Explanation, Subject};
 use mailroom::actions::export_items::{self, Asked};
 use mailroom::actions::fields::Money;
 use mailroom::actions::items::{self, CreateItem, UpdateItem};
-use mailroom::actions::roles::{self, CreateRole, PermissionLine};
+use mailroom::actions::roles::{self, CreateRole, PermissionLine, UpdateRole};
 use mailroom::model::item::ItemKind::{self, Contact, Deal, Lead};
 use mailroom::model::people::PermissionAction::{Create, Export, Read, Update};
 use mailroom::model::people::PermissionLevel::{self, All, None as Nothing, OpenToEveryone, Own};
@@ -265,7 +265,7 @@ async fn r26_hidden_fields_stay_out_of_exports_filters_and_names(world) {
             permissions.push(PermissionLine { item, action, level: All, stage_id: None });
         }
     }
-    let role = CreateRole { permissions, hidden_fields: hidden, ..new_role("Blind") };
+    let role = CreateRole { permissions: permissions.clone(), hidden_fields: hidden, ..new_role("Blind") };
     let role = roles::create_role(&world.actions, &world.admin, role, None, world.now()).await.unwrap();
     let user = world.user("Ben Blind", None, Some(vec![role])).await;
     let viewer = world.viewer(user);
@@ -297,9 +297,32 @@ async fn r26_hidden_fields_stay_out_of_exports_filters_and_names(world) {
     let by_address = ItemFilter { address_key: Some(address.clone()), ..ItemFilter::default() };
     let asked = ask(&world, &viewer, Lead, by_address).await;
     assert!(download(&world, user, asked).await.is_none());
+    // So is a contact that could be read when it was asked for.
+    let contact = world.item(Contact, world.admin.user_id).await;
+    let of_contact = ItemFilter { contact_id: Some(contact), ..ItemFilter::default() };
+    let asked = ask(&world, &viewer, Deal, of_contact).await;
+    assert!(download(&world, user, asked).await.is_some());
+    let line = |item| PermissionLine { item, action: Export, level: All, stage_id: None };
+    let change = UpdateRole { permissions: Change::Set(vec![line(Deal), line(Lead)]), ..update_of(role) };
+    roles::update_role(&world.actions, &world.admin, change, world.now()).await.unwrap();
+    assert!(download(&world, user, asked).await.is_none());
+    let change = UpdateRole { permissions: Change::Set(permissions), ..update_of(role) };
+    roles::update_role(&world.actions, &world.admin, change, world.now()).await.unwrap();
+    let viewer = world.viewer(user);
     // So is a name that a contact gets of an address.
     let input = ConvertLead { lead_id: lead, expected_version: None, deal: None, contact: None };
     let made = convert_lead::convert(&world.actions, &viewer, input, None, world.now()).await.unwrap();
     assert_eq!(world.get(made.contact_id.unwrap()).title, "A title");
 }
+}
+
+fn update_of(role_id: mailroom::model::RoleId) -> UpdateRole {
+    UpdateRole {
+        role_id,
+        expected_version: None,
+        name: Change::Keep,
+        permissions: Change::Keep,
+        hidden_fields: Change::Keep,
+        may_change_crm_settings: Change::Keep,
+    }
 }

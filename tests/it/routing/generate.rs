@@ -106,7 +106,8 @@ pub fn settings() -> Vec<Setting> {
 pub fn events(seed: u64, letters: usize) -> Vec<Event> {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut made: Vec<Letter> = Vec::new();
-    let mut events = Vec::new();
+    // The last mailbox begins with its integration off.
+    let mut events = vec![Event::Switch(settings().len() - 1, true, false)];
     while made.len() < letters {
         let event = match dice.random_range(0..100) {
             0..4 => Event::Active(dice.random_range(1..USERS), dice.random_bool(0.7)),

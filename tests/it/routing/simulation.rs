@@ -64,7 +64,7 @@ fn ask(office: &Office, user: UserId, query: &str, variables: Value) -> Value {
             live: Live::new(store.clone(), Hub::start(&Bus::memory())),
             mail: mailroom::actions::read_mail::MailReader::new(store, office.raw.clone()),
             file_urls: Arc::new(|_file| None),
-            public_url: "http://localhost".into(),
+            public_url: "http://127.0.0.1".into(),
             clock: mailroom::clock::now,
         };
         let session = Session {
