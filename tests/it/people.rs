@@ -53,9 +53,8 @@ on_both! {
         let input = json!({ "contactId": into, "mergeContactIds": [from], "expectedVersion": 1 });
         app.make(&app.admin, "mergeContacts", input, "contact { id version }").await;
         assert_eq!(of_into.next().await["timeline"]["__typename"], "Gap");
-        let mut told = vec![of_all.next().await["timeline"]["__typename"].clone(), of_all.next().await["timeline"]["__typename"].clone()];
-        told.sort_by_key(ToString::to_string);
-        assert_eq!(told, ["Gap", "ItemRemoved"]);
+        // Entries of the past have moved: the list is to be read again, and then lacks the one that is gone.
+        assert_eq!(of_all.next().await["timeline"]["__typename"], "Gap");
         let query = "query ($id: ID!) { contact(id: $id) { timeline { nodes { __typename item { id } ... on NoteAdded { text } } } } }";
         let data = app.data(&app.admin, query, json!({ "id": into })).await;
         let nodes = data["contact"]["timeline"]["nodes"].as_array().unwrap();

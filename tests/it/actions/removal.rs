@@ -112,7 +112,7 @@ async fn r46_a_mail_saved_by_mistake_is_removed_and_can_be_saved_again(world) {
     assert_eq!(logged, [format!("email {}", id.0)]);
     world.refused("once more", (Code::NotSaved, "emailId"), remove(&world, &world.admin, id)).await;
     let undo = relink::undo(&world.actions, &world.admin, last_change(&world, id), None, world.now());
-    world.refused("taken back", (Code::NotSaved, "emailId"), undo).await;
+    world.refused("taken back", (Code::NotSaved, "changeId"), undo).await;
 
     // By hand again: the to-do begins anew, and the history says that it was linked.
     let target = Target::Item(deal);
@@ -191,10 +191,11 @@ async fn r45_a_deleted_item_takes_its_emails_out_of_the_crm_unless_they_hang_els
     assert_eq!((open.state, open.responsible_id), (Scheduled, bob));
     let told: Vec<i64> = world.rows(&format!("SELECT position FROM timeline_entries WHERE item_id = {}", deal.0));
     assert!(told.is_empty());
-    // The link to the contact can be taken back no more than before; what names the deal not at all.
+    // The link to the contact can be taken back no more than before; what named the deal alone names nothing now, and
+    // is not there for anybody.
     let undo = |change| relink::undo(&world.actions, &world.admin, change, None, world.now());
-    world.refused("the deal's link", (Code::ChangedSince, "changeId"), undo(first)).await;
-    world.refused("the last link", (Code::LastLink, "fromItemId"), undo(history)).await;
+    world.refused("the deal's link", (Code::NotFound, "changeId"), undo(first)).await;
+    world.refused("the last link", (Code::LastLink, "changeId"), undo(history)).await;
     let logged: Vec<String> = world.rows("SELECT detail FROM audit_log WHERE action = 'deleteDeal'");
     assert_eq!(logged, [r#"{"emails":2,"emailsRemoved":1}"#]);
 }
