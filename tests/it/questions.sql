@@ -39,4 +39,4 @@ INSERT INTO email_links (email_id, item_id, is_primary, received_at, linked_at, 
 INSERT INTO link_changes (id, email_id, at, by_user_id, from_item_id, to_item_id, was_primary) VALUES (600, 301, 200, 1, 102, 101, FALSE);
 INSERT INTO activities (id, message_id, responsible_id, state, scheduled_at, deadline, version) VALUES (400, 400, 3, 'SCHEDULED', 100, 200, 1);
 INSERT INTO activities (id, message_id, responsible_id, state, scheduled_at, deadline, version) VALUES (401, 401, 4, 'SCHEDULED', 200, 300, 1);
-INSERT INTO routing_traces (email_id, trace, settings_version) VALUES (301, '{"steps":[],"reason":"linked by hand","settings_version":1}', 1);
+INSERT INTO routing_traces (email_id, trace, settings_version, judged_at) VALUES (301, CAST('{"steps":[],"reason":"linked by hand","settings_version":1}' AS BLOB), 1, 1);
