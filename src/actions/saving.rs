@@ -117,8 +117,16 @@ pub fn save_on(
         return Ok(None);
     };
     let email = (saving.email_id, saving.message_id);
-    // An item has one entry for a message (R7): a further copy is no news there.
-    let told_before = known.items_of_message(saving.message_id, Some(saving.email_id));
+    // An item has one entry for a message (R7): a further copy is no news there. A copy that was only linked to it
+    // has made none.
+    let told_before = if known
+        .items_of_message(saving.message_id, Some(saving.email_id))
+        .is_empty()
+    {
+        Vec::new()
+    } else {
+        email_writes::items_told_of(tx, saving.message_id, on)?
+    };
     if known.was_removed(email) {
         tell_again(tx, known, saving, on)?;
     }
