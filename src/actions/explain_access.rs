@@ -9,7 +9,8 @@ use crate::model::people::{PermissionAction, Viewer};
 use crate::model::refusal::Refusal;
 use crate::model::{EmailId, ItemId, MailboxId, Time, UserId};
 use crate::rules::access;
-use crate::rules::explain::{self, Explained, MailboxGround};
+use crate::rules::access::MailboxGround;
+use crate::rules::explain::{self, Explained};
 use crate::store::{self, Tx};
 use serde_json::json;
 
@@ -139,7 +140,7 @@ fn of_email(
         .collect();
     let linked = store::items::facts(tx.conn, &ids)?;
     let holders = store::mailboxes::holders(tx.conn, email.mailbox_id)?;
-    let ground = holders.and_then(|holders| explain::mailbox(who, &holders));
+    let ground = holders.and_then(|holders| access::mailbox_ground(who, &holders));
     let sees_in_crm = access::sees_in_crm(who, &linked);
     let items: Vec<ItemExplanation> = linked
         .iter()

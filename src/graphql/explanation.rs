@@ -217,7 +217,7 @@ pub enum AccessGround {
 
 /// By what a mailbox's mail is had.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "explain::MailboxGround")]
+#[graphql(remote = "crate::rules::access::MailboxGround")]
 pub enum MailboxGround {
     /// The user is its connector.
     Connector,

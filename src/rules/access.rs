@@ -138,15 +138,35 @@ pub struct MailboxHolders {
     pub department_ids: Vec<DepartmentId>,
 }
 
+/// By which way a user has a mailbox's mail (R22).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailboxGround {
+    /// The user connected it, or it was handed to them.
+    Connector,
+    /// It was given to the user.
+    GivenToUser,
+    /// It was given to the user's department or to one above it.
+    GivenToDepartment,
+}
+
 /// Access to a mailbox's mail (R22): the connector, or given to the user or a department of theirs.
 /// Being an administrator gives none.
+pub fn mailbox_ground(viewer: &Viewer, holders: &MailboxHolders) -> Option<MailboxGround> {
+    let is_given_to = |department| holders.department_ids.contains(department);
+    if holders.connector_id == viewer.user_id {
+        Some(MailboxGround::Connector)
+    } else if holders.user_ids.contains(&viewer.user_id) {
+        Some(MailboxGround::GivenToUser)
+    } else if viewer.departments_above.iter().any(is_given_to) {
+        Some(MailboxGround::GivenToDepartment)
+    } else {
+        None
+    }
+}
+
+/// Whether the user has access to a mailbox's mail, by whichever way.
 pub fn has_mailbox(viewer: &Viewer, holders: &MailboxHolders) -> bool {
-    holders.connector_id == viewer.user_id
-        || holders.user_ids.contains(&viewer.user_id)
-        || holders
-            .department_ids
-            .iter()
-            .any(|department| viewer.departments_above.contains(department))
+    mailbox_ground(viewer, holders).is_some()
 }
 
 /// A mailbox's CRM settings (R25): the connector, administrators, holders of "may change CRM settings".
@@ -364,42 +384,17 @@ pub const fn is_in_crm(outcome: EmailOutcome) -> bool {
 }
 
 #[cfg(test)]
+pub(super) mod fixture;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod tests {
+    use super::fixture::{role_on_deals, viewer};
     use super::*;
-    use crate::model::people::Permission;
-    use crate::model::{ItemId, RoleId};
+    use crate::model::ItemId;
 
     fn role(lines: &[(PermissionAction, PermissionLevel, Option<i64>)]) -> Role {
-        Role {
-            id: RoleId(1),
-            name: "r".into(),
-            permissions: lines
-                .iter()
-                .map(|&(action, level, stage)| Permission {
-                    item: ItemKind::Deal,
-                    action,
-                    level,
-                    stage_id: stage.map(StageId),
-                })
-                .collect(),
-            hidden_fields: vec![],
-            may_change_crm_settings: false,
-            version: 1,
-        }
-    }
-
-    fn viewer(roles: Vec<Role>) -> Viewer {
-        Viewer {
-            user_id: UserId(1),
-            is_administrator: false,
-            department_id: Some(DepartmentId(10)),
-            departments_below: vec![DepartmentId(10), DepartmentId(11)],
-            departments_above: vec![DepartmentId(10), DepartmentId(9)],
-            roles,
-            rights_epoch: 0,
-        }
+        role_on_deals(1, lines)
     }
 
     fn deal(responsible: i64, department: i64, open: bool, stage: i64) -> ItemFacts {

@@ -31,6 +31,22 @@ pub struct FolderFacts {
     pub is_drafts: bool,
 }
 
+impl FolderFacts {
+    /// Whether mail that lies in it is kept from the CRM (R3), whoever sent it: where spam goes, Trash and Drafts.
+    pub const fn holds_back(self) -> bool {
+        self.is_spam_folder || self.is_trash || self.is_drafts
+    }
+}
+
+/// R3: mail that a folder held back is judged again once it is moved to one that doesn't.
+pub const fn is_judged_again(outcome: EmailOutcome, moved_to: FolderFacts) -> bool {
+    let was_held_back = matches!(
+        outcome,
+        EmailOutcome::SpamFolder | EmailOutcome::TrashFolder | EmailOutcome::DraftsFolder
+    );
+    was_held_back && !moved_to.holds_back()
+}
+
 /// What tells our own mail from what others sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OriginFacts {

@@ -1,7 +1,7 @@
 //! Why somebody reaches an item or an email, or not (R28): the decision itself, taken apart.
 //! It asks `access` and adds which role's which line gave the level. Not for: deciding anything.
 
-use super::access::{Access, Grant, MailboxHolders, decide, level_for, level_in};
+use super::access::{Access, Grant, decide, level_for, level_in};
 use crate::model::item::{ItemFacts, ItemKind};
 use crate::model::people::{PermissionAction, PermissionLevel, Role, Viewer};
 use crate::model::{RoleId, StageId};
@@ -62,37 +62,23 @@ fn deciding_line(
     })
 }
 
-/// By which way the viewer has a mailbox's mail (R22).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MailboxGround {
-    /// The viewer connected it, or it was handed to them.
-    Connector,
-    /// It was given to the viewer.
-    GivenToUser,
-    /// It was given to the viewer's department or to one above it.
-    GivenToDepartment,
-}
-
-/// Why the viewer has access to a mailbox's mail; `None`: they don't.
-pub fn mailbox(viewer: &Viewer, holders: &MailboxHolders) -> Option<MailboxGround> {
-    if holders.connector_id == viewer.user_id {
-        return Some(MailboxGround::Connector);
-    }
-    if holders.user_ids.contains(&viewer.user_id) {
-        return Some(MailboxGround::GivenToUser);
-    }
-    super::access::has_mailbox(viewer, holders).then_some(MailboxGround::GivenToDepartment)
-}
-
 /// What lets the viewer reach the item, or what would have had to, in words for people.
 pub fn words(explained: &Explained) -> String {
+    let reaches = |ground: &str| {
+        let level = explained.level.as_text();
+        format!("The level {level} reaches it: {ground}.")
+    };
     match explained.access {
-        Access::Granted(Grant::Administrator) => "Administrators reach everything.".to_owned(),
-        Access::Granted(grant) => format!(
-            "The level {} reaches it: {}.",
-            explained.level.as_text(),
-            ground_words(grant)
-        ),
+        Access::Granted(grant) => match grant {
+            Grant::Administrator => "Administrators reach everything.".to_owned(),
+            Grant::All => reaches("it reaches every item"),
+            Grant::Responsible => reaches("the user is responsible"),
+            Grant::SameDepartment => reaches("the responsible is in the user's department"),
+            Grant::DepartmentBelow => {
+                reaches("the responsible is in a department below the user's")
+            }
+            Grant::OpenToEveryone => reaches("the item is open to everyone"),
+        },
         Access::Refused(PermissionLevel::None) if explained.line.is_none() => {
             "The user has no role.".to_owned()
         }
@@ -104,17 +90,6 @@ pub fn words(explained: &Explained) -> String {
             level.as_text(),
             lacking_words(level)
         ),
-    }
-}
-
-const fn ground_words(grant: Grant) -> &'static str {
-    match grant {
-        Grant::Administrator => "the user is an administrator",
-        Grant::All => "it reaches every item",
-        Grant::Responsible => "the user is responsible",
-        Grant::SameDepartment => "the responsible is in the user's department",
-        Grant::DepartmentBelow => "the responsible is in a department below the user's",
-        Grant::OpenToEveryone => "the item is open to everyone",
     }
 }
 
@@ -136,41 +111,10 @@ const fn lacking_words(level: PermissionLevel) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::people::Permission;
     use crate::model::{DepartmentId, ItemId, UserId};
+    use crate::rules::access::fixture::{role_on_deals as role, viewer};
     use PermissionAction::{Read, Update};
     use PermissionLevel as L;
-
-    fn role(id: i64, lines: &[(PermissionAction, PermissionLevel, Option<i64>)]) -> Role {
-        Role {
-            id: RoleId(id),
-            name: "r".into(),
-            permissions: lines
-                .iter()
-                .map(|&(action, level, stage)| Permission {
-                    item: ItemKind::Deal,
-                    action,
-                    level,
-                    stage_id: stage.map(StageId),
-                })
-                .collect(),
-            hidden_fields: vec![],
-            may_change_crm_settings: false,
-            version: 1,
-        }
-    }
-
-    fn viewer(roles: Vec<Role>) -> Viewer {
-        Viewer {
-            user_id: UserId(1),
-            is_administrator: false,
-            department_id: Some(DepartmentId(10)),
-            departments_below: vec![DepartmentId(10), DepartmentId(11)],
-            departments_above: vec![DepartmentId(10), DepartmentId(9)],
-            roles,
-            rights_epoch: 0,
-        }
-    }
 
     const DEAL: ItemFacts = ItemFacts {
         id: ItemId(5),
@@ -282,33 +226,82 @@ mod tests {
     }
 
     #[test]
-    fn r28_a_mailbox_is_had_by_one_of_three_grounds() {
-        let holders = |connector, users: &[i64], departments: &[i64]| MailboxHolders {
-            connector_id: UserId(connector),
-            user_ids: users.iter().copied().map(UserId).collect(),
-            department_ids: departments.iter().copied().map(DepartmentId).collect(),
+    fn r28_an_explanation_says_what_reached_the_item_or_did_not() {
+        let read = |level| vec![role(1, &[(Read, level, None)])];
+        let facts = |responsible, department, open_to_everyone| ItemFacts {
+            responsible_id: UserId(responsible),
+            responsible_department_id: Some(DepartmentId(department)),
+            open_to_everyone,
+            ..DEAL
         };
+        let (own, near, below) = (
+            facts(1, 10, false),
+            facts(2, 10, false),
+            facts(2, 11, false),
+        );
+        let (open, far) = (facts(2, 99, true), facts(2, 99, false));
+        // (roles, item, what is said)
         let rows = [
             (
-                "the connector",
-                holders(1, &[], &[]),
-                Some(MailboxGround::Connector),
+                read(L::Own),
+                own,
+                "The level OWN reaches it: the user is responsible.",
             ),
             (
-                "given",
-                holders(2, &[1], &[]),
-                Some(MailboxGround::GivenToUser),
+                read(L::OwnDepartment),
+                near,
+                "The level OWN_DEPARTMENT reaches it: the responsible is in the user's department.",
             ),
             (
-                "given to the department above",
-                holders(2, &[], &[9]),
-                Some(MailboxGround::GivenToDepartment),
+                read(L::DepartmentAndBelow),
+                below,
+                "The level DEPARTMENT_AND_BELOW reaches it: the responsible is in a department below the user's.",
             ),
-            ("given to a department below", holders(2, &[], &[11]), None),
-            ("a stranger's", holders(2, &[3], &[]), None),
+            (
+                read(L::OpenToEveryone),
+                open,
+                "The level OPEN_TO_EVERYONE reaches it: the item is open to everyone.",
+            ),
+            (
+                read(L::All),
+                far,
+                "The level ALL reaches it: it reaches every item.",
+            ),
+            (vec![], own, "The user has no role."),
+            (
+                vec![role(1, &[])],
+                own,
+                "No role of the user allows this for such items.",
+            ),
+            (
+                read(L::Own),
+                near,
+                "The widest level is OWN, which does not reach it: somebody else is responsible.",
+            ),
+            (
+                read(L::OwnDepartment),
+                below,
+                "The widest level is OWN_DEPARTMENT, which does not reach it: the responsible is not in the user's department.",
+            ),
+            (
+                read(L::DepartmentAndBelow),
+                far,
+                "The widest level is DEPARTMENT_AND_BELOW, which does not reach it: the responsible is neither in the user's \
+                 department nor below it.",
+            ),
+            (
+                read(L::OpenToEveryone),
+                far,
+                "The widest level is OPEN_TO_EVERYONE, which does not reach it: the responsible is not in the user's \
+                 departments, and the item is not open to everyone.",
+            ),
         ];
-        for (what, holders, expected) in rows {
-            assert_eq!(mailbox(&viewer(vec![]), &holders), expected, "{what}");
+        for (roles, facts, said) in rows {
+            assert_eq!(words(&item(&viewer(roles), Read, &facts)), said);
         }
+        let mut boss = viewer(vec![]);
+        boss.is_administrator = true;
+        let said = words(&item(&boss, Read, &far));
+        assert_eq!(said, "Administrators reach everything.");
     }
 }

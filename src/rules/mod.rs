@@ -5,7 +5,7 @@
 //! [`routing`] (which items?; what is made there is in [`creation`], whose turn it is in [`queue`]),
 //! [`activity`] (what is left to do?). Each writes what it tried into the [`trace`].
 //! Saved emails are moved under [`relink`]; who sees and does what is [`access`], and why is [`explain`].
-//! [`stages`] says which stages there can be.
+//! [`introduction`] says whom vCards make contacts of, [`stages`] which stages there can be.
 
 pub mod access;
 pub mod activity;
@@ -13,6 +13,7 @@ pub mod classify;
 pub mod creation;
 pub mod explain;
 pub mod grants;
+pub mod introduction;
 pub mod queue;
 pub mod received_at;
 pub mod relink;

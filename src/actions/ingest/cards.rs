@@ -1,21 +1,19 @@
 //! Contacts from vCards (R19): whom a saved mail introduces becomes a contact, once.
-//! Not for: reading cards (that is `mail::vcard`).
+//! Not for: reading cards (that is `mail::vcard`), or whom they make contacts of (that is `rules::introduction`).
 
-use super::facts::{Context, MailFacts, is_listed};
+use super::facts::{Context, MailFacts};
 use super::known::Known;
 use crate::actions::saving::cut;
 use crate::mail::vcard::Card;
 use crate::model::ItemId;
-use crate::model::decisions::Who;
 use crate::model::item::ItemKind;
 use crate::model::timeline::{NewTimelineEntry, Told};
-use crate::rules::routing::MADE_PER_HOUR_MAX;
+use crate::rules::introduction::{CardAddress, CardFacts, Introduction, introduce};
 use crate::store::item_writes::{self, NewItem};
 use crate::store::{StoreError, Tx};
 
-/// Makes a contact of each card that names somebody outside whom no contact stands for yet. Whoever answers for the
-/// mail (its primary item's responsible) answers for them too: an introduction is no new request, and takes no turn
-/// in the queue. A card without an address makes nothing, since it could not be known again; nor do excluded ones.
+/// Makes the contacts that the mail's cards introduce. Whoever answers for the mail (its primary item's responsible)
+/// answers for them too: an introduction is no new request, and takes no turn in the queue.
 pub(super) fn make_contacts(
     tx: &mut Tx<'_>,
     known: &mut Known,
@@ -36,8 +34,8 @@ pub(super) fn make_contacts(
         return Ok(());
     };
     for card in cards {
-        let is_flooded = known.made(mail) >= MADE_PER_HOUR_MAX;
-        if !is_flooded && is_stranger(tx, known, context, card)? {
+        let facts = card_facts(tx, known, context, (mail, card))?;
+        if introduce(&facts) == Introduction::MakesContact {
             known.add_made(mail, 1);
             let new = NewItem::new(ItemKind::Contact, "", responsible);
             insert(tx, known, context, card, new)?;
@@ -46,23 +44,25 @@ pub(super) fn make_contacts(
     Ok(())
 }
 
-/// Whether all its addresses are a client's, none is excluded, and none has a contact.
-fn is_stranger(
+fn card_facts(
     tx: &mut Tx<'_>,
     known: &mut Known,
     context: &Context,
-    card: &Card,
-) -> Result<bool, StoreError> {
+    (mail, card): (&MailFacts, &Card),
+) -> Result<CardFacts, StoreError> {
+    let mut addresses = Vec::with_capacity(card.addresses.len());
     for key in &card.addresses {
-        let is_ours = context.party(key, None).who != Who::Client;
-        if is_ours
-            || is_listed(&context.crm.exclusions, key)
-            || !known.client_facts(tx, key)?.contacts.is_empty()
-        {
-            return Ok(false);
-        }
+        let party = context.party(key, None);
+        addresses.push(CardAddress {
+            who: party.who,
+            is_excluded: party.is_excluded,
+            has_contact: !known.client_facts(tx, key)?.contacts.is_empty(),
+        });
     }
-    Ok(!card.addresses.is_empty())
+    Ok(CardFacts {
+        addresses,
+        made_this_hour: known.made(mail),
+    })
 }
 
 fn insert(

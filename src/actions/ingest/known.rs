@@ -15,6 +15,7 @@ use crate::store::clients::{self, ClientItems, Hanging};
 use crate::store::email_writes::{self, NewEmail};
 use crate::store::item_writes::{self, NewItem};
 use crate::store::messages::{self, NewMessage};
+use crate::store::sql::BOUND_MAX;
 use crate::store::{AnyConn, StoreError, Tx, items, mailbox_writes, mailboxes, placements, users};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -182,7 +183,7 @@ impl Known {
             .into_iter()
             .filter(|id| !self.items.contains_key(id))
             .collect();
-        for part in missing.chunks(ITEMS_AT_ONCE) {
+        for part in missing.chunks(BOUND_MAX) {
             for item in items::get_many(conn, part)? {
                 self.items.insert(item.id, item);
             }
@@ -598,9 +599,6 @@ impl Known {
         placements::update_stored(tx, self.stored)
     }
 }
-
-/// Items bound in one statement.
-const ITEMS_AT_ONCE: usize = 1 << 10;
 
 const fn hour(mail: &MailFacts) -> i64 {
     mail.internal_date.seconds().div_euclid(HOUR_SECONDS)

@@ -15,6 +15,7 @@ use crate::mail::parse::{self, ParsedMail};
 use crate::model::decisions::{Repair, ThreadChoice};
 use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole};
 use crate::model::{EmailId, FolderId, MailboxId, MessageId, PlacementId, ThreadId, Time};
+use crate::rules::classify::is_judged_again;
 use crate::rules::received_at::received_at;
 use crate::rules::threading::{self, ArrivedMessage, RepairFacts, choose_thread, subject_base};
 use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
@@ -371,15 +372,7 @@ fn take(
         )?,
     };
     let (email_id, is_judged, taken_as_known) = match known.copy(message_id) {
-        // R3: mail that is moved out of the folders that hold it back is judged again.
-        Some((email_id, outcome)) => {
-            let was_held = matches!(
-                outcome,
-                EmailOutcome::SpamFolder | EmailOutcome::TrashFolder | EmailOutcome::DraftsFolder
-            );
-            let is_held = folder.is_spam_folder || folder.is_trash || folder.is_drafts;
-            (email_id, was_held && !is_held, true)
-        }
+        Some((email_id, outcome)) => (email_id, is_judged_again(outcome, folder), true),
         None => {
             let new = new_email(context, read, message_id);
             (known.begin_email(tx, thread_id, new)?, true, false)

@@ -20,9 +20,8 @@ pub(super) fn mark_unreached(
     folder: FolderFacts,
     thread: &ThreadChoice,
 ) -> Result<(), StoreError> {
-    let is_held_back = folder.is_spam_folder || folder.is_trash || folder.is_drafts;
     match (&mail.report, thread.parent) {
-        (Some(report), Some(original)) if thread.is_report && !is_held_back => {
+        (Some(report), Some(original)) if thread.is_report && !folder.holds_back() => {
             // The mail may be of this very batch.
             tx.flush()?;
             clients::mark_undeliverable(tx, original, &report.failed_keys)

@@ -65,10 +65,7 @@ pub fn load(conn: &mut AnyConn, id: EmailId) -> Result<Option<Stored>, StoreErro
     };
     let places = placements::places(conn, id)?;
     // Of several folders, Sent says that it is ours, and one that holds nothing back lets it into the CRM (R3).
-    let rank = |folder: &FolderFacts| {
-        let holds_back = folder.is_spam_folder || folder.is_trash || folder.is_drafts;
-        (!folder.is_sent, holds_back)
-    };
+    let rank = |folder: &FolderFacts| (!folder.is_sent, folder.holds_back());
     let place = places
         .iter()
         .map(|place| (context.folder(Some(place.folder_id)), place))

@@ -1,41 +1,10 @@
 //! What access says beside single items: mailboxes, settings, fields, and the scopes of lists, line by line.
 
+use super::fixture::{Line, viewer};
 use super::*;
-use crate::model::RoleId;
-use crate::model::people::Permission;
-
-type Line = (ItemKind, PermissionAction, PermissionLevel, Option<i64>);
 
 fn role(lines: &[Line]) -> Role {
-    Role {
-        id: RoleId(1),
-        name: "r".into(),
-        permissions: lines
-            .iter()
-            .map(|&(item, action, level, stage)| Permission {
-                item,
-                action,
-                level,
-                stage_id: stage.map(StageId),
-            })
-            .collect(),
-        hidden_fields: vec![],
-        may_change_crm_settings: false,
-        version: 1,
-    }
-}
-
-/// Of department 10, which lies below 9 and above 11.
-fn viewer(roles: Vec<Role>) -> Viewer {
-    Viewer {
-        user_id: UserId(1),
-        is_administrator: false,
-        department_id: Some(DepartmentId(10)),
-        departments_below: vec![DepartmentId(10), DepartmentId(11)],
-        departments_above: vec![DepartmentId(10), DepartmentId(9)],
-        roles,
-        rights_epoch: 0,
-    }
+    fixture::role(1, lines)
 }
 
 fn administrator() -> Viewer {
@@ -265,6 +234,41 @@ fn r21_only_saved_mail_is_in_the_crm() {
             is_in_crm(outcome),
             outcome == EmailOutcome::Saved,
             "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn r28_a_mailbox_is_had_by_one_of_three_grounds() {
+    let holders = |connector, users: &[i64], departments: &[i64]| MailboxHolders {
+        connector_id: UserId(connector),
+        user_ids: users.iter().copied().map(UserId).collect(),
+        department_ids: departments.iter().copied().map(DepartmentId).collect(),
+    };
+    let rows = [
+        (
+            "the connector",
+            holders(1, &[], &[]),
+            Some(MailboxGround::Connector),
+        ),
+        (
+            "given",
+            holders(2, &[1], &[]),
+            Some(MailboxGround::GivenToUser),
+        ),
+        (
+            "given to the department above",
+            holders(2, &[], &[9]),
+            Some(MailboxGround::GivenToDepartment),
+        ),
+        ("given to a department below", holders(2, &[], &[11]), None),
+        ("a stranger's", holders(2, &[3], &[]), None),
+    ];
+    for (what, holders, expected) in rows {
+        assert_eq!(
+            mailbox_ground(&viewer(vec![]), &holders),
+            expected,
+            "{what}"
         );
     }
 }

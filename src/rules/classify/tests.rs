@@ -412,3 +412,66 @@ fn r20_the_trace_names_the_rules_in_order_and_replays() {
     let replayed: ClassifyFacts = trace::facts_seen(&classified.steps, FACTS).unwrap();
     assert_eq!(classify(&replayed), classified);
 }
+
+#[test]
+fn r3_mail_is_judged_again_when_it_leaves_the_folders_that_hold_back() {
+    let inbox = FolderFacts {
+        is_inbox: true,
+        ..FolderFacts::default()
+    };
+    let spam = FolderFacts {
+        is_spam_folder: true,
+        ..FolderFacts::default()
+    };
+    let trash = FolderFacts {
+        is_trash: true,
+        ..FolderFacts::default()
+    };
+    let drafts = FolderFacts {
+        is_drafts: true,
+        ..FolderFacts::default()
+    };
+    let sent = FolderFacts {
+        is_sent: true,
+        ..FolderFacts::default()
+    };
+    for (folder, holds_back) in [
+        (inbox, false),
+        (sent, false),
+        (FolderFacts::default(), false),
+        (spam, true),
+        (trash, true),
+        (drafts, true),
+    ] {
+        assert_eq!(folder.holds_back(), holds_back, "{folder:?}");
+    }
+    // (what, outcome so far, where it lies now, whether it is judged again)
+    let rows = [
+        ("rescued from spam", EmailOutcome::SpamFolder, inbox, true),
+        ("taken out of Trash", EmailOutcome::TrashFolder, inbox, true),
+        (
+            "a draft that was sent",
+            EmailOutcome::DraftsFolder,
+            sent,
+            true,
+        ),
+        ("from spam to Trash", EmailOutcome::SpamFolder, trash, false),
+        ("from Trash to spam", EmailOutcome::TrashFolder, spam, false),
+        ("saved, and moved about", EmailOutcome::Saved, inbox, false),
+        (
+            "internal, and moved about",
+            EmailOutcome::Internal,
+            inbox,
+            false,
+        ),
+        (
+            "removed, and moved about",
+            EmailOutcome::Removed,
+            inbox,
+            false,
+        ),
+    ];
+    for (what, outcome, moved_to, expected) in rows {
+        assert_eq!(is_judged_again(outcome, moved_to), expected, "{what}");
+    }
+}

@@ -15,8 +15,8 @@ use mailroom::model::people::PermissionLevel::{self, All, None as Nothing, OpenT
 use mailroom::model::people::{RestrictedField, Viewer};
 use mailroom::model::refusal::ErrorCode as Code;
 use mailroom::model::{EmailId, ItemId, StageId, UserId};
+use mailroom::rules::access::MailboxGround;
 use mailroom::rules::access::{self, Access, Grant, Surface};
-use mailroom::rules::explain::MailboxGround;
 use mailroom::store::items::ItemFilter;
 use mailroom::store::page::PageRequest;
 use mailroom::store::{self, emails};
