@@ -19,14 +19,13 @@ use crate::rules::access;
 use crate::store::dialect::lock_keys;
 use crate::store::item_writes::{self, AddressRow, NewItem};
 use crate::store::link_writes::{self, LinkOfItem};
+use crate::store::sql::BOUND_MAX;
 use crate::store::{self, StoreError, Tx};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
 /// Emails of one lead that move in one transaction: below the ids that a transaction may use.
 const EMAILS_MAX: i64 = 20_000;
-/// Ids bound in one statement: far below what either database takes.
-const IDS_AT_ONCE: usize = 500;
 
 /// A deal to make of a lead.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -402,7 +401,7 @@ pub(super) fn items_of_emails(
     links: &[LinkOfItem],
 ) -> Result<HashMap<EmailId, Vec<ItemId>>, StoreError> {
     let mut found: HashMap<EmailId, Vec<ItemId>> = HashMap::new();
-    for part in links.chunks(IDS_AT_ONCE) {
+    for part in links.chunks(BOUND_MAX) {
         let ids: Vec<EmailId> = part.iter().map(|link| link.email_id).collect();
         for link in store::links::of_emails(tx.conn, &ids)? {
             found.entry(link.email_id).or_default().push(link.item_id);

@@ -1,7 +1,7 @@
 //! The to-dos that saved messages make.
 
 use super::dialect::for_update;
-use super::sql::{sql, update_row};
+use super::sql::{BOUND_MAX, sql, update_row};
 use super::{StoreError, Tx};
 use crate::model::activity::{Activity, ActivityState};
 use crate::model::{ActivityId, EmailId, ItemId, MessageId, UserId};
@@ -78,16 +78,13 @@ pub fn responsible_of_message(
     Ok(id.map(UserId))
 }
 
-/// Ids bound in one statement: far below what either database takes.
-const IDS_AT_ONCE: usize = 500;
-
 /// What becomes of the to-dos of emails that were just taken out of the CRM. Where another mailbox's copy of the message
 /// is still saved, the open to-do is that one's responsible's; else it is closed, by whoever took them out.
 ///
 /// # Errors
 /// What the database says.
 pub fn settle_unsaved(tx: &mut Tx<'_>, emails: &[EmailId], by: UserId) -> Result<(), StoreError> {
-    for part in emails.chunks(IDS_AT_ONCE) {
+    for part in emails.chunks(BOUND_MAX) {
         let messages = sql("SELECT message_id FROM emails WHERE id IN (")
             .list(part.iter().map(|id| id.0))
             .push(")");

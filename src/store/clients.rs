@@ -1,6 +1,6 @@
 //! Whose addresses these are, and what there is of a client already.
 
-use super::sql::sql;
+use super::sql::{BOUND_MAX, sql};
 use super::{AnyConn, Later, StoreError, Tx};
 use crate::model::decisions::Who;
 use crate::model::{EmailId, ItemId, MailboxId, MessageId};
@@ -44,9 +44,6 @@ pub fn who(
     }
     Ok(found)
 }
-
-/// Values bound in one statement: far below what either database takes.
-const BOUND_MAX: usize = 1 << 12;
 
 /// The canonical addresses that are a mailbox's own: its address and its aliases.
 ///

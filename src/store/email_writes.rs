@@ -1,10 +1,10 @@
 //! What keeps an email, and what ties it to the CRM. Reading is in `emails` and `links`.
 
-use super::sql::sql;
+use super::sql::{BOUND_MAX, sql};
 use super::{AnyConn, Later, StoreError, Tx};
 use crate::model::activity::ActivityState;
 use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole, RoutingTrace};
-use crate::model::{ActivityId, EmailId, ItemId, LinkChangeId, MailboxId, MessageId, Time, UserId};
+use crate::model::{EmailId, ItemId, LinkChangeId, MailboxId, MessageId, Time, UserId};
 use std::collections::HashMap;
 
 /// Somebody who stands in a mail.
@@ -49,18 +49,8 @@ pub struct NewEmail {
     pub attachments: Vec<NewAttachment>,
 }
 
-/// Keeps an email with its participants and attachments.
-///
-/// # Errors
-/// `Conflict` where the mailbox has this message already.
-pub fn insert(tx: &mut Tx<'_>, new: NewEmail) -> Result<EmailId, StoreError> {
-    let id = EmailId(tx.id()?);
-    insert_later(tx, id, new)?;
-    tx.flush()?;
-    Ok(id)
-}
-
-/// Keeps an email under an id that was taken before; its rows are held back until the rest of the batch is written.
+/// Keeps an email with its participants and attachments, under an id that was taken before; its rows are held back
+/// until the rest of the batch is written.
 ///
 /// # Errors
 /// `Database` where ids run out.
@@ -115,9 +105,6 @@ pub fn insert_later(tx: &mut Tx<'_>, id: EmailId, new: NewEmail) -> Result<(), S
     }
     Ok(())
 }
-
-/// Values bound in one statement: far below what either database takes.
-const BOUND_MAX: usize = 1 << 12;
 
 /// The emails of these messages in a mailbox, with their outcomes.
 ///
@@ -333,24 +320,7 @@ pub struct NewActivity {
     pub deadline: Option<Time>,
 }
 
-/// Makes a message's activity, unless it has one: then that one's id.
-///
-/// # Errors
-/// What the database says.
-pub fn insert_activity(tx: &mut Tx<'_>, new: NewActivity) -> Result<ActivityId, StoreError> {
-    insert_activity_later(tx, new)?;
-    tx.flush()?;
-    let found: Option<i64> = sql("SELECT id FROM activities WHERE message_id = ")
-        .bind(new.message_id.0)
-        .one(tx.conn)?;
-    found.map(ActivityId).ok_or(StoreError::Corrupt {
-        table: "activities",
-        column: "message_id",
-        row: new.message_id.0,
-    })
-}
-
-/// The same, held back until the rest of the batch is written.
+/// Makes a message's activity, unless it has one; its row is held back until the rest of the batch is written.
 ///
 /// # Errors
 /// `Database` where ids run out.
@@ -408,7 +378,7 @@ pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Resul
 /// # Errors
 /// What the database says.
 pub fn update_removed(tx: &mut Tx<'_>, ids: &[EmailId]) -> Result<(), StoreError> {
-    for part in ids.chunks(IDS_AT_ONCE) {
+    for part in ids.chunks(BOUND_MAX) {
         sql("UPDATE emails SET outcome = 'REMOVED', saved_at = NULL, primary_item_id = NULL, version = version + 1 \
              WHERE id IN (")
         .list(part.iter().map(|id| id.0))
@@ -417,9 +387,6 @@ pub fn update_removed(tx: &mut Tx<'_>, ids: &[EmailId]) -> Result<(), StoreError
     }
     Ok(())
 }
-
-/// Ids bound in one statement: far below what either database takes.
-const IDS_AT_ONCE: usize = 500;
 
 /// Locks an email until the end of the transaction.
 ///

@@ -1,7 +1,7 @@
 //! What makes items. Reading is in `items`.
 
 use super::dialect::{for_key_share, for_update};
-use super::sql::{insert_all, sql, update_row};
+use super::sql::{BOUND_MAX, insert_all, sql, update_row};
 use super::{Later, StoreError, Tx};
 use crate::model::item::{Item, ItemFacts, ItemKind, LeadConversion, StageKind};
 use crate::model::{ItemId, StageId, UserId};
@@ -327,15 +327,12 @@ pub fn facts_of_responsible(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ItemFac
         .push(" ORDER BY id")
         .rows(tx.conn)?;
     let mut found = Vec::with_capacity(ids.len());
-    for part in ids.chunks(IDS_AT_ONCE) {
+    for part in ids.chunks(BOUND_MAX) {
         let part: Vec<ItemId> = part.iter().copied().map(ItemId).collect();
         found.extend(super::items::facts(tx.conn, &part)?);
     }
     Ok(found)
 }
-
-/// Ids bound in one statement: far below what either database takes.
-const IDS_AT_ONCE: usize = 500;
 
 /// Forgets that items name this one: the deals that a lead became, and what conversions made.
 ///

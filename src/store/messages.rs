@@ -1,6 +1,6 @@
 //! Logical messages and their threads (R7, R17).
 
-use super::sql::sql;
+use super::sql::{BOUND_MAX, sql};
 use super::tx::Later;
 use super::{AnyConn, StoreError, Tx};
 use crate::model::{MessageId, ThreadId, Time};
@@ -38,9 +38,6 @@ pub struct NewMessage<'a> {
     pub thread_id: Option<ThreadId>,
 }
 
-/// Values bound in one statement: far below what either database takes.
-const BOUND_MAX: usize = 1 << 12;
-
 /// The messages with these content keys, and their threads.
 ///
 /// # Errors
@@ -62,16 +59,6 @@ pub fn find_by_content_keys<'k>(
         }
     }
     Ok(found)
-}
-
-/// Keeps a message.
-///
-/// # Errors
-/// `Conflict` where another writer kept the same message meanwhile.
-pub fn insert(tx: &mut Tx<'_>, new: &NewMessage<'_>) -> Result<(MessageId, ThreadId), StoreError> {
-    let made = insert_later(tx, new)?;
-    tx.flush()?;
-    Ok(made)
 }
 
 /// Keeps a message; its rows are held back until the rest of the batch is written.

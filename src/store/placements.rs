@@ -1,6 +1,6 @@
 //! The ledger of UIDs: each one of a synced folder gets a recorded outcome (R5). What is settled of a folder is derived from it.
 
-use super::sql::{Sql, Value, insert_all, padded_parts, sql};
+use super::sql::{BOUND_MAX, Sql, Value, insert_all, padded_parts, sql};
 use super::{AnyConn, StoreError, Tx};
 use crate::model::{EmailId, FolderId, MailboxId, PlacementId, Time};
 use std::collections::HashSet;
@@ -140,9 +140,6 @@ pub fn lock_open(tx: &mut Tx<'_>, ids: &[PlacementId]) -> Result<HashSet<Placeme
     }
     Ok(open)
 }
-
-/// Values bound in one statement: far below what either database takes.
-const BOUND_MAX: usize = 1 << 12;
 
 /// These mails are stored, as these emails, which are written before.
 ///

@@ -37,7 +37,10 @@ pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<boo
     loop {
         if !is_clear {
             let cleared = services.store.write(clock::now(), leases::clear).await;
-            is_clear = cleared.is_ok();
+            match cleared {
+                Ok(()) => is_clear = true,
+                Err(error) => tracing::warn!(%error, "old leases could not be taken back"),
+            }
         }
         if let Err(error) = look_through(&services, &holder, &mut running).await {
             tracing::warn!(%error, "the mailboxes could not be looked through");

@@ -81,6 +81,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("libsqlite3_sys", &["store"]),
     ("r2d2", &["store"]),
     ("object_store", &["store"]),
+    ("lz4_flex", &["store"]),
     ("async_graphql", &["graphql"]),
     ("actix_web", &["http"]),
     ("actix_ws", &["http"]),

@@ -463,7 +463,9 @@ fn copy_of(world: &World, id: EmailId, items: &[ItemId]) -> EmailId {
             participants: vec![],
             attachments: vec![],
         };
-        let copy = email_writes::insert(tx, new)?;
+        let copy = EmailId(tx.id()?);
+        email_writes::insert_later(tx, copy, new)?;
+        tx.flush()?;
         email_writes::update_saved(tx, copy, items[0], first.direction)?;
         for (index, item) in items.iter().enumerate() {
             email_writes::insert_link(tx, (copy, *item), index == 0, now, None)?;

@@ -20,7 +20,7 @@ use mailroom::model::mailbox::{MailSecurity, MailServer};
 use mailroom::model::people::{PermissionAction, PermissionLevel, Viewer};
 use mailroom::model::refusal::ErrorCode;
 use mailroom::model::{
-    ActivityId, DepartmentId, EmailId, ItemId, MailboxId, RoleId, StageId, Time, UserId,
+    ActivityId, DepartmentId, EmailId, ItemId, MailboxId, MessageId, RoleId, StageId, Time, UserId,
 };
 use mailroom::store::db::Kind;
 use mailroom::store::email_writes::{self, NewActivity, NewEmail, NewParticipant};
@@ -28,7 +28,7 @@ use mailroom::store::mailbox_writes::{self, NewMailbox};
 use mailroom::store::messages::{self, NewMessage};
 use mailroom::store::sealed::Sealer;
 use mailroom::store::sql::{Row, sql};
-use mailroom::store::{self, Store, StoreError};
+use mailroom::store::{self, Store, StoreError, Tx};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -243,39 +243,7 @@ impl World {
         let number = now.micros().to_string();
         let responsible_id = self.get(items[0]).responsible_id;
         let made: Result<_, StoreError> = self.store().write_now(now, |tx| {
-            sql("INSERT INTO raw_mails (hash, object_key, byte_offset, byte_length) VALUES (")
-                .bind(number.as_bytes().to_vec())
-                .push(", 'none', 0, 0)")
-                .run(tx.conn)?;
-            let message = NewMessage {
-                content_key: number.as_bytes(),
-                header: None,
-                subject: "Hello",
-                subject_base: "Hello",
-                received_at: now,
-                in_reply_to: &[],
-                references: &[],
-                thread_id: None,
-            };
-            let (message_id, _thread) = messages::insert(tx, &message)?;
-            let email = NewEmail {
-                message_id,
-                mailbox_id: mailbox,
-                raw_hash: number.as_bytes().to_vec(),
-                direction: Direction::Incoming,
-                outcome: EmailOutcome::Saved,
-                saved: None,
-                from: None,
-                subject: "Hello".into(),
-                preview: String::new(),
-                received_at: now,
-                internal_date: now,
-                automatic: None,
-                problems: String::new(),
-                participants: vec![],
-                attachments: vec![],
-            };
-            let id = email_writes::insert(tx, email)?;
+            let (message_id, id) = keep_email(tx, mailbox, &number, (EmailOutcome::Saved, None))?;
             email_writes::update_saved(tx, id, items[0], Direction::Incoming)?;
             for (index, item) in items.iter().enumerate() {
                 email_writes::insert_link(tx, (id, *item), index == 0, now, None)?;
@@ -286,7 +254,12 @@ impl World {
                 state: ActivityState::Scheduled,
                 deadline: None,
             };
-            Ok((id, email_writes::insert_activity(tx, activity)?))
+            email_writes::insert_activity_later(tx, activity)?;
+            tx.flush()?;
+            let made: Option<i64> = sql("SELECT id FROM activities WHERE message_id = ")
+                .bind(message_id.0)
+                .one(tx.conn)?;
+            Ok((id, ActivityId(made.unwrap())))
         });
         made.unwrap()
     }
@@ -295,48 +268,10 @@ impl World {
     pub fn unsaved_email(&self, mailbox: MailboxId, from: &str) -> EmailId {
         let now = self.now();
         let number = now.micros().to_string();
-        let address = Address {
-            name: None,
-            address: from.to_owned(),
-        };
         let made: Result<_, StoreError> = self.store().write_now(now, |tx| {
-            sql("INSERT INTO raw_mails (hash, object_key, byte_offset, byte_length) VALUES (")
-                .bind(number.as_bytes().to_vec())
-                .push(", 'none', 0, 0)")
-                .run(tx.conn)?;
-            let message = NewMessage {
-                content_key: number.as_bytes(),
-                header: None,
-                subject: "Hello",
-                subject_base: "Hello",
-                received_at: now,
-                in_reply_to: &[],
-                references: &[],
-                thread_id: None,
-            };
-            let (message_id, _thread) = messages::insert(tx, &message)?;
-            let email = NewEmail {
-                message_id,
-                mailbox_id: mailbox,
-                raw_hash: number.as_bytes().to_vec(),
-                direction: Direction::Incoming,
-                outcome: EmailOutcome::IntegrationOff,
-                saved: None,
-                from: Some(address.clone()),
-                subject: "Hello".into(),
-                preview: String::new(),
-                received_at: now,
-                internal_date: now,
-                automatic: None,
-                problems: String::new(),
-                participants: vec![NewParticipant {
-                    role: ParticipantRole::From,
-                    address,
-                    address_key: Some(from.to_owned()),
-                }],
-                attachments: vec![],
-            };
-            email_writes::insert(tx, email)
+            let outcome = EmailOutcome::IntegrationOff;
+            let (_message, id) = keep_email(tx, mailbox, &number, (outcome, Some(from)))?;
+            Ok(id)
         });
         made.unwrap()
     }
@@ -429,6 +364,61 @@ impl World {
         }
         assert!(before == self.dump(), "{what}: refused, but written");
     }
+}
+
+/// Keeps an incoming email of a mailbox, whose content key is `number`.
+fn keep_email(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    number: &str,
+    (outcome, from): (EmailOutcome, Option<&str>),
+) -> Result<(MessageId, EmailId), StoreError> {
+    sql("INSERT INTO raw_mails (hash, object_key, byte_offset, byte_length) VALUES (")
+        .bind(number.as_bytes().to_vec())
+        .push(", 'none', 0, 0)")
+        .run(tx.conn)?;
+    let now = tx.now;
+    let message = NewMessage {
+        content_key: number.as_bytes(),
+        header: None,
+        subject: "Hello",
+        subject_base: "Hello",
+        received_at: now,
+        in_reply_to: &[],
+        references: &[],
+        thread_id: None,
+    };
+    let (message_id, _thread) = messages::insert_later(tx, &message)?;
+    let address = from.map(|from| Address {
+        name: None,
+        address: from.to_owned(),
+    });
+    let participants = address.iter().map(|address| NewParticipant {
+        role: ParticipantRole::From,
+        address: address.clone(),
+        address_key: Some(address.address.clone()),
+    });
+    let email = NewEmail {
+        message_id,
+        mailbox_id: mailbox,
+        raw_hash: number.as_bytes().to_vec(),
+        direction: Direction::Incoming,
+        outcome,
+        saved: None,
+        participants: participants.collect(),
+        from: address,
+        subject: "Hello".into(),
+        preview: String::new(),
+        received_at: now,
+        internal_date: now,
+        automatic: None,
+        problems: String::new(),
+        attachments: vec![],
+    };
+    let id = EmailId(tx.id()?);
+    email_writes::insert_later(tx, id, email)?;
+    tx.flush()?;
+    Ok((message_id, id))
 }
 
 /// An empty item of this kind with the title or name that it needs.
