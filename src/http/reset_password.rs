@@ -1,12 +1,11 @@
 //! The page behind a link to set a password: it asks for the new one, once.
 //! Not for: making such links (`createPasswordReset`).
 
-use super::set_up::page_of;
+use super::set_up::{page_of, script_of, told};
+use crate::actions::Actions;
 use crate::actions::passwords::reset;
-use crate::actions::{ActionError, Actions};
 use crate::model::Time;
 use actix_web::HttpResponse;
-use actix_web::http::header;
 use actix_web::web::{self, Data, Json, ServiceConfig};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -35,9 +34,7 @@ async fn show() -> HttpResponse {
 }
 
 async fn script() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/javascript; charset=utf-8"))
-        .body(SCRIPT)
+    script_of(SCRIPT)
 }
 
 #[derive(Deserialize)]
@@ -49,19 +46,6 @@ struct Wanted {
 async fn set(wanted: Json<Wanted>, page: Data<ResetPage>) -> HttpResponse {
     let Wanted { token, password } = wanted.into_inner();
     let password = SecretString::from(password);
-    match reset(&page.actions, &token, &password, (page.clock)()).await {
-        Ok(()) => HttpResponse::Ok().json(serde_json::json!({ "done": true })),
-        Err(ActionError::Refused(refusals)) => {
-            let messages: Vec<String> = refusals
-                .into_iter()
-                .map(|refusal| refusal.message)
-                .collect();
-            HttpResponse::UnprocessableEntity().json(serde_json::json!({ "errors": messages }))
-        }
-        Err(ActionError::Store(error)) => {
-            tracing::error!(%error, "a password could not be set");
-            HttpResponse::InternalServerError()
-                .json(serde_json::json!({ "errors": ["The database can't be written to at the moment."] }))
-        }
-    }
+    let done = reset(&page.actions, &token, &password, (page.clock)()).await;
+    told(done, "a password could not be set")
 }

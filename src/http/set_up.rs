@@ -1,7 +1,7 @@
 //! The page behind the set-up link: it makes the first administrator, once.
 
 use crate::actions::people::{SetUp, set_up};
-use crate::actions::{ActionError, Actions};
+use crate::actions::{ActionError, ActionResult, Actions};
 use crate::model::Time;
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -45,9 +45,14 @@ pub(super) fn page_of(page: &'static str) -> HttpResponse {
 }
 
 async fn script() -> HttpResponse {
+    script_of(SCRIPT)
+}
+
+/// The script of such a page.
+pub(super) fn script_of(script: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/javascript; charset=utf-8"))
-        .body(SCRIPT)
+        .body(script)
 }
 
 #[derive(Deserialize)]
@@ -66,8 +71,14 @@ async fn make(wanted: Json<Wanted>, page: Data<SetUpPage>) -> HttpResponse {
         address: wanted.address,
         password: SecretString::from(wanted.password),
     };
-    match set_up(&page.actions, input, (page.clock)()).await {
-        Ok(_user) => HttpResponse::Ok().json(serde_json::json!({ "done": true })),
+    let done = set_up(&page.actions, input, (page.clock)()).await;
+    told(done.map(drop), "the set-up failed")
+}
+
+/// What came of a page's form: done, or the messages that it shows.
+pub(super) fn told(done: ActionResult<()>, failure: &'static str) -> HttpResponse {
+    match done {
+        Ok(()) => HttpResponse::Ok().json(serde_json::json!({ "done": true })),
         Err(ActionError::Refused(refusals)) => {
             let messages: Vec<String> = refusals
                 .into_iter()
@@ -76,7 +87,7 @@ async fn make(wanted: Json<Wanted>, page: Data<SetUpPage>) -> HttpResponse {
             HttpResponse::UnprocessableEntity().json(serde_json::json!({ "errors": messages }))
         }
         Err(ActionError::Store(error)) => {
-            tracing::error!(%error, "the set-up failed");
+            tracing::error!(%error, "{failure}");
             HttpResponse::InternalServerError()
                 .json(serde_json::json!({ "errors": ["The database can't be written to at the moment."] }))
         }
