@@ -111,7 +111,7 @@ pub async fn connect(
                         row: id.0,
                         column: "secret_sealed",
                     };
-                    let sealed = sealer.seal(place, &input.secret)?;
+                    let sealed = sealer.seal(tx, place, &input.secret)?;
                     mailbox_writes::update_secret(tx, id, input.secret_kind, &sealed)?;
                     put_folders(tx, id, &folders)?;
                     mailbox_writes::put_sync_state(tx, id, SyncStage::Connecting, None)?;

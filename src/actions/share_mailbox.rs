@@ -139,7 +139,7 @@ fn save_secret(
         row: id.0,
         column: "secret_sealed",
     };
-    let sealed = sealer.seal(place, secret)?;
+    let sealed = sealer.seal(tx, place, secret)?;
     store::mailbox_writes::update_secret(tx, id, *kind, &sealed)?;
     Ok(())
 }

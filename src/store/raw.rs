@@ -5,6 +5,7 @@
 use super::sql::{Value, insert_all, sql};
 use super::{AnyConn, Store, StoreError, Tx};
 use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -118,6 +119,100 @@ impl RawStore {
             })
             .collect::<Result<_, StoreError>>()?;
         Ok(Durable { rows })
+    }
+
+    /// The name of an object within this store: its key without the store's own prefix.
+    pub fn local_name(&self, key: &str) -> Option<String> {
+        let key = Path::parse(key).ok()?;
+        let rest = key.prefix_match(&self.prefix)?;
+        Some(rest.collect::<Path>().to_string())
+    }
+
+    /// The key of the object that has this name within a store.
+    ///
+    /// # Errors
+    /// `Raw` for a name that none can have.
+    pub fn key_named(&self, name: &str) -> Result<String, StoreError> {
+        Ok(self.path_named(name)?.to_string())
+    }
+
+    fn path_named(&self, name: &str) -> Result<Path, StoreError> {
+        let name = Path::parse(name).map_err(|error| StoreError::Raw(error.to_string()))?;
+        let mut path = self.prefix.clone();
+        for part in name.parts() {
+            path = path.join(part);
+        }
+        Ok(path)
+    }
+
+    /// The whole object of this name; `None` where there is none. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be read.
+    pub fn object_now(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let path = self.path_named(name)?;
+        let found = self.runtime.block_on(async {
+            match self.objects.get(&path).await {
+                Ok(found) => found.bytes().await.map(Some),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        found.map_err(|error| StoreError::Raw(error.to_string()))
+    }
+
+    /// Makes an object durable. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be written.
+    pub fn put_object_now(&self, name: &str, object: Bytes) -> Result<(), StoreError> {
+        let path = self.path_named(name)?;
+        self.runtime
+            .block_on(self.objects.put(&path, PutPayload::from_bytes(object)))
+            .map(drop)
+            .map_err(|error| StoreError::Raw(error.to_string()))
+    }
+
+    /// Takes an object away, if it is there. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be.
+    pub fn delete_now(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path_named(name)?;
+        match self.runtime.block_on(self.objects.delete(&path)) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StoreError::Raw(error.to_string())),
+        }
+    }
+
+    /// Every object: its name, its bytes, and when it was written (microseconds since 1970). For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where they can't be listed.
+    pub fn list_now(&self) -> Result<Vec<(String, u64, i64)>, StoreError> {
+        let listed: Result<Vec<_>, _> = self
+            .runtime
+            .block_on(self.objects.list(Some(&self.prefix)).try_collect());
+        let listed = listed.map_err(|error| StoreError::Raw(error.to_string()))?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|object| {
+                let name = self.local_name(object.location.as_ref())?;
+                Some((name, object.size, object.last_modified.timestamp_micros()))
+            })
+            .collect())
+    }
+
+    /// Whether there is no object. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where they can't be listed.
+    pub fn is_empty_now(&self) -> Result<bool, StoreError> {
+        let first = self
+            .runtime
+            .block_on(self.objects.list(Some(&self.prefix)).try_next())
+            .map_err(|error| StoreError::Raw(error.to_string()))?;
+        Ok(first.is_none())
     }
 
     fn key_of(&self, hash: &str) -> Path {
