@@ -1,5 +1,6 @@
 //! Connections: which database a URL names, pools, pragmas, migrations, transactions.
 
+use super::sql::sql;
 use super::{CONNECTION_WAIT, StoreError};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::migration::MigrationSource;
@@ -220,17 +221,7 @@ pub(super) fn run_batch(conn: &mut AnyConn, text: &str) -> Result<(), StoreError
 /// # Errors
 /// What the database says.
 pub(super) fn applied(conn: &mut AnyConn) -> Result<Vec<String>, StoreError> {
-    let versions = match conn {
-        AnyConn::Sqlite(conn) => conn.applied_migrations(),
-        AnyConn::Pg(conn) => conn.applied_migrations(),
-    };
-    let mut versions: Vec<String> = versions
-        .map_err(|error| StoreError::Database(format!("migration: {error}")))?
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    versions.sort();
-    Ok(versions)
+    sql("SELECT version FROM __diesel_schema_migrations ORDER BY version").rows(conn)
 }
 
 /// Brings an empty database to these migrations and no further.

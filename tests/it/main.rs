@@ -24,3 +24,4 @@ mod spine;
 mod store;
 mod support;
 mod transport;
+mod vault;
