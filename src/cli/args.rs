@@ -113,6 +113,15 @@ pub struct Settings {
         hide_env_values = true
     )]
     raw_store: Option<String>,
+    /// Days after which what a disconnected mailbox held and the CRM did not save is erased, or never [default: 30]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_ERASE_AFTER_DAYS",
+        value_name = "DAYS",
+        hide_env_values = true
+    )]
+    erase_after_days: Option<String>,
     /// What is logged to standard error: error, warn, info, debug, or a filter like mailroom=debug [default: info]
     #[arg(
         long,
@@ -144,6 +153,7 @@ impl Settings {
             key_file: self.key_file.clone(),
             ca_file: self.ca_file.clone(),
             raw_store: self.raw_store.clone(),
+            erase_after_days: self.erase_after_days.clone(),
         })
     }
 }

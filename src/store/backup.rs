@@ -215,6 +215,10 @@ fn note_place(table: &Table, row: &[Value], objects: &mut Objects) -> Result<(),
             Some(Value::I64(offset)),
             Some(Value::I64(length)),
         ) => {
+            // An empty mail needs no object.
+            if *length == 0 {
+                return Ok(());
+            }
             objects.entry(name.clone()).or_default().push(MailPlace {
                 hash: hash.clone(),
                 offset: *offset,

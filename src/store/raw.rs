@@ -11,6 +11,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The BLAKE3 hash of a mail's bytes.
@@ -26,6 +27,8 @@ pub fn hash_of(raw: &[u8]) -> RawHash {
 pub struct RawStore {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Where it is a folder of this machine.
+    folder: Option<PathBuf>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -54,6 +57,7 @@ impl RawStore {
             return Ok(Self {
                 objects: Arc::new(objects),
                 prefix: Path::parse(prefix).map_err(|error| setting(&error))?,
+                folder: None,
                 runtime,
             });
         }
@@ -69,6 +73,7 @@ impl RawStore {
         Ok(Self {
             objects: Arc::new(objects),
             prefix: Path::default(),
+            folder: Some(PathBuf::from(folder)),
             runtime,
         })
     }
@@ -92,27 +97,21 @@ impl RawStore {
         if new.is_empty() {
             return Ok(Durable::default());
         }
-        // Named by what is in it, of which the mails' hashes say everything.
-        let mut name = blake3::Hasher::new();
+        let mut hashes: Vec<&[u8]> = Vec::with_capacity(new.len());
         let mut object = BytesMut::with_capacity(new.iter().map(|(_hash, raw)| raw.len()).sum());
         let mut places = Vec::with_capacity(new.len());
         for (hash, raw) in new {
-            name.update(hash);
+            hashes.push(hash);
             places.push((hash, object.len(), raw.len()));
             object.extend_from_slice(raw);
         }
-        let object = object.freeze();
-        let key = self.key_of(&name.finalize().to_hex());
-        let payload = PutPayload::from_bytes(object);
-        self.runtime
-            .block_on(self.objects.put(&key, payload))
-            .map_err(|error| StoreError::Raw(error.to_string()))?;
+        let key = self.put_packed_now(&hashes, object.freeze())?;
         let rows = places
             .into_iter()
             .map(|(hash, offset, length)| {
                 Ok(vec![
                     hash.to_vec().into(),
-                    key.to_string().into(),
+                    key.as_str().into(),
                     number(offset)?.into(),
                     number(length)?.into(),
                 ])
@@ -215,6 +214,72 @@ impl RawStore {
         Ok(first.is_none())
     }
 
+    /// Makes mails durable that lie one behind the other; the key of their object. It is named by what is in it, of which
+    /// the mails' hashes say everything. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be written.
+    pub fn put_packed_now(&self, hashes: &[&[u8]], object: Bytes) -> Result<String, StoreError> {
+        let mut name = blake3::Hasher::new();
+        for hash in hashes {
+            name.update(hash);
+        }
+        let key = self.key_of(&name.finalize().to_hex());
+        self.runtime
+            .block_on(self.objects.put(&key, PutPayload::from_bytes(object)))
+            .map_err(|error| StoreError::Raw(error.to_string()))?;
+        Ok(key.to_string())
+    }
+
+    /// When an object was written, in microseconds since 1970; `None` where there is none. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be told.
+    pub fn modified_now(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let path = self.path_named(name)?;
+        match self.runtime.block_on(self.objects.head(&path)) {
+            Ok(found) => Ok(Some(found.last_modified.timestamp_micros())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(StoreError::Raw(error.to_string())),
+        }
+    }
+
+    /// Removes what writers that were ended left half written in a folder (`name#1`) before this moment, in
+    /// microseconds since 1970. Other stores show nothing half written.
+    ///
+    /// # Errors
+    /// `Raw` where the folder can't be read.
+    pub fn remove_drafts_now(&self, before: i64) -> Result<(), StoreError> {
+        let failed = |error: std::io::Error| StoreError::Raw(error.to_string());
+        let mut folders: Vec<PathBuf> = self.folder.iter().cloned().collect();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                // What is gone meanwhile is no draft any more.
+                let Ok(about) = entry.metadata() else {
+                    continue;
+                };
+                let modified = about.modified().ok().and_then(|at| {
+                    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+                    i64::try_from(since.as_micros()).ok()
+                });
+                let name = entry.file_name();
+                let is_draft =
+                    name.to_string_lossy()
+                        .rsplit_once('#')
+                        .is_some_and(|(_name, number)| {
+                            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+                        });
+                if about.is_dir() {
+                    folders.push(entry.path());
+                } else if is_draft && modified.is_some_and(|at| at < before) {
+                    std::fs::remove_file(entry.path()).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn key_of(&self, hash: &str) -> Path {
         let front: String = hash.chars().take(2).collect();
         self.prefix.clone().join("mail").join(front).join(hash)
@@ -225,6 +290,14 @@ impl RawStore {
     /// # Errors
     /// `Raw` where they are missing or can't be read, or are not what was written.
     pub async fn get(&self, store: &Store, hash: &[u8]) -> Result<Bytes, StoreError> {
+        match self.get_once(store, hash).await {
+            // Upkeep may have moved it between the look at its place and the reading.
+            Err(_moved) => self.get_once(store, hash).await,
+            found => found,
+        }
+    }
+
+    async fn get_once(&self, store: &Store, hash: &[u8]) -> Result<Bytes, StoreError> {
         let wanted = hash.to_vec();
         let place: Option<(String, i64, i64)> = store
             .read(move |conn| {

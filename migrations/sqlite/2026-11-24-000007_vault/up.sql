@@ -11,10 +11,9 @@ CREATE TABLE mailbox_grants (
   expires_at BIGINT                -- of the access token; NULL: not known
 );
 
--- What was never saved to the CRM goes so many days after its mailbox was disconnected; NULL: never.
-ALTER TABLE crm_settings ADD COLUMN erase_after_days BIGINT DEFAULT 30;
--- When that was done.
+-- When what the CRM had not saved was erased, after the mailbox was disconnected.
 ALTER TABLE mailboxes ADD COLUMN erased_at BIGINT;
 -- Bytes that no mail names any more are looked for by their hash.
 CREATE INDEX emails_raw ON emails (raw_hash);
 CREATE INDEX placements_raw ON placements (raw_hash) WHERE raw_hash IS NOT NULL;
+CREATE INDEX timeline_entries_of_message ON timeline_entries (message_id) WHERE message_id IS NOT NULL;
