@@ -13,8 +13,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// The whole exchange takes no longer; issuers answer within a second.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The whole exchange takes no longer: issuers answer within a second, and whoever connects a mailbox waits for 10 s.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(7);
 /// Answers are a few KB, with tokens of up to 2 KB each.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Longer tokens are none: they would not fit into a login either.

@@ -16,6 +16,7 @@ mod access;
 mod actions;
 mod architecture;
 mod demo;
+mod hostile;
 mod people;
 mod questions;
 mod routing;

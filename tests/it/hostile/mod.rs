@@ -3,6 +3,7 @@
 
 mod bombs;
 mod cases;
+mod compressed;
 mod oauth;
 mod server;
 

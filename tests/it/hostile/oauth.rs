@@ -193,7 +193,7 @@ on_both! {
         assert_eq!(issuer.refresh_tokens(), ["refresh-0", "refresh-1"]);
         app.stop().await;
         app.start_again().await;
-        super::until("a third token", || issuer.refresh_tokens().len() == 3).await;
+        crate::hostile::until("a third token", || issuer.refresh_tokens().len() == 3).await;
         until_sync(&app, &id, is_watching).await;
         assert_eq!(issuer.refresh_tokens()[2], "refresh-2");
     }
@@ -209,7 +209,7 @@ on_both! {
         app.stop().await;
         *taken.lock().unwrap() = vec!["access-2".to_owned()];
         app.start_again().await;
-        super::until("a second token", || issuer.refresh_tokens().len() == 2).await;
+        crate::hostile::until("a second token", || issuer.refresh_tokens().len() == 2).await;
         until_sync(&app, &id, is_watching).await;
         // A new token that is refused too is not asked for again and again.
         app.stop().await;

@@ -60,6 +60,8 @@ pub struct Shared {
     folder: Mutex<Folder>,
     changed: Condvar,
     is_over: AtomicBool,
+    /// Sessions after the first wait until the test says so.
+    is_open: AtomicBool,
     sessions: AtomicU32,
     counts: Mutex<BTreeMap<String, u32>>,
     /// Every command, for what must never be said.
@@ -110,6 +112,7 @@ impl Server {
             folder: Mutex::new(folder),
             changed: Condvar::new(),
             is_over: AtomicBool::new(false),
+            is_open: AtomicBool::new(true),
             sessions: AtomicU32::new(0),
             counts: Mutex::default(),
             log: Mutex::default(),
@@ -147,6 +150,12 @@ impl Server {
         self.shared.folder.lock().unwrap()
     }
 
+    /// Lets the sessions after the first wait, or go on.
+    pub fn open(&self, is_open: bool) {
+        self.shared.is_open.store(is_open, Ordering::Release);
+        self.shared.changed.notify_all();
+    }
+
     /// Changes the folder; sessions that idle hear of it.
     pub fn change(&self, change: impl FnOnce(&mut Folder)) {
         change(&mut self.folder());
@@ -162,6 +171,24 @@ impl Server {
     /// Every line that clients have said.
     pub fn said(&self) -> Vec<String> {
         self.shared.log.lock().unwrap().clone()
+    }
+}
+
+impl Shared {
+    /// A mail goes.
+    pub fn remove(&self, uid: u32) {
+        self.folder.lock().unwrap().mails.remove(&uid);
+    }
+
+    /// The folder is made anew: other UIDs, the same mails.
+    pub fn renumber(&self) {
+        let mut folder = self.folder.lock().unwrap();
+        folder.validity = folder.validity.map(|validity| validity + 1);
+        let mails = std::mem::take(&mut folder.mails);
+        folder.next = 1;
+        for raw in mails.into_values() {
+            folder.add(raw);
+        }
     }
 }
 
@@ -195,6 +222,15 @@ impl Session<'_> {
         (count > 0).then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
+    /// Whether the client has said something more.
+    pub fn has_line(&self) -> bool {
+        let mut byte = [0; 1];
+        self.socket.set_nonblocking(true).unwrap();
+        let heard = self.socket.peek(&mut byte);
+        self.socket.set_nonblocking(false).unwrap();
+        !self.lines.buffer().is_empty() || matches!(heard, Ok(_))
+    }
+
     pub fn is_over(&self) -> bool {
         self.shared.is_over.load(Ordering::Acquire)
     }
@@ -205,6 +241,12 @@ impl Session<'_> {
 
     fn run(&mut self) -> Option<()> {
         let number = self.shared.sessions.fetch_add(1, Ordering::AcqRel) + 1;
+        if number > 1 {
+            let folder = self.folder();
+            let waits =
+                |_: &mut Folder| !self.shared.is_open.load(Ordering::Acquire) && !self.is_over();
+            drop(self.shared.changed.wait_while(folder, waits).unwrap());
+        }
         if !self.write(&self.shared.greeting.clone()) {
             return None;
         }
@@ -247,7 +289,8 @@ impl Session<'_> {
 
     /// The tagged end of a command.
     pub fn ok(&mut self, said: &Said) -> Option<()> {
-        self.write(format!("{} OK done\r\n", said.tag)).then_some(())
+        self.write(format!("{} OK done\r\n", said.tag))
+            .then_some(())
     }
 
     /// What an honest server answers.
@@ -385,7 +428,9 @@ pub fn row(number: usize, uid: u32, raw: &[u8], items: &str) -> Vec<u8> {
     let mut row = row.into_bytes();
     if let Some(at) = items.find("BODY.PEEK[]<") {
         let numbers = &items[at + 12..];
-        let (offset, length) = numbers[..numbers.find('>').unwrap()].split_once('.').unwrap();
+        let (offset, length) = numbers[..numbers.find('>').unwrap()]
+            .split_once('.')
+            .unwrap();
         let start = offset.parse::<usize>().unwrap().min(raw.len());
         let end = (start + length.parse::<usize>().unwrap()).min(raw.len());
         row.extend_from_slice(format!(" BODY[]<{start}> {{{}}}\r\n", end - start).as_bytes());

@@ -1,7 +1,8 @@
-//! What an administrator keeps: backups, keys.
+//! What an administrator keeps, and what goes by itself: backups, keys, upkeep.
 
 mod backup;
 mod keys;
+mod upkeep;
 
 use crate::support::app::PATIENCE;
 use mailroom::app::App;
