@@ -71,6 +71,9 @@ userdb {{
   driver = passwd-file
   args = {folder}/users
 }}
+protocol imap {{
+  mail_plugins = imap_zlib
+}}
 "
     );
     if layout.compresses {
