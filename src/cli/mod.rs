@@ -6,10 +6,11 @@ mod data;
 pub mod demo;
 mod installation;
 mod serve;
+pub mod vault;
 
 use crate::app::AppError;
 use anyhow::Context as _;
-use args::{Arguments, AuditCommand, Command, Settings, TokenCommand, UserCommand};
+use args::{Arguments, AuditCommand, Command, KeysCommand, Settings, TokenCommand, UserCommand};
 use clap::Parser as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -52,6 +53,11 @@ async fn command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo_command(settings, &demo).await,
         Command::Migrate => admin::migrate(settings.config()?).await,
         Command::Import(import) => data::import(settings.config()?, import).await,
+        Command::Backup(backup) => vault::back_up(settings.config()?, backup).await,
+        Command::Restore(restore) => vault::restore(settings.config()?, restore).await,
+        Command::Keys(KeysCommand::Rotate(rotate)) => {
+            vault::rotate_keys(settings.config()?, rotate.prepare).await
+        }
         Command::User(UserCommand::Create(user)) => {
             admin::create_user(settings.config()?, user).await
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rules, each in a few words.
-const RULES: [(u32, &str); 30] = [
+const RULES: [(u32, &str); 31] = [
     (10, "disconnecting a mailbox, and handing it over"),
     (11, "the switch \"CRM integration\", and saving by hand"),
     (12, "mail from or to our own people"),
@@ -38,6 +38,7 @@ const RULES: [(u32, &str); 30] = [
     (37, "notes and other entries"),
     (45, "people, departments, items that go or become one"),
     (46, "removing a mail that was saved by mistake"),
+    (48, "backup and restore"),
 ];
 
 /// The numbers in the names of the tests of a file: `fn r15_r16_…` names two rules. A test is a function, or a module
