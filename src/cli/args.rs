@@ -161,6 +161,8 @@ pub enum Command {
     Migrate,
     /// Take mail from files into a mailbox: mbox, Maildir, .eml files or folders of them
     Import(ImportArguments),
+    /// Compare mailboxes with their mail servers, print what was missing on either side, and put it right
+    Reconcile(ReconcileArguments),
     /// Accounts of employees
     #[command(subcommand)]
     User(UserCommand),
@@ -207,6 +209,14 @@ pub struct ImportArguments {
     /// Files or folders
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+}
+
+/// What to compare.
+#[derive(Debug, Args)]
+pub struct ReconcileArguments {
+    /// Address of the mailbox [default: all that are connected]
+    #[arg(value_name = "MAILBOX")]
+    pub mailbox: Option<String>,
 }
 
 /// What to do about accounts.

@@ -5,6 +5,7 @@ mod args;
 mod data;
 pub mod demo;
 mod installation;
+mod reconcile;
 mod serve;
 
 use crate::app::AppError;
@@ -52,6 +53,9 @@ async fn command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo_command(settings, &demo).await,
         Command::Migrate => admin::migrate(settings.config()?).await,
         Command::Import(import) => data::import(settings.config()?, import).await,
+        Command::Reconcile(wanted) => {
+            reconcile::reconcile(settings.config()?, wanted.mailbox).await
+        }
         Command::User(UserCommand::Create(user)) => {
             admin::create_user(settings.config()?, user).await
         }

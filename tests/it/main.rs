@@ -23,4 +23,5 @@ mod rules_named;
 mod spine;
 mod store;
 mod support;
+mod sync;
 mod transport;

@@ -1,0 +1,9 @@
+//! The ledger of UIDs against servers that behave and servers that don't.
+
+mod dovecot;
+mod epochs;
+mod follows;
+mod office;
+mod order;
+mod quarantine;
+mod reconcile;
