@@ -201,7 +201,7 @@ pub fn add_sender_counts(
     counts: impl IntoIterator<Item = ((String, i64), i64)>,
 ) {
     for ((key, hour), count) in counts {
-        let row = vec![mailbox.0.into(), key.into(), hour.into(), count.into()];
+        let row = [mailbox.0.into(), key.into(), hour.into(), count.into()];
         tx.later(Later::SenderCounts, row);
     }
 }

@@ -7,7 +7,10 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 /// One connection to either database.
-#[derive(diesel::MultiConnection)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a pool has few connections, and boxes each anyway"
+)]
 pub enum AnyConn {
     /// PostgreSQL.
     Pg(PgConnection),

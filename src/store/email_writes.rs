@@ -59,7 +59,7 @@ pub fn insert_later(tx: &mut Tx<'_>, id: EmailId, new: NewEmail) -> Result<(), S
         Some(from) => (from.name, Some(from.address)),
         None => (None, None),
     };
-    let row = vec![
+    let row = [
         id.0.into(),
         new.message_id.0.into(),
         new.mailbox_id.0.into(),
@@ -80,7 +80,7 @@ pub fn insert_later(tx: &mut Tx<'_>, id: EmailId, new: NewEmail) -> Result<(), S
     ];
     tx.later(Later::Emails, row);
     for (position, participant) in (0_i64..).zip(new.participants) {
-        let row = vec![
+        let row = [
             id.0.into(),
             participant.role.as_text().into(),
             position.into(),
@@ -91,7 +91,7 @@ pub fn insert_later(tx: &mut Tx<'_>, id: EmailId, new: NewEmail) -> Result<(), S
         tx.later(Later::Participants, row);
     }
     for attachment in new.attachments {
-        let row = vec![
+        let row = [
             tx.id()?.into(),
             id.0.into(),
             attachment.part_index.into(),
@@ -149,7 +149,7 @@ pub fn insert_link_later(
     by: Option<UserId>,
 ) -> Result<(), StoreError> {
     let (now, by) = (tx.now.micros(), by.map(|id| id.0));
-    let link = vec![
+    let link = [
         email.0.into(),
         item.0.into(),
         is_primary.into(),
@@ -157,7 +157,7 @@ pub fn insert_link_later(
         now.into(),
         by.into(),
     ];
-    let change = vec![
+    let change = [
         tx.id()?.into(),
         email.0.into(),
         now.into(),
@@ -327,7 +327,7 @@ pub struct NewActivity {
 pub fn insert_activity_later(tx: &mut Tx<'_>, new: NewActivity) -> Result<(), StoreError> {
     let now = tx.now.micros();
     let completed_at = (new.state == ActivityState::Completed).then_some(now);
-    let row = vec![
+    let row = [
         tx.id()?.into(),
         new.message_id.0.into(),
         new.responsible_id.0.into(),
@@ -363,7 +363,7 @@ pub fn update_activity_responsible(
 /// # Errors
 /// `Database` where the trace can't be said as JSON.
 pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Result<(), StoreError> {
-    let row = vec![
+    let row = [
         email.0.into(),
         super::traces::pack(trace)?.into(),
         trace.settings_version.into(),

@@ -78,7 +78,7 @@ pub fn insert_later(tx: &mut Tx<'_>, new: NewItem) -> Result<Item, StoreError> {
         is_extra_lead: new.is_extra_lead,
     };
     let (amount, currency) = item.amount.clone().unzip();
-    let row = vec![
+    let row = [
         item.id.0.into(),
         item.kind.as_text().into(),
         item.title.as_str().into(),
@@ -103,7 +103,7 @@ pub fn insert_later(tx: &mut Tx<'_>, new: NewItem) -> Result<Item, StoreError> {
 
 /// Gives a new lead or contact its one address, held back until the rest of the batch is written.
 pub fn insert_address_later(tx: &mut Tx<'_>, item: ItemId, address: &str, address_key: &str) {
-    let row = vec![
+    let row = [
         item.0.into(),
         0_i64.into(),
         address.into(),
@@ -115,7 +115,7 @@ pub fn insert_address_later(tx: &mut Tx<'_>, item: ItemId, address: &str, addres
 
 /// Gives a new deal its contact, held back until the rest of the batch is written.
 pub fn insert_deal_contact_later(tx: &mut Tx<'_>, deal: ItemId, contact: ItemId) {
-    let row = vec![deal.0.into(), contact.0.into(), 0_i64.into()];
+    let row = [deal.0.into(), contact.0.into(), 0_i64.into()];
     tx.later(Later::DealContacts, row);
 }
 

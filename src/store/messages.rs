@@ -74,7 +74,7 @@ pub fn insert_later(
         None => insert_thread(tx, new.subject)?,
     };
     let id = tx.id()?;
-    let row = vec![
+    let row = [
         id.into(),
         new.content_key.to_vec().into(),
         new.header.map(str::to_owned).into(),
@@ -89,7 +89,7 @@ pub fn insert_later(
         .map(|named| (named, true))
         .chain(new.references.iter().map(|named| (named, false)));
     for (position, (referenced, is_reply_to)) in (0_i64..).zip(named) {
-        let row = vec![
+        let row = [
             id.into(),
             position.into(),
             referenced.clone().into(),
@@ -102,7 +102,7 @@ pub fn insert_later(
 
 fn insert_thread(tx: &mut Tx<'_>, subject: &str) -> Result<ThreadId, StoreError> {
     let id = tx.id()?;
-    let row = vec![id.into(), subject.into(), tx.now.micros().into()];
+    let row = [id.into(), subject.into(), tx.now.micros().into()];
     tx.later(Later::Threads, row);
     Ok(ThreadId(id))
 }
@@ -299,7 +299,7 @@ pub fn insert_report_later(
     recipient_keys: &[String],
 ) {
     for key in recipient_keys {
-        let row = vec![message.0.into(), original.into(), key.as_str().into()];
+        let row = [message.0.into(), original.into(), key.as_str().into()];
         tx.later(Later::Reports, row);
     }
 }

@@ -2,7 +2,7 @@
 //! (one durable write, one request to S3); the table `raw_mails` says where in it each mail lies.
 //! Not for: reading what a mail says (that is `mail::parse`).
 
-use super::sql::{Value, insert_all, sql};
+use super::sql::{Rows, sql};
 use super::{AnyConn, Store, StoreError, Tx};
 use bytes::{Bytes, BytesMut};
 use object_store::aws::AmazonS3Builder;
@@ -31,7 +31,14 @@ pub struct RawStore {
 /// Mails whose bytes are durable, to be named by the transaction that stores what they say.
 #[derive(Debug, Clone, Default)]
 pub struct Durable {
-    rows: Vec<Vec<Value>>,
+    rows: Rows,
+}
+
+impl Durable {
+    /// Takes those of another batch too.
+    pub fn append(&mut self, other: Self) {
+        self.rows.append(other.rows);
+    }
 }
 
 impl RawStore {
@@ -106,17 +113,15 @@ impl RawStore {
         self.runtime
             .block_on(self.objects.put(&key, payload))
             .map_err(|error| StoreError::Raw(error.to_string()))?;
-        let rows = places
-            .into_iter()
-            .map(|(hash, offset, length)| {
-                Ok(vec![
-                    hash.to_vec().into(),
-                    key.to_string().into(),
-                    number(offset)?.into(),
-                    number(length)?.into(),
-                ])
-            })
-            .collect::<Result<_, StoreError>>()?;
+        let mut rows = Rows::default();
+        for (hash, offset, length) in places {
+            rows.push([
+                hash.to_vec().into(),
+                key.to_string().into(),
+                number(offset)?.into(),
+                number(length)?.into(),
+            ]);
+        }
         Ok(Durable { rows })
     }
 
@@ -165,12 +170,11 @@ impl RawStore {
 ///
 /// # Errors
 /// What the database says.
-pub fn name(tx: &mut Tx<'_>, durable: Durable) -> Result<(), StoreError> {
-    insert_all(
+pub fn name(tx: &mut Tx<'_>, durable: &Durable) -> Result<(), StoreError> {
+    durable.rows.insert(
         tx.conn,
         "raw_mails (hash, object_key, byte_offset, byte_length)",
         " ON CONFLICT (hash) DO NOTHING",
-        durable.rows,
     )
 }
 

@@ -2,15 +2,19 @@
 //!
 //! The typed query builder can't express one query for both backends where a scope is composed into
 //! it at run time; text can, and its prepared statement is cached by its text. Values are always bound, never spliced.
+//! Each node is written for both backends, and runs on the connection of one: Diesel's own enum of connections boxes
+//! every value that it binds.
 //! Not for: text that differs between the databases (that is `dialect`).
 
 use super::StoreError;
-use super::db::{AnyConn, MultiBackend};
+use super::db::AnyConn;
 use diesel::deserialize::FromSqlRow;
+use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types as st;
-use diesel::{RunQueryDsl, query_dsl::methods::LoadQuery};
+use diesel::sqlite::Sqlite;
+use diesel::{PgConnection, RunQueryDsl, SqliteConnection, query_dsl::methods::LoadQuery};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
@@ -136,51 +140,152 @@ impl Sql {
     /// # Errors
     /// What the database says.
     pub fn run(self, conn: &mut AnyConn) -> Result<usize, StoreError> {
-        Ok(self.execute(conn)?)
+        Ok(match conn {
+            AnyConn::Pg(conn) => self.execute(conn)?,
+            AnyConn::Sqlite(conn) => self.execute(conn)?,
+        })
     }
 }
 
-impl QueryFragment<MultiBackend> for Sql {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out.push_sql(text),
-                Part::Value(Value::I64(v)) => out.push_bind_param::<st::BigInt, _>(v)?,
-                Part::Value(Value::OptI64(v)) => {
-                    out.push_bind_param::<st::Nullable<st::BigInt>, _>(v)?;
-                }
-                Part::Value(Value::Text(v)) => out.push_bind_param::<st::Text, _>(v)?,
-                Part::Value(Value::OptText(v)) => {
-                    out.push_bind_param::<st::Nullable<st::Text>, _>(v)?;
-                }
-                Part::Value(Value::Bool(v)) => out.push_bind_param::<st::Bool, _>(v)?,
-                Part::Value(Value::Bytes(v)) => out.push_bind_param::<st::Binary, _>(v)?,
-                Part::Value(Value::OptBytes(v)) => {
-                    out.push_bind_param::<st::Nullable<st::Binary>, _>(v)?;
-                }
-            }
+impl Value {
+    /// Binds it, where the statement being built has its place.
+    fn bind<'b, DB: Binds>(&'b self, out: &mut AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        match self {
+            Self::I64(v) => DB::number(out, v),
+            Self::OptI64(v) => DB::number_or_null(out, v),
+            Self::Text(v) => DB::text(out, v),
+            Self::OptText(v) => DB::text_or_null(out, v),
+            Self::Bool(v) => DB::truth(out, v),
+            Self::Bytes(v) => DB::bytes(out, v),
+            Self::OptBytes(v) => DB::bytes_or_null(out, v),
         }
-        Ok(())
     }
 }
+
+/// How a database takes each kind of value.
+trait Binds: diesel::backend::Backend {
+    fn number<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b i64) -> QueryResult<()>;
+    fn number_or_null<'b>(
+        out: &mut AstPass<'_, 'b, Self>,
+        value: &'b Option<i64>,
+    ) -> QueryResult<()>;
+    fn text<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b String) -> QueryResult<()>;
+    fn text_or_null<'b>(
+        out: &mut AstPass<'_, 'b, Self>,
+        value: &'b Option<String>,
+    ) -> QueryResult<()>;
+    fn truth<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b bool) -> QueryResult<()>;
+    fn bytes<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b Vec<u8>) -> QueryResult<()>;
+    fn bytes_or_null<'b>(
+        out: &mut AstPass<'_, 'b, Self>,
+        value: &'b Option<Vec<u8>>,
+    ) -> QueryResult<()>;
+}
+
+macro_rules! binds {
+    ($backend:ty) => {
+        impl Binds for $backend {
+            fn number<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b i64) -> QueryResult<()> {
+                out.push_bind_param::<st::BigInt, _>(value)
+            }
+            fn number_or_null<'b>(
+                out: &mut AstPass<'_, 'b, Self>,
+                value: &'b Option<i64>,
+            ) -> QueryResult<()> {
+                out.push_bind_param::<st::Nullable<st::BigInt>, _>(value)
+            }
+            fn text<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b String) -> QueryResult<()> {
+                out.push_bind_param::<st::Text, _>(value)
+            }
+            fn text_or_null<'b>(
+                out: &mut AstPass<'_, 'b, Self>,
+                value: &'b Option<String>,
+            ) -> QueryResult<()> {
+                out.push_bind_param::<st::Nullable<st::Text>, _>(value)
+            }
+            fn truth<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b bool) -> QueryResult<()> {
+                out.push_bind_param::<st::Bool, _>(value)
+            }
+            fn bytes<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b Vec<u8>) -> QueryResult<()> {
+                out.push_bind_param::<st::Binary, _>(value)
+            }
+            fn bytes_or_null<'b>(
+                out: &mut AstPass<'_, 'b, Self>,
+                value: &'b Option<Vec<u8>>,
+            ) -> QueryResult<()> {
+                out.push_bind_param::<st::Nullable<st::Binary>, _>(value)
+            }
+        }
+
+        impl QueryFragment<$backend> for Sql {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
+                for part in &self.parts {
+                    match part {
+                        Part::Text(text) => out.push_sql(text),
+                        Part::Value(value) => value.bind(&mut out)?,
+                    }
+                }
+                Ok(())
+            }
+        }
+
+        impl QueryFragment<$backend> for Insert<'_> {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
+                out.push_sql("INSERT INTO ");
+                out.push_sql(self.into);
+                out.push_sql(" VALUES ");
+                let mut before_row = "(";
+                for row in self.values.chunks(self.columns) {
+                    let mut before_value = before_row;
+                    for value in row {
+                        out.push_sql(before_value);
+                        value.bind(&mut out)?;
+                        before_value = ", ";
+                    }
+                    before_row = "), (";
+                }
+                out.push_sql(")");
+                out.push_sql(self.after);
+                Ok(())
+            }
+        }
+
+        impl<S> QueryFragment<$backend> for Typed<S> {
+            fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
+                self.sql.walk_ast(out)
+            }
+        }
+    };
+}
+binds!(Sqlite);
+binds!(Pg);
 
 impl QueryId for Sql {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl RunQueryDsl<AnyConn> for Sql {}
+impl<C> RunQueryDsl<C> for Sql {}
+
+/// An `INSERT` of many rows, whose values are only looked at.
+struct Insert<'v> {
+    into: &'static str,
+    after: &'static str,
+    columns: usize,
+    values: &'v [Value],
+}
+
+impl QueryId for Insert<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<C> RunQueryDsl<C> for Insert<'_> {}
 
 /// The same SQL, with the types of its columns.
 struct Typed<S> {
     sql: Sql,
     columns: PhantomData<S>,
-}
-
-impl<S> QueryFragment<MultiBackend> for Typed<S> {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
-        self.sql.walk_ast(out)
-    }
 }
 
 impl<S> QueryId for Typed<S> {
@@ -192,7 +297,7 @@ impl<S> Query for Typed<S> {
     type SqlType = S;
 }
 
-impl<S> RunQueryDsl<AnyConn> for Typed<S> {}
+impl<S, C> RunQueryDsl<C> for Typed<S> {}
 
 /// A Rust type that stands for one SQL column.
 pub trait Column {
@@ -238,13 +343,16 @@ single_rows!(
 
 fn load_typed<S, T>(sql: Sql, conn: &mut AnyConn) -> QueryResult<Vec<T>>
 where
-    Typed<S>: for<'q> LoadQuery<'q, AnyConn, T>,
+    Typed<S>: for<'q> LoadQuery<'q, PgConnection, T> + for<'q> LoadQuery<'q, SqliteConnection, T>,
 {
     let typed = Typed::<S> {
         sql,
         columns: PhantomData,
     };
-    typed.load(conn)
+    match conn {
+        AnyConn::Pg(conn) => typed.load(conn),
+        AnyConn::Sqlite(conn) => typed.load(conn),
+    }
 }
 
 macro_rules! tuple_rows {
@@ -252,8 +360,9 @@ macro_rules! tuple_rows {
         impl<$($t),+> Row for ($($t,)+)
         where
             $($t: Column,)+
-            Self: FromSqlRow<($($t::Type,)+), MultiBackend>,
-            Typed<($($t::Type,)+)>: for<'q> LoadQuery<'q, AnyConn, Self>,
+            Self: FromSqlRow<($($t::Type,)+), Pg> + FromSqlRow<($($t::Type,)+), Sqlite>,
+            Typed<($($t::Type,)+)>:
+                for<'q> LoadQuery<'q, PgConnection, Self> + for<'q> LoadQuery<'q, SqliteConnection, Self>,
         {
             fn load(sql: Sql, conn: &mut AnyConn) -> QueryResult<Vec<Self>> {
                 load_typed::<($($t::Type,)+), Self>(sql, conn)
@@ -309,6 +418,60 @@ pub const BOUND_MAX: usize = 500;
 /// Rows of one `INSERT`, in sizes that are powers of two, so that few statements are ever prepared.
 const INSERT_ROWS_MAX: usize = 256;
 
+/// Rows that are inserted together, each with the same number of values, held one after the other.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    columns: usize,
+    values: Vec<Value>,
+}
+
+impl Rows {
+    /// Adds a row; all have the same number of values.
+    pub fn push<const N: usize>(&mut self, row: [Value; N]) {
+        self.columns = N;
+        self.values.extend(row);
+    }
+
+    /// Adds the rows of another batch, which are as wide.
+    pub fn append(&mut self, mut other: Self) {
+        self.columns = self.columns.max(other.columns);
+        self.values.append(&mut other.values);
+    }
+
+    /// Inserts them with few statements. `into` is `table (column, …)`, `after` what follows the values
+    /// (`""` or an `ON CONFLICT` clause).
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn insert(
+        &self,
+        conn: &mut AnyConn,
+        into: &'static str,
+        after: &'static str,
+    ) -> Result<(), StoreError> {
+        let mut left = self.values.as_slice();
+        while !left.is_empty() {
+            let rows = left.len().checked_div(self.columns).unwrap_or_default();
+            let size = INSERT_ROWS_MAX.min(previous_power_of_two(rows)).max(1);
+            let (values, rest) = left
+                .split_at_checked(size.saturating_mul(self.columns))
+                .unwrap_or((left, &[]));
+            left = rest;
+            let insert = Insert {
+                into,
+                after,
+                columns: self.columns.max(1),
+                values,
+            };
+            match conn {
+                AnyConn::Pg(conn) => insert.execute(conn)?,
+                AnyConn::Sqlite(conn) => insert.execute(conn)?,
+            };
+        }
+        Ok(())
+    }
+}
+
 /// Inserts many rows with few statements. `into` is `table (column, …)`, `after` what follows the values
 /// (`""` or an `ON CONFLICT` clause). Every row has the same number of values.
 ///
@@ -320,21 +483,11 @@ pub fn insert_all(
     after: &'static str,
     rows: Vec<Vec<Value>>,
 ) -> Result<(), StoreError> {
-    let mut rows = rows.into_iter().peekable();
-    let mut left = rows.len();
-    while rows.peek().is_some() {
-        let size = INSERT_ROWS_MAX.min(previous_power_of_two(left));
-        left = left.saturating_sub(size);
-        let mut statement = sql("INSERT INTO ").push(into).push(" VALUES ");
-        for (index, row) in rows.by_ref().take(size).enumerate() {
-            statement = statement
-                .push(if index == 0 { "(" } else { ", (" })
-                .list(row)
-                .push(")");
-        }
-        statement.push(after).run(conn)?;
-    }
-    Ok(())
+    let rows = Rows {
+        columns: rows.first().map_or(0, Vec::len),
+        values: rows.into_iter().flatten().collect(),
+    };
+    rows.insert(conn, into, after)
 }
 
 /// Cuts rows into parts whose lengths are powers of two, for statements that take many rows at once.

@@ -1,6 +1,6 @@
 //! One write: its statements, and what it tells. Entries get their positions as the last step.
 
-use super::sql::{Value, insert_all, padded_parts, sql};
+use super::sql::{Rows, Value, padded_parts, sql};
 use super::{AnyConn, IdBlock, StoreError, lock};
 use crate::model::item::ItemFacts;
 use crate::model::timeline::{NewTimelineEntry, Told};
@@ -140,7 +140,7 @@ pub struct Tx<'a> {
     /// The moment of this write. A write of many mails moves it on by a microsecond a mail, so that their order shows.
     pub now: Time,
     ids: &'a Mutex<IdBlock>,
-    later: BTreeMap<Later, Vec<Vec<Value>>>,
+    later: BTreeMap<Later, Rows>,
     entries: Vec<Entry>,
     changes: Vec<Change>,
     topics: BTreeSet<String>,
@@ -177,7 +177,7 @@ impl<'a> Tx<'a> {
 
     /// Holds a row back, to be written with others of its table by few statements: at the end of the write, or by
     /// [`Tx::flush`]. Until then no query sees it.
-    pub fn later(&mut self, table: Later, row: Vec<Value>) {
+    pub fn later<const N: usize>(&mut self, table: Later, row: [Value; N]) {
         self.later.entry(table).or_default().push(row);
     }
 
@@ -188,7 +188,7 @@ impl<'a> Tx<'a> {
     pub fn flush(&mut self) -> Result<(), StoreError> {
         for (table, rows) in std::mem::take(&mut self.later) {
             let (into, after) = table.texts();
-            insert_all(self.conn, into, after, rows)?;
+            rows.insert(self.conn, into, after)?;
         }
         Ok(())
     }
@@ -301,24 +301,19 @@ impl<'a> Tx<'a> {
             })?;
         let mut position = last - wanted;
         let mut touched: BTreeMap<ItemId, Time> = BTreeMap::new();
-        let mut entry_rows = Vec::with_capacity(entries.len());
+        let mut entry_rows = Rows::default();
         for entry in &entries {
             position += 1;
             touched.insert(entry.entry.item_id, entry.at);
             entry_rows.push(entry_row(position, entry));
         }
-        let mut change_rows = Vec::with_capacity(changes.len());
+        let mut change_rows = Rows::default();
         for change in &changes {
             position += 1;
             change_rows.push(change_row(position, self.now, change));
         }
-        insert_all(
-            self.conn,
-            ENTRY_COLUMNS,
-            " ON CONFLICT DO NOTHING",
-            entry_rows,
-        )?;
-        insert_all(self.conn, CHANGE_COLUMNS, "", change_rows)?;
+        entry_rows.insert(self.conn, ENTRY_COLUMNS, " ON CONFLICT DO NOTHING")?;
+        change_rows.insert(self.conn, CHANGE_COLUMNS, "")?;
         self.touch_items(&touched, last - wanted)?;
         let timeline = !entries.is_empty() || !changes.is_empty();
         if timeline {
@@ -378,8 +373,8 @@ const ENTRY_COLUMNS: &str = "timeline_entries (position, item_id, kind, at, acto
 const CHANGE_COLUMNS: &str =
     "timeline_changes (position, kind, at, email_id, item_id, before_json)";
 
-fn change_row(position: i64, now: Time, change: &Change) -> Vec<Value> {
-    vec![
+fn change_row(position: i64, now: Time, change: &Change) -> [Value; 6] {
+    [
         position.into(),
         change.kind.as_text().into(),
         now.micros().into(),
@@ -447,14 +442,14 @@ fn concerns(told: &Told) -> Concerns {
     }
 }
 
-fn entry_row(position: i64, told: &Entry) -> Vec<Value> {
+fn entry_row(position: i64, told: &Entry) -> [Value; 14] {
     let Entry {
         entry,
         message_id,
         at,
     } = told;
     let about = concerns(&entry.told);
-    vec![
+    [
         position.into(),
         entry.item_id.0.into(),
         entry.told.kind().as_text().into(),

@@ -15,6 +15,7 @@
 mod access;
 mod actions;
 mod architecture;
+mod crashes;
 mod demo;
 mod people;
 mod questions;

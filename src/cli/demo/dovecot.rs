@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Dovecot starts within 200 ms; a machine that is busy building may need seconds.
 const START_SECONDS: u64 = 30;
@@ -117,6 +117,16 @@ impl Programs {
             version,
         })
     }
+}
+
+/// A mail that lies in a folder before anybody looks.
+#[derive(Debug, Clone)]
+pub struct OldMail {
+    /// With LF line ends.
+    pub raw: Vec<u8>,
+    /// Its INTERNALDATE.
+    pub received_at: SystemTime,
+    pub is_seen: bool,
 }
 
 /// The running server. Dropping it stops it and removes its folder with all mail.
@@ -243,6 +253,58 @@ impl Dovecot {
     pub fn append(&self, address: &str, folder: &str, raw: &[u8]) -> Result<(), DovecotError> {
         self.doveadm_with_input(&["save", "-u", address, "-m", folder], raw)
             .map(drop)
+    }
+
+    /// Puts many mails into an Inbox that is still untouched, as if they had lain there for long. Each is given with
+    /// LF line ends.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn fill_inbox(
+        &self,
+        address: &str,
+        mails: impl IntoIterator<Item = OldMail>,
+    ) -> Result<(), DovecotError> {
+        let maildir = self
+            .folder
+            .path()
+            .join("mail")
+            .join(address)
+            .join("Maildir");
+        let owner = owner_of(&self.folder.path().join("mail").join(address))
+            .map_err(while_doing("asking whose mail it is"))?;
+        let is_root = owner_of(self.folder.path())
+            .map_err(while_doing("asking who we are"))?
+            .0
+            == 0;
+        let give = |path: &Path| match is_root {
+            true => chown(path, Some(owner.0), Some(owner.1)),
+            false => Ok(()),
+        };
+        for folder in ["", "cur", "new", "tmp"] {
+            let path = maildir.join(folder);
+            fs::create_dir_all(&path)
+                .and_then(|()| give(&path))
+                .map_err(while_doing("making a Maildir"))?;
+        }
+        for (number, mail) in mails.into_iter().enumerate() {
+            let seconds = mail
+                .received_at
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs());
+            let seen = if mail.is_seen { "S" } else { "" };
+            let size = mail.raw.len();
+            let name = format!("{seconds}.M{number}P1.host,S={size}:2,{seen}");
+            let path = maildir.join("cur").join(name);
+            let write = || {
+                let mut file = fs::File::create(&path)?;
+                file.write_all(&mail.raw)?;
+                file.set_modified(mail.received_at)?;
+                give(&path)
+            };
+            write().map_err(while_doing("writing a mail"))?;
+        }
+        Ok(())
     }
 
     /// Expunges the mails with that Message-ID (without angle brackets) from a folder.

@@ -69,6 +69,9 @@ userdb {{
   driver = passwd-file
   args = {folder}/users
 }}
+protocol imap {{
+  mail_plugins = imap_zlib
+}}
 "
     );
     text.push_str(&services(layout));

@@ -47,8 +47,8 @@ pub fn subject_base(subject: &str) -> String {
     let words: Vec<&str> = visible.split_whitespace().collect();
     let folded = words.join(" ").to_lowercase();
     let mut base = folded.trim();
-    // Each round takes something away, so this ends.
-    while let Some(rest) = less_one_mark(base).filter(|rest| rest.len() < base.len()) {
+    // Each mark is a text of its own that is stripped, so this ends.
+    while let Some(rest) = less_one_mark(base) {
         base = rest;
     }
     base.to_owned()

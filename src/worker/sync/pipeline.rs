@@ -1,5 +1,5 @@
 //! Mail on its way from the socket to the database: while one batch is stored, the next is read and its bytes are made
-//! durable, and the one after that is fetched. Each stage holds one batch and one waits before it, so memory is bounded.
+//! durable, and the one after that is fetched. Each stage holds one batch and few wait before it, so memory is bounded.
 //! Not for: what a batch is, or what becomes of UIDs that did not come (that is `folder`).
 
 use super::folder::Look;
@@ -11,8 +11,13 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, ScopedJoinHandle};
 
-/// Batches that wait before a stage.
-const WAITING: usize = 1;
+/// Batches that wait to be read: they hold the mails' bytes.
+const WAITING_TO_READ: usize = 1;
+/// Batches that wait to be stored: what was read of a mail takes a few KB.
+const WAITING_TO_STORE: usize = 4;
+/// Mails that are stored by one transaction at most. What it costs to load what is known, to write a page and to
+/// make a commit durable is shared by all of them.
+const STORED_AT_ONCE_MAX: usize = 800;
 /// Mails are read on these threads: as deep as the parser may go.
 const STACK_BYTES: usize = 4 << 20;
 
@@ -38,8 +43,8 @@ pub(super) fn run(
     fetch: impl FnOnce(&Pipeline) -> Result<(), MailError>,
 ) -> Result<Result<(), MailError>, SyncError> {
     std::thread::scope(|scope| {
-        let (first, to_read) = sync_channel(WAITING);
-        let (second, to_store) = sync_channel(WAITING);
+        let (first, to_read) = sync_channel(WAITING_TO_READ);
+        let (second, to_store) = sync_channel(WAITING_TO_STORE);
         let named = |name: &str| Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
         let reader = named("mail-read")
             .spawn_scoped(scope, move || read(look, to_read, &second))
@@ -73,7 +78,12 @@ fn read(
 }
 
 fn store(look: &Look<'_>, to_store: Receiver<Prepared>) -> Result<(), StoreError> {
-    for prepared in to_store {
+    while let Ok(mut prepared) = to_store.recv() {
+        while prepared.len() < STORED_AT_ONCE_MAX
+            && let Ok(behind) = to_store.try_recv()
+        {
+            prepared.append(behind);
+        }
         let place = (look.mailbox.id, Some(look.fence));
         store_now(&look.services.store, place, prepared, now())?;
     }

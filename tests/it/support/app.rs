@@ -109,6 +109,33 @@ impl TestApp {
         .unwrap()
     }
 
+    /// Which of the two settings it runs on.
+    pub const fn on(&self) -> On {
+        self.on
+    }
+
+    /// Where its data lies.
+    pub fn data_folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The URL of its PostgreSQL database; `None` on SQLite.
+    pub fn database_url(&self) -> Option<String> {
+        self.database.as_ref().map(TestDatabase::url)
+    }
+
+    /// The settings that give a process of its own the same data.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let config = self.config();
+        let mut variables = vec![
+            ("MAILROOM_DATA_DIR", config.data_dir.display().to_string()),
+            ("MAILROOM_LISTEN", "127.0.0.1:0".to_owned()),
+            ("DATABASE_URL", config.database_url),
+        ];
+        variables.extend(config.redis_url.map(|url| ("REDIS_URL", url)));
+        variables
+    }
+
     /// Starts the server (and a worker beside it, on PostgreSQL) on what there is.
     pub async fn start_again(&mut self) {
         let server = app::serve(App::open(self.config(), Purpose::Run).await.unwrap())

@@ -1,0 +1,245 @@
+//! How fast a mailbox is taken in, everything stored and routed, beside mbsync and beside the bare reader and parser.
+//! `make bench-sync` runs it; the last line that it prints is JSON with every figure and ratio.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a measurement may fail loudly, and sizes are far below what doubles can count"
+)]
+
+mod far;
+mod letters;
+mod peers;
+#[path = "../../tests/it/support/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
+mod postgres;
+mod server;
+
+use letters::Letters;
+use mailroom::cli::demo::dovecot::Dovecot;
+use peers::Compression;
+use serde_json::{Map, json};
+use server::{Server, Setting};
+use std::time::{Duration, Instant};
+
+const ADDRESS: &str = "bulk@ours.example";
+const ROUND_TRIP: Duration = Duration::from_millis(40);
+
+/// What is asked for on the command line.
+struct Asked {
+    runs: usize,
+    mails: u64,
+    /// Parts by name; none: all.
+    parts: Vec<String>,
+}
+
+fn asked() -> Asked {
+    let mut asked = Asked {
+        runs: 5,
+        mails: 20_000,
+        parts: Vec::new(),
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+        match word.as_str() {
+            "--runs" => asked.runs = number().unwrap_or(5) as usize,
+            "--mails" => asked.mails = number().unwrap_or(20_000),
+            // cargo says that it is a benchmark.
+            "--bench" => {}
+            part => asked.parts.push(part.to_owned()),
+        }
+    }
+    asked
+}
+
+/// The figures so far, by name.
+struct Figures(Map<String, serde_json::Value>);
+
+impl Figures {
+    fn put(&mut self, name: &str, value: f64) {
+        println!("{name:<34} {value:>12.3}");
+        self.0
+            .insert(name.to_owned(), json!((value * 1000.0).round() / 1000.0));
+    }
+
+    fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name)?.as_f64()
+    }
+
+    /// How many times as fast the first is as the second, where both were measured.
+    fn put_ratio(&mut self, name: &str, seconds_of: &str, than: &str) {
+        if let (Some(ours), Some(theirs)) = (self.get(seconds_of), self.get(than)) {
+            self.put(name, theirs / ours);
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A full sync on a new installation: seconds, and what the syncing process used.
+async fn full_sync(
+    setting: &Setting,
+    port: u16,
+    password: &str,
+    mails: u64,
+) -> (f64, server::Used, f64) {
+    // Dropped last, when the servers are gone.
+    let database = setting
+        .redis_url
+        .is_some()
+        .then(postgres::TestDatabase::empty);
+    let setting = &Setting {
+        database_url: database.as_ref().map(postgres::TestDatabase::url),
+        redis_url: setting.redis_url.clone(),
+        ..*setting
+    };
+    let server = Server::start(setting).await;
+    let before = server.used().cpu_seconds;
+    let started = Instant::now();
+    let mailbox = server.connect(ADDRESS, port, password).await;
+    let done = server.wait_until_watching(&mailbox).await;
+    let seconds = started.elapsed().as_secs_f64();
+    assert_eq!(done, mails, "not everything was taken in");
+    let mut used = server.used();
+    used.cpu_seconds -= before;
+    assert!(
+        server.saved().await * 10 > mails * 9,
+        "client mail is to be saved"
+    );
+    (seconds, used, server.database_mb())
+}
+
+#[tokio::main]
+async fn main() {
+    let asked = asked();
+    let is_wanted =
+        |part: &str| asked.parts.is_empty() || asked.parts.iter().any(|asked| asked == part);
+    let dovecot = Dovecot::start(&[ADDRESS]).unwrap();
+    let mut bytes = 0_u64;
+    let letters = Letters::to(ADDRESS, asked.mails).take(asked.mails as usize);
+    dovecot
+        .fill_inbox(
+            ADDRESS,
+            letters.inspect(|mail| bytes += mail.raw.len() as u64),
+        )
+        .unwrap();
+    let (port, password) = (dovecot.imap_port(), dovecot.password().to_owned());
+    let place = (ADDRESS, port, password.as_str());
+    // Dovecot makes its index at the first look.
+    peers::fetch(place);
+    let mut figures = Figures(Map::new());
+    figures.put("mails", asked.mails as f64);
+    figures.put("megabytes", bytes as f64 / 1e6);
+    let settings = settings(&is_wanted);
+    let mut seconds: std::collections::BTreeMap<&str, Vec<f64>> = std::collections::BTreeMap::new();
+    let mut noted: std::collections::BTreeMap<String, Vec<f64>> = std::collections::BTreeMap::new();
+    // By turns, so that whatever else the machine does meets all alike.
+    for _run in 0..asked.runs {
+        for (name, compression) in [
+            ("mbsync_seconds", Compression::AsOffered),
+            ("mbsync_uncompressed_seconds", Compression::Off),
+        ] {
+            if is_wanted("mbsync")
+                && let Some((full, again)) = peers::mbsync(&dovecot, ADDRESS, compression)
+            {
+                seconds.entry(name).or_default().push(full);
+                seconds
+                    .entry("mbsync_nothing_new_seconds")
+                    .or_default()
+                    .push(again);
+            }
+        }
+        if is_wanted("limit") {
+            seconds
+                .entry("fetch_seconds")
+                .or_default()
+                .push(peers::fetch(place));
+            seconds
+                .entry("limit_seconds")
+                .or_default()
+                .push(peers::fetch_and_parse(place));
+        }
+        for setting in &settings {
+            let (took, used, database_mb) = full_sync(setting, port, &password, asked.mails).await;
+            seconds.entry(setting.name).or_default().push(took);
+            let mut note = |what: &str, value: f64| {
+                let name = setting.name.replace("seconds", what);
+                noted.entry(name).or_default().push(value);
+            };
+            note("peak_mb", used.peak_mb);
+            note(
+                "cpu_microseconds_a_mail",
+                used.cpu_seconds * 1e6 / asked.mails as f64,
+            );
+            note("database_mb", database_mb);
+        }
+    }
+    for (name, values) in seconds {
+        figures.put(name, median(values));
+    }
+    for (name, values) in noted {
+        figures.put(&name, median(values));
+    }
+    if is_wanted("far") {
+        let far = far::start(port, ROUND_TRIP);
+        figures.put("far_fetch_seconds", peers::fetch((ADDRESS, far, &password)));
+        let setting = Setting {
+            name: "far_sqlite_seconds",
+            database_url: None,
+            redis_url: None,
+        };
+        let (took, _used, _size) = full_sync(&setting, far, &password, asked.mails).await;
+        figures.put(setting.name, took);
+    }
+    for name in ["sqlite", "postgres"] {
+        let took = format!("{name}_seconds");
+        if let Some(seconds) = figures.get(&took) {
+            figures.put(
+                &format!("{name}_mails_a_second"),
+                asked.mails as f64 / seconds,
+            );
+        }
+        figures.put_ratio(&format!("{name}_vs_mbsync"), &took, "mbsync_seconds");
+        let uncompressed = "mbsync_uncompressed_seconds";
+        figures.put_ratio(
+            &format!("{name}_vs_mbsync_uncompressed"),
+            &took,
+            uncompressed,
+        );
+        figures.put_ratio(&format!("{name}_vs_limit"), &took, "limit_seconds");
+    }
+    figures.put_ratio("far_vs_fetch", "far_sqlite_seconds", "far_fetch_seconds");
+    println!("{}", serde_json::Value::Object(figures.0));
+}
+
+/// The settings that are measured: SQLite, and PostgreSQL where `tests/with-servers.sh` has started one.
+fn settings(is_wanted: &dyn Fn(&str) -> bool) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    if is_wanted("sqlite") {
+        settings.push(Setting {
+            name: "sqlite_seconds",
+            database_url: None,
+            redis_url: None,
+        });
+    }
+    if is_wanted("postgres")
+        && std::env::var("MAILROOM_TEST_POSTGRES").is_ok()
+        && let Ok(redis_url) = std::env::var("MAILROOM_TEST_REDIS")
+    {
+        settings.push(Setting {
+            name: "postgres_seconds",
+            database_url: None,
+            redis_url: Some(redis_url),
+        });
+    }
+    settings
+}

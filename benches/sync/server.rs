@@ -1,0 +1,227 @@
+//! A Mailroom of its own process, asked through the front door.
+
+use mailroom::cli::demo::private_server::{PrivateFolder, PrivateServer};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program that is measured.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mailroom");
+
+/// How often the state of a sync is asked for: it counts placements, and so is not asked too often.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// What it runs on.
+pub struct Setting {
+    pub name: &'static str,
+    /// Each run on PostgreSQL has a database of its own.
+    pub database_url: Option<String>,
+    /// Where there is one, it runs on PostgreSQL, with a worker beside the server.
+    pub redis_url: Option<String>,
+}
+
+/// The running server, with a worker beside it on PostgreSQL.
+pub struct Server {
+    server: PrivateServer,
+    worker: Option<PrivateServer>,
+    url: String,
+    token: String,
+    http: reqwest::Client,
+    // The last: servers go before their folder.
+    folder: PrivateFolder,
+}
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    /// Its largest resident size.
+    pub peak_mb: f64,
+    pub cpu_seconds: f64,
+}
+
+/// Reads a process's figures from /proc.
+pub fn used(pid: u32) -> Used {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let megabytes = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        kilobytes.unwrap_or_default() / 1024.0
+    };
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_name, rest)| rest);
+    let ticks: f64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum();
+    Used {
+        peak_mb: megabytes("VmHWM:"),
+        // Linux counts in hundredths of a second wherever it runs today.
+        cpu_seconds: ticks / 100.0,
+    }
+}
+
+impl Server {
+    /// Starts one with an administrator.
+    pub async fn start(setting: &Setting) -> Self {
+        let folder = PrivateFolder::create("bench").unwrap();
+        let server = launch(setting, folder.path(), "serve");
+        let mut server = server.unwrap();
+        let log = folder.path().join("serve.log");
+        let read_url = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            text.lines()
+                .find(|line| line.starts_with("http://"))
+                .map(str::to_owned)
+        };
+        server
+            .wait_until(Duration::from_secs(30), || read_url().is_some())
+            .unwrap();
+        let worker = setting
+            .redis_url
+            .is_some()
+            .then(|| launch(setting, folder.path(), "worker").unwrap());
+        let address = "ada@ours.example";
+        let create = [
+            "user",
+            "create",
+            "--name",
+            "Ada",
+            "--address",
+            address,
+            "--administrator",
+        ];
+        run(setting, folder.path(), &create);
+        let token = run(
+            setting,
+            folder.path(),
+            &["token", "create", "--address", address],
+        );
+        Self {
+            server,
+            worker,
+            url: read_url().unwrap(),
+            token,
+            http: reqwest::Client::new(),
+            folder,
+        }
+    }
+
+    /// What the process that syncs has used.
+    pub fn used(&self) -> Used {
+        used(self.worker.as_ref().unwrap_or(&self.server).pid())
+    }
+
+    /// How large the data has become.
+    pub fn database_mb(&self) -> f64 {
+        let file = self.folder.path().join("data/mailroom.sqlite");
+        std::fs::metadata(file).map_or(0.0, |file| file.len() as f64 / 1e6)
+    }
+
+    /// Asks; panics with what is wrong.
+    pub async fn ask(&self, query: &str, variables: Value) -> Value {
+        let request = self
+            .http
+            .post(format!("{}/graphql", self.url))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json")
+            .body(json!({ "query": query, "variables": variables }).to_string());
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let mut answer: Value = serde_json::from_str(&text).unwrap();
+        assert!(answer.get("errors").is_none(), "{text}");
+        answer["data"].take()
+    }
+
+    /// Connects a mailbox with all its history; its id.
+    pub async fn connect(&self, address: &str, port: u16, password: &str) -> String {
+        let query = "mutation($input: ConnectMailboxInput!) { connectMailbox(input: $input) { mailbox { id } \
+                     userErrors { code message } } }";
+        let input = json!({
+            "address": address,
+            "imap": { "host": "127.0.0.1", "port": port, "security": "PLAIN" },
+            "secret": { "password": password },
+            "history": { "everything": true },
+        });
+        let answer = self.ask(query, json!({ "input": input })).await;
+        let id = answer["connectMailbox"]["mailbox"]["id"].as_str();
+        id.unwrap_or_else(|| panic!("not connected: {answer}"))
+            .to_owned()
+    }
+
+    /// Waits until the mailbox has everything; how many mails that are.
+    pub async fn wait_until_watching(&self, mailbox: &str) -> u64 {
+        let query = "query($id: ID!) { mailbox(id: $id) { sync { stage done quarantined lastError { message } } } }";
+        let started = Instant::now();
+        loop {
+            let sync = self.ask(query, json!({ "id": mailbox })).await["mailbox"]["sync"].take();
+            if sync["stage"] == "WATCHING" {
+                assert_eq!(sync["quarantined"], 0, "{sync}");
+                return sync["done"].as_u64().unwrap();
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(900),
+                "the sync hangs: {sync}"
+            );
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// How many of its emails were saved to the CRM.
+    pub async fn saved(&self) -> u64 {
+        let query =
+            "{ emails(filter: { outcomes: [SAVED] }) { totalCount(limit: 100000) { value } } }";
+        let answer = self.ask(query, json!({})).await;
+        answer["emails"]["totalCount"]["value"].as_u64().unwrap()
+    }
+}
+
+fn variables(setting: &Setting, folder: &Path) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        (
+            "MAILROOM_DATA_DIR",
+            folder.join("data").display().to_string(),
+        ),
+        ("MAILROOM_LISTEN", "127.0.0.1:0".to_owned()),
+        ("MAILROOM_LOG", "warn".to_owned()),
+    ];
+    variables.extend(
+        setting
+            .database_url
+            .clone()
+            .map(|url| ("DATABASE_URL", url)),
+    );
+    variables.extend(setting.redis_url.clone().map(|url| ("REDIS_URL", url)));
+    variables
+}
+
+fn launch(setting: &Setting, folder: &Path, command: &str) -> std::io::Result<PrivateServer> {
+    // `env` hands the settings on; our own environment is left as it is.
+    let given: Vec<String> = variables(setting, folder)
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let arguments: Vec<&str> = given
+        .iter()
+        .map(String::as_str)
+        .chain([PROGRAM, command])
+        .collect();
+    let log = folder.join(format!("{command}.log"));
+    PrivateServer::start(Path::new("/usr/bin/env"), &arguments, &log, None)
+}
+
+fn run(setting: &Setting, folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .envs(variables(setting, folder))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
