@@ -52,6 +52,7 @@ pub async fn retry(
         internal_date: mail.internal_date.unwrap_or(now),
         is_seen: mail.is_seen,
         is_backfill: mail.is_backfill,
+        labels: mail.labels.clone(),
         raw,
     };
     let (store, raw_store) = (actions.store.clone(), actions.raw.clone());

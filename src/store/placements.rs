@@ -2,6 +2,7 @@
 
 use super::sql::{BOUND_MAX, Sql, Value, insert_all, padded_parts, sql};
 use super::{AnyConn, StoreError, Tx};
+use crate::model::mailbox::FolderRole;
 use crate::model::{EmailId, FolderId, MailboxId, PlacementId, Time};
 use std::collections::HashSet;
 
@@ -249,12 +250,38 @@ pub fn count_by_state(
     .rows(conn)
 }
 
+/// Keeps what a mail's labels say, where labels stand for folders.
+///
+/// # Errors
+/// What the database says.
+pub fn update_labels(
+    tx: &mut Tx<'_>,
+    id: PlacementId,
+    labels: &[FolderRole],
+) -> Result<(), StoreError> {
+    let words: Vec<&str> = labels.iter().map(|role| role.as_text()).collect();
+    sql("UPDATE placements SET labels = ")
+        .bind(words.join(","))
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// What kept labels say; words of other versions are left out.
+pub(super) fn labels(words: Option<&str>) -> Vec<FolderRole> {
+    let words = words.unwrap_or_default().split(',');
+    words.filter_map(FolderRole::from_text).collect()
+}
+
 /// Where a mail lies now: its folder, whether somebody has read it there, and whether the backfill found it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub folder_id: FolderId,
     pub is_seen: bool,
     pub is_backfill: bool,
+    /// What its labels say, where labels stand for folders.
+    pub labels: Vec<FolderRole>,
 }
 
 /// The places of an email, oldest first; those where it is no more, and is held only, where there are no others.
@@ -262,8 +289,8 @@ pub struct Place {
 /// # Errors
 /// What the database says.
 pub fn places(conn: &mut AnyConn, email: EmailId) -> Result<Vec<Place>, StoreError> {
-    let rows: Vec<(i64, bool, bool, bool)> = sql(
-        "SELECT p.folder_id, p.is_seen, p.is_backfill, p.gone_at IS NULL FROM placements p JOIN folders f ON f.id = p.folder_id \
+    let rows: Vec<(i64, bool, bool, Option<String>, bool)> = sql(
+        "SELECT p.folder_id, p.is_seen, p.is_backfill, p.labels, p.gone_at IS NULL FROM placements p JOIN folders f ON f.id = p.folder_id \
          AND f.epoch = p.epoch WHERE p.state = 'STORED' AND p.email_id = ",
     )
     .bind(email.0)
@@ -273,7 +300,8 @@ pub fn places(conn: &mut AnyConn, email: EmailId) -> Result<Vec<Place>, StoreErr
     Ok(rows
         .into_iter()
         .filter(|(.., is_there)| *is_there || !is_anywhere)
-        .map(|(folder, is_seen, is_backfill, _is_there)| Place {
+        .map(|(folder, is_seen, is_backfill, words, _is_there)| Place {
+            labels: labels(words.as_deref()),
             folder_id: FolderId(folder),
             is_seen,
             is_backfill,

@@ -3,7 +3,8 @@
 
 use super::page::{KeyPart, Order, Page, PageRequest, count_up_to};
 use super::sql::{Sql, sql};
-use super::{AnyConn, StoreError, scope};
+use super::{AnyConn, StoreError, placements, scope};
+use crate::model::mailbox::FolderRole;
 use crate::model::{FolderId, MailboxId, PlacementId, Time};
 use crate::rules::access::MailboxScope;
 
@@ -28,6 +29,8 @@ pub struct QuarantinedMail {
     pub internal_date: Option<Time>,
     pub is_seen: bool,
     pub is_backfill: bool,
+    /// What its labels say, where labels stand for folders.
+    pub labels: Vec<FolderRole>,
 }
 
 type QuarantinedRow = (
@@ -44,11 +47,12 @@ type QuarantinedRow = (
     Option<i64>,
     bool,
     bool,
+    Option<String>,
 );
 
 // A folder's epoch that has passed is not on the server any more; its mails are there with other UIDs.
 const COLUMNS: &str = "SELECT p.id, f.mailbox_id, p.folder_id, p.uid, p.size_bytes, p.error, p.failed_at, p.tries, p.raw_hash, \
-     (p.gone_at IS NULL AND p.epoch = f.epoch), p.internal_date, p.is_seen, p.is_backfill \
+     (p.gone_at IS NULL AND p.epoch = f.epoch), p.internal_date, p.is_seen, p.is_backfill, p.labels \
      FROM placements p JOIN folders f ON f.id = p.folder_id";
 
 const IDS: &str = "SELECT p.id FROM placements p JOIN folders f ON f.id = p.folder_id";
@@ -66,7 +70,7 @@ fn within(select: &'static str, visible: &MailboxScope, mailbox: Option<MailboxI
 
 fn mail(row: QuarantinedRow) -> QuarantinedMail {
     #[rustfmt::skip]
-    let (id, mailbox, folder, uid, size_bytes, reason, since, tries, raw_hash, is_on_server, internal_date, is_seen, is_backfill) = row;
+    let (id, mailbox, folder, uid, size_bytes, reason, since, tries, raw_hash, is_on_server, internal_date, is_seen, is_backfill, labels) = row;
     QuarantinedMail {
         id: PlacementId(id),
         mailbox_id: MailboxId(mailbox),
@@ -81,6 +85,7 @@ fn mail(row: QuarantinedRow) -> QuarantinedMail {
         internal_date: internal_date.map(Time::from_micros),
         is_seen,
         is_backfill,
+        labels: placements::labels(labels.as_deref()),
     }
 }
 

@@ -5,5 +5,6 @@ ALTER TABLE mailbox_sync DROP COLUMN reconciled_at;
 ALTER TABLE mailbox_sync DROP COLUMN reconcile_asked_at;
 ALTER TABLE folders DROP COLUMN epochs_in_row;
 DROP INDEX placements_held;
+ALTER TABLE placements DROP COLUMN labels;
 ALTER TABLE placements DROP COLUMN failed_at;
 ALTER TABLE placements DROP COLUMN gone_at;

@@ -3,6 +3,8 @@ ALTER TABLE placements ADD COLUMN gone_at BIGINT;
 -- When it was first set aside.
 ALTER TABLE placements ADD COLUMN failed_at BIGINT;
 UPDATE placements SET failed_at = 0 WHERE state = 'FAILED';
+-- What a label says that stands for a folder, as at Gmail, where all mail lies in one: roles, by commas.
+ALTER TABLE placements ADD COLUMN labels TEXT;
 CREATE INDEX placements_held ON placements (folder_id) WHERE gone_at IS NOT NULL AND state = 'STORED';
 -- Epochs that began without a look in between at which the UIDs were the same.
 ALTER TABLE folders ADD COLUMN epochs_in_row BIGINT NOT NULL DEFAULT 0;

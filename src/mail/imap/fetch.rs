@@ -4,10 +4,11 @@
 //! Memory is bounded by the batch: a server that sends more than it announced is cut off.
 //! Not for: deciding what to fetch; the placement ledger does.
 
-use super::response::{Body, FetchRow, Label};
+use super::response::{Body, FetchRow};
 use super::session::{Answers, Ended, ImapSession, out_of_step};
 use crate::mail::error::MailError;
 use crate::model::Time;
+use crate::model::mailbox::FolderRole;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::ops::{ControlFlow, RangeInclusive};
@@ -39,7 +40,7 @@ pub struct Fetched {
     pub internal_date: Option<Time>,
     pub is_seen: bool,
     /// Gmail's labels, which stand for folders there; empty elsewhere.
-    pub labels: Vec<Label>,
+    pub labels: Vec<FolderRole>,
     pub raw: Bytes,
 }
 
@@ -356,7 +357,7 @@ impl Answers for UnderWay {
 struct Facts {
     is_seen: Option<bool>,
     internal_date: Option<Time>,
-    labels: Vec<Label>,
+    labels: Vec<FolderRole>,
     has_body: bool,
 }
 

@@ -24,7 +24,6 @@ pub use connect::{Secret, Target, connect};
 pub use fetch::{FetchLimits, Fetched, FetchedBatch, LISTED_MAX, ListedMail};
 pub use folders::ListedFolder;
 pub use idle::{IdleEnd, idle_for};
-pub use response::Label;
 pub use session::{CutHandle, Examined, ImapSession};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::mail::error::{MailError, MailStep};
 use crate::model::Time;
+use crate::model::mailbox::FolderRole;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -192,22 +193,13 @@ pub(super) enum Body {
     Here(Bytes),
 }
 
-/// One of Gmail's labels that says what a mail is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Label {
-    Inbox,
-    Sent,
-    Draft,
-}
-
-impl Label {
-    fn read(word: &[u8]) -> Option<Self> {
-        match word.to_ascii_lowercase().as_slice() {
-            b"\\inbox" => Some(Self::Inbox),
-            b"\\sent" => Some(Self::Sent),
-            b"\\draft" | b"\\drafts" => Some(Self::Draft),
-            _ => None,
-        }
+/// The folder that one of Gmail's labels stands for, where it says what a mail is.
+fn role_of_label(word: &[u8]) -> Option<FolderRole> {
+    match word.to_ascii_lowercase().as_slice() {
+        b"\\inbox" => Some(FolderRole::Inbox),
+        b"\\sent" => Some(FolderRole::Sent),
+        b"\\draft" | b"\\drafts" => Some(FolderRole::Drafts),
+        _ => None,
     }
 }
 
@@ -218,7 +210,8 @@ pub(super) struct FetchRow {
     pub(super) size_bytes: Option<u64>,
     pub(super) is_seen: Option<bool>,
     pub(super) internal_date: Option<Time>,
-    pub(super) labels: Vec<Label>,
+    /// What Gmail's labels say.
+    pub(super) labels: Vec<FolderRole>,
     /// The header lines that were asked for.
     pub(super) header: Option<Bytes>,
     pub(super) body: Body,
@@ -264,7 +257,10 @@ pub(super) fn fetch_row(text: &[u8], literals: Vec<Bytes>) -> Option<FetchRow> {
             }
             b"X-GM-LABELS" => {
                 let labels = scanner.list()?;
-                row.labels = labels.iter().filter_map(|word| Label::read(word)).collect();
+                row.labels = labels
+                    .iter()
+                    .filter_map(|word| role_of_label(word))
+                    .collect();
             }
             partial if partial.starts_with(b"BODY[]<") => row.body = scanner.body()?,
             _ => scanner.skip()?,

@@ -394,7 +394,9 @@ impl Fed {
         for line in lines.iter().filter(|line| line.folder_id == folder) {
             match came.remove(&line.uid) {
                 Some(mail) => {
-                    arrivals.push(arrival(line, mail.internal_date, mail.is_seen, mail.raw));
+                    let mut came = arrival(line, mail.internal_date, mail.is_seen, mail.raw);
+                    came.labels = mail.labels;
+                    arrivals.push(came);
                 }
                 None if is_refused => self.refused.push(*line),
                 None => self.absent.push(*line),
@@ -476,6 +478,7 @@ fn arrival(
         internal_date: internal_date.or(line.internal_date).unwrap_or_else(now),
         is_seen,
         is_backfill: line.is_backfill,
+        labels: Vec::new(),
         raw,
     }
 }

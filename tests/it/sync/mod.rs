@@ -3,7 +3,9 @@
 mod dovecot;
 mod epochs;
 mod follows;
+mod gmail;
 mod office;
 mod order;
 mod quarantine;
 mod reconcile;
+mod speed;

@@ -84,7 +84,7 @@ on_both_stores! {
         let folder = office.count("SELECT id FROM folders WHERE path = 'INBOX'");
         let place = (mailroom::model::FolderId(folder), 1);
         let set_aside = |tx: &mut Tx<'_>| {
-            raw::name(tx, durable)?;
+            raw::name(tx, &durable)?;
             let new = NewPlacement {
                 uid: 1,
                 size_bytes: 10,
