@@ -24,6 +24,7 @@ use crate::store::db::Kind;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError, users};
 use crate::worker::sync::{SyncServices, SyncTimes};
+use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
 use futures_util::FutureExt;
 use std::fs::{File as LockFile, TryLockError};
@@ -140,6 +141,15 @@ impl App {
         match &self.config.redis_url {
             Some(url) => Ok(Bus::redis(url, &self.store.codec().installation())?),
             None => Ok(Bus::memory()),
+        }
+    }
+
+    /// What looks after things that have to go.
+    pub fn upkeep_services(&self) -> UpkeepServices {
+        UpkeepServices {
+            store: self.store.clone(),
+            raw: self.raw.clone(),
+            erase_after_days: self.config.erase_after_days,
         }
     }
 
@@ -310,6 +320,8 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
             bus,
             stopped.clone(),
         )));
+        let services = app.upkeep_services();
+        tasks.push(tokio::spawn(upkeep::run(services, stopped.clone())));
     }
     Ok(Running {
         address: Some(address),
@@ -338,6 +350,7 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     let tasks = vec![
         tokio::spawn(relay::run(app.store.clone(), bus.clone())),
         tokio::spawn(supervisor::run(app.sync_services(), bus, stopped.clone())),
+        tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
     ];
     Ok(Running {
         address: None,

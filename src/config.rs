@@ -23,6 +23,7 @@ pub struct Given {
     pub ca_file: Option<PathBuf>,
     pub raw_store: Option<String>,
     pub allow_origins: Option<String>,
+    pub erase_after_days: Option<String>,
 }
 
 /// The settings of a process.
@@ -42,6 +43,8 @@ pub struct Config {
     pub raw_store: String,
     /// Origins whose pages may connect, beside our own.
     pub allow_origins: Vec<String>,
+    /// Days after which what a disconnected mailbox held and the CRM did not save is erased; `None`: never.
+    pub erase_after_days: Option<i64>,
 }
 
 /// Where it listens by default: on loopback only.
@@ -90,6 +93,7 @@ impl Config {
             allow_hosts: given.allow_hosts.unwrap_or_default(),
             ca_file: given.ca_file,
             allow_origins: split(given.allow_origins.as_deref().unwrap_or_default()),
+            erase_after_days: erase_after_days(given.erase_after_days.as_deref())?,
             data_dir,
         })
     }
@@ -102,6 +106,24 @@ impl Config {
     /// Whether Mailroom itself listens on loopback only: then mail servers on loopback may be connected too (R1).
     pub fn listens_on_loopback(&self) -> bool {
         self.listen.ip().is_loopback()
+    }
+}
+
+/// How long a mistaken disconnection can be taken back without loss.
+const ERASE_AFTER_DAYS: i64 = 30;
+/// More is "never".
+const ERASE_AFTER_DAYS_MAX: i64 = 36_500;
+
+fn erase_after_days(text: Option<&str>) -> Result<Option<i64>, SettingError> {
+    match text.map(str::trim).filter(|text| !text.is_empty()) {
+        None => Ok(Some(ERASE_AFTER_DAYS)),
+        Some("never") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(days) if (0..=ERASE_AFTER_DAYS_MAX).contains(&days) => Ok(Some(days)),
+            _ => Err(SettingError(format!(
+                "MAILROOM_ERASE_AFTER_DAYS must be a number of days up to {ERASE_AFTER_DAYS_MAX}, or never, not {text:?}"
+            ))),
+        },
     }
 }
 
@@ -158,6 +180,7 @@ mod tests {
         let config = Config::new(Given::default()).unwrap();
         assert!(config.is_sqlite() && config.listens_on_loopback());
         assert_eq!(config.listen.port(), 8080);
+        assert_eq!(config.erase_after_days, Some(30));
     }
 
     #[test]
@@ -191,6 +214,13 @@ mod tests {
                     ..Given::default()
                 },
                 "MAILROOM_PUBLIC_URL",
+            ),
+            (
+                Given {
+                    erase_after_days: text("soon"),
+                    ..Given::default()
+                },
+                "MAILROOM_ERASE_AFTER_DAYS",
             ),
         ];
         for (given, name) in rows {

@@ -1,22 +1,21 @@
 //! Connecting a mailbox (R1, R2, R4): the connection is tried before anything is saved, and what is given with it
 //! (settings, folders, history) is in force before the first mail is judged.
 
+use super::mail_secret::MailSecret;
 use super::mailbox_settings::{self, SettingsChange, default_settings};
 use super::{ActionError, ActionResult, Actions, acting, audit, idempotency};
 use crate::mail::MailError;
 use crate::mail::address::AddressKey;
 use crate::mail::hosts::HostPolicy;
-use crate::mail::imap::{self, ListedFolder, Secret, Target};
+use crate::mail::imap::{self, ListedFolder, Target};
 use crate::mail::tls::TlsTrust;
-use crate::model::mailbox::{FolderRole, MailServer, SecretKind, SyncStage};
+use crate::model::mailbox::{FolderRole, MailServer, SyncStage};
 use crate::model::people::Viewer;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::topic::Topic;
 use crate::model::{MailboxId, Time, UserId};
 use crate::store::mailbox_writes::{self, NewMailbox};
-use crate::store::sealed::Place;
 use crate::store::{StoreError, Tx, mailboxes};
-use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +28,6 @@ pub struct MailAccess {
 
 /// Somebody waits for the answer: no step may take longer.
 const STEP_TIMEOUT: Duration = Duration::from_secs(15);
-/// A login or password longer than this is none.
-const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// How far back a new mailbox is synced where nothing is said.
 const HISTORY_DAYS: i64 = 30;
 /// More days than this is everything.
@@ -87,8 +84,7 @@ pub struct ConnectMailbox {
     pub login: Option<String>,
     pub imap: MailServer,
     pub smtp: Option<MailServer>,
-    pub secret_kind: SecretKind,
-    pub secret: SecretString,
+    pub secret: MailSecret,
     /// `None`: the viewer. Another user's: administrators only.
     pub connector_id: Option<UserId>,
     pub history: Option<History>,
@@ -117,10 +113,18 @@ pub async fn connect(
         &input.settings,
     ))?;
     let login = input.login.clone().unwrap_or_else(|| input.address.clone());
-    let target = target(actions, &input, login.clone());
-    let listed = tokio::task::spawn_blocking(move || try_out(&target))
-        .await
-        .map_err(|error| StoreError::Database(error.to_string()))??;
+    let (access, secret) = (actions.mail.clone(), input.secret.clone());
+    let mut target = target(actions, &input, login.clone());
+    let (secret, listed) = tokio::task::spawn_blocking(move || {
+        let secret = secret.made_ready(&access, now).map_err(|error| Refusal {
+            field: vec!["secret".to_owned(), "oauth".to_owned()],
+            ..refusal(&error)
+        })?;
+        target.secret = secret.for_login();
+        Ok::<_, ActionError>((secret, try_out(&target)?))
+    })
+    .await
+    .map_err(|error| StoreError::Database(error.to_string()))??;
     let folders = planned_folders(&listed, &input.folders)?;
     let sealer = actions.sealer.clone();
     actions
@@ -130,13 +134,7 @@ pub async fn connect(
                     let connector = input.connector_id.unwrap_or(viewer.user_id);
                     acting::active_user(tx, connector, "connectorId")?;
                     let id = insert(tx, &input, (&address, login, connector))?;
-                    let place = Place {
-                        table: "mailboxes",
-                        row: id.0,
-                        column: "secret_sealed",
-                    };
-                    let sealed = sealer.seal(place, &input.secret)?;
-                    mailbox_writes::update_secret(tx, id, input.secret_kind, &sealed)?;
+                    secret.save(tx, &sealer, id)?;
                     put_folders(tx, id, &folders)?;
                     mailbox_writes::put_sync_state(tx, id, SyncStage::Connecting, None)?;
                     tx.wake(Topic::Sync(id));
@@ -163,10 +161,7 @@ fn check(viewer: &Viewer, input: &ConnectMailbox) -> ActionResult<AddressKey> {
     {
         return Err(acting::forbidden("connectorId").into());
     }
-    let length = input.secret.expose_secret().len();
-    if length == 0 || length > SECRET_BYTES_MAX {
-        return Err(bad("secret", "A secret has 1 to 16384 bytes."));
-    }
+    input.secret.check("secret")?;
     if let Some(history) = input.history {
         history.check()?;
     }
@@ -174,14 +169,10 @@ fn check(viewer: &Viewer, input: &ConnectMailbox) -> ActionResult<AddressKey> {
 }
 
 fn target(actions: &Actions, input: &ConnectMailbox, login: String) -> Target {
-    let secret = input.secret.clone();
     Target {
         server: input.imap.clone(),
         login,
-        secret: match input.secret_kind {
-            SecretKind::Password => Secret::Password(secret),
-            SecretKind::AccessToken => Secret::AccessToken(secret),
-        },
+        secret: input.secret.for_login(),
         trust: actions.mail.trust.clone(),
         hosts: actions.mail.hosts.clone(),
         connect_timeout: STEP_TIMEOUT,

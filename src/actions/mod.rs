@@ -18,6 +18,7 @@ pub mod import_mail;
 pub mod ingest;
 pub mod items;
 mod leaving;
+pub mod mail_secret;
 pub mod mailbox_folders;
 pub mod mailbox_history;
 pub mod mailbox_settings;

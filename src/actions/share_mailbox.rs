@@ -3,20 +3,17 @@
 
 use super::acting::{self, active_user, active_users, bad_input, departments_exist};
 use super::fields::{self, HOLDERS_MAX};
+use super::mail_secret::MailSecret;
 use super::{ActionResult, Actions, audit};
-use crate::model::mailbox::{Mailbox, SecretKind, SyncStage};
+use crate::model::mailbox::{Mailbox, SyncStage};
 use crate::model::people::Viewer;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::topic::Topic;
 use crate::model::{DepartmentId, MailboxId, Time, UserId};
 use crate::rules::access;
-use crate::store::sealed::{Place, Sealer};
+use crate::store::sealed::Sealer;
 use crate::store::{self, Tx};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-
-/// A secret longer than this is none: the longest access tokens have a few KiB.
-const SECRET_BYTES_MAX: usize = 16 * 1024;
 
 /// Gives access to exactly these users and departments; the connector always keeps theirs.
 ///
@@ -57,14 +54,14 @@ pub async fn share(
         .await
 }
 
-/// A mailbox to hand over.
-#[derive(Debug, Clone)]
+/// A mailbox to hand over. It has no `Debug`: it holds a secret.
+#[derive(Clone)]
 pub struct TransferMailbox {
     pub mailbox_id: MailboxId,
     pub connector_id: UserId,
     /// The new connector's secret; it is tried by the sync that follows, whose state says whether it works.
     /// With one, a disconnected mailbox is connected again.
-    pub secret: Option<(SecretKind, SecretString)>,
+    pub secret: Option<MailSecret>,
 }
 
 /// Hands a mailbox to another connector, who gets the access that goes with it; the one before keeps none by it.
@@ -113,15 +110,9 @@ fn save_secret(
     tx: &mut Tx<'_>,
     sealer: &Sealer,
     mailbox: &Mailbox,
-    (kind, secret): &(SecretKind, SecretString),
+    secret: &MailSecret,
 ) -> ActionResult<()> {
-    let length = secret.expose_secret().len();
-    if length == 0 || length > SECRET_BYTES_MAX {
-        return Err(bad_input(
-            "secret",
-            format!("A secret has 1 to {SECRET_BYTES_MAX} bytes."),
-        ));
-    }
+    secret.check("secret")?;
     let id = mailbox.id;
     if !mailbox.is_connected {
         if store::mailbox_writes::address_is_connected_elsewhere(tx, id)? {
@@ -134,13 +125,7 @@ fn save_secret(
         }
         store::mailbox_writes::put_sync_state(tx, id, SyncStage::Connecting, Some(None))?;
     }
-    let place = Place {
-        table: "mailboxes",
-        row: id.0,
-        column: "secret_sealed",
-    };
-    let sealed = sealer.seal(place, secret)?;
-    store::mailbox_writes::update_secret(tx, id, *kind, &sealed)?;
+    secret.save(tx, sealer, id)?;
     Ok(())
 }
 

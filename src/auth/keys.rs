@@ -1,12 +1,13 @@
 //! The key file: what signs access tokens and seals secrets. Made at the first start, readable by its owner alone.
 //! Every process of an installation uses the same file; a backup without it holds no usable secret.
 
-use crate::store::sealed::Sealer;
+use crate::store::sealed::{Sealer, key_id};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// What stands before the 32 bytes of an Ed25519 private key in PKCS #8 (RFC 8410, section 7).
@@ -55,23 +56,21 @@ impl Keys {
             return Err(KeyError::Open(name()));
         }
         let text = std::fs::read_to_string(path).map_err(failed)?;
-        let key = |what: &str| -> Option<[u8; 32]> {
-            let line = text.lines().find_map(|line| line.strip_prefix(what))?;
-            STANDARD_NO_PAD.decode(line.trim()).ok()?.try_into().ok()
-        };
         let unknown = || KeyError::Unknown(name());
-        let signing = key("signing:").ok_or_else(unknown)?;
-        let sealing = key("sealing:").ok_or_else(unknown)?;
-        Self::of_seeds(&signing, sealing).ok_or_else(unknown)
+        let (signing, sealing) = parsed(&text).ok_or_else(unknown)?;
+        let again = path.to_owned();
+        let read_again = move || Some(parsed(&std::fs::read_to_string(&again).ok()?)?.1);
+        let sealer = Sealer::new(&sealing, Some(Arc::new(read_again)));
+        Self::of_seeds(&signing, sealer).ok_or_else(unknown)
     }
 
-    fn of_seeds(signing: &[u8; 32], sealing: [u8; 32]) -> Option<Self> {
+    fn of_seeds(signing: &[u8; 32], sealer: Sealer) -> Option<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(signing).ok()?;
         let public = pair.public_key().as_ref().to_vec();
         let key_id = blake3::hash(&public).to_hex().chars().take(16).collect();
         Some(Self {
-            sealer: Sealer::new(sealing),
-            url_key: blake3::derive_key("mailroom 2026 addresses of files", &sealing),
+            sealer,
+            url_key: blake3::derive_key("mailroom 2026 addresses of files", signing),
             private_der: [PKCS8_HEAD.as_slice(), signing].concat(),
             public,
             key_id,
@@ -79,24 +78,118 @@ impl Keys {
     }
 }
 
-/// Writes a new file whole or not at all: two processes that start at once agree on one of them.
-fn make(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+/// The signing key and the sealing keys, of which there is at least one, the newest last.
+type Parsed = ([u8; 32], Vec<[u8; 32]>);
+
+fn parsed(text: &str) -> Option<Parsed> {
+    let key = |text: &str| -> Option<[u8; 32]> {
+        STANDARD_NO_PAD.decode(text.trim()).ok()?.try_into().ok()
+    };
+    let lines = |what: &'static str| text.lines().filter_map(move |line| line.strip_prefix(what));
+    let signing = key(lines("signing:").next()?)?;
+    let sealing: Option<Vec<_>> = lines("sealing:").map(key).collect();
+    Some((signing, sealing.filter(|keys| !keys.is_empty())?))
+}
+
+fn as_text((signing, sealing): &Parsed) -> String {
+    let mut text = format!("{HEAD}signing:{}\n", STANDARD_NO_PAD.encode(signing));
+    for key in sealing {
+        text.push_str("sealing:");
+        text.push_str(&STANDARD_NO_PAD.encode(key));
+        text.push('\n');
     }
-    let (signing, sealing): ([u8; 32], [u8; 32]) = (rand::random(), rand::random());
-    let text = format!(
-        "mailroom keys v1: keep this file private and with your backups\nsigning:{}\nsealing:{}\n",
-        STANDARD_NO_PAD.encode(signing),
-        STANDARD_NO_PAD.encode(sealing)
-    );
+    text
+}
+
+const HEAD: &str = "mailroom keys v1: keep this file private and with your backups\n";
+
+/// Whether this is the text of a key file.
+pub fn is_key_file(text: &str) -> bool {
+    parsed(text).is_some()
+}
+
+/// The names of the sealing keys of a key file, the newest last.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn sealing_key_ids(path: &Path) -> Result<Vec<String>, KeyError> {
+    Ok(read(path)?.1.iter().map(key_id).collect())
+}
+
+/// Adds a new sealing key to the file; its name.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn add_sealing_key(path: &Path) -> Result<String, KeyError> {
+    let mut keys = read(path)?;
+    let new: [u8; 32] = rand::random();
+    keys.1.push(new);
+    replace(path, &as_text(&keys))?;
+    Ok(key_id(&new))
+}
+
+/// Drops every sealing key but this one from the file.
+///
+/// # Errors
+/// See [`KeyError`]; `Unknown` where it isn't in it: then the file stays as it is.
+pub fn keep_sealing_key(path: &Path, id: &str) -> Result<(), KeyError> {
+    let mut keys = read(path)?;
+    keys.1.retain(|key| key_id(key) == id);
+    if keys.1.is_empty() {
+        return Err(KeyError::Unknown(path.display().to_string()));
+    }
+    replace(path, &as_text(&keys))
+}
+
+/// Writes a key file that is not there yet.
+///
+/// # Errors
+/// `File`, also where it is there.
+pub fn write_new(path: &Path, text: &str) -> Result<(), KeyError> {
+    place(path, text, |draft| std::fs::hard_link(draft, path))
+        .map_err(|error| KeyError::File(path.display().to_string(), error))
+}
+
+fn read(path: &Path) -> Result<Parsed, KeyError> {
+    let name = || path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| KeyError::File(name(), error))?;
+    parsed(&text).ok_or_else(|| KeyError::Unknown(name()))
+}
+
+fn replace(path: &Path, text: &str) -> Result<(), KeyError> {
+    place(path, text, |draft| std::fs::rename(draft, path))
+        .map_err(|error| KeyError::File(path.display().to_string(), error))
+}
+
+/// Writes a draft beside the file, puts it in its place, and makes both durable.
+fn place(
+    path: &Path,
+    text: &str,
+    put: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder)?;
     let draft = path.with_extension(format!("new-{}", std::process::id()));
+    // What an earlier process of this number left when it was ended.
+    drop(std::fs::remove_file(&draft));
     let mut file = private_file(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    let linked = std::fs::hard_link(&draft, path);
-    std::fs::remove_file(&draft)?;
-    match linked {
+    let put = put(&draft);
+    // A draft that was renamed is gone already.
+    drop(std::fs::remove_file(&draft));
+    put?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Writes a new file whole or not at all: two processes that start at once agree on one of them.
+fn make(path: &Path) -> std::io::Result<()> {
+    let text = as_text(&(rand::random(), vec![rand::random()]));
+    let made = place(path, &text, |draft| std::fs::hard_link(draft, path));
+    match made {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }

@@ -4,6 +4,7 @@
 pub mod access_token;
 pub mod accounts;
 pub mod file_links;
+pub mod key_rotation;
 pub mod keys;
 pub mod passwords;
 

@@ -113,6 +113,15 @@ pub struct Settings {
         hide_env_values = true
     )]
     raw_store: Option<String>,
+    /// Days after which what a disconnected mailbox held and the CRM did not save is erased, or never [default: 30]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_ERASE_AFTER_DAYS",
+        value_name = "DAYS",
+        hide_env_values = true
+    )]
+    erase_after_days: Option<String>,
     /// What is logged to standard error: error, warn, info, debug, or a filter like mailroom=debug [default: info]
     #[arg(
         long,
@@ -144,6 +153,7 @@ impl Settings {
             key_file: self.key_file.clone(),
             ca_file: self.ca_file.clone(),
             raw_store: self.raw_store.clone(),
+            erase_after_days: self.erase_after_days.clone(),
         })
     }
 }
@@ -161,6 +171,13 @@ pub enum Command {
     Migrate,
     /// Take mail from files into a mailbox: mbox, Maildir, .eml files or folders of them
     Import(ImportArguments),
+    /// Write everything into one file, while servers and workers run
+    Backup(BackupArguments),
+    /// Make a new installation of a backup, on either database; nothing that is there is overwritten
+    Restore(RestoreArguments),
+    /// The keys that seal the mailboxes' secrets
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Compare mailboxes with their mail servers, print what was missing on either side, and put it right
     Reconcile(ReconcileArguments),
     /// Accounts of employees
@@ -217,6 +234,43 @@ pub struct ReconcileArguments {
     /// Address of the mailbox [default: all that are connected]
     #[arg(value_name = "MAILBOX")]
     pub mailbox: Option<String>,
+}
+
+/// Where a backup goes.
+#[derive(Debug, Args)]
+pub struct BackupArguments {
+    /// A file that is not there yet, or a folder, in which the file is named by the moment
+    #[arg(value_name = "FILE|FOLDER")]
+    pub path: PathBuf,
+    /// Put the key file in too: whoever has the backup can then open the mailboxes' secrets
+    #[arg(long)]
+    pub with_keys: bool,
+}
+
+/// What is restored.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only prove that it is whole
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// What to do about keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a new key, seal every secret with it, and drop the old one; run again, it goes on where it was ended
+    Rotate(RotateArguments),
+}
+
+/// How keys are rotated.
+#[derive(Debug, Args)]
+pub struct RotateArguments {
+    /// Only put the new key into the key file, to be handed to every machine first
+    #[arg(long)]
+    pub prepare: bool,
 }
 
 /// What to do about accounts.

@@ -7,10 +7,11 @@ pub mod demo;
 mod installation;
 mod reconcile;
 mod serve;
+pub mod vault;
 
 use crate::app::AppError;
 use anyhow::Context as _;
-use args::{Arguments, AuditCommand, Command, Settings, TokenCommand, UserCommand};
+use args::{Arguments, AuditCommand, Command, KeysCommand, Settings, TokenCommand, UserCommand};
 use clap::Parser as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -55,6 +56,11 @@ async fn command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Import(import) => data::import(settings.config()?, import).await,
         Command::Reconcile(wanted) => {
             reconcile::reconcile(settings.config()?, wanted.mailbox).await
+        }
+        Command::Backup(backup) => vault::back_up(settings.config()?, backup).await,
+        Command::Restore(restore) => vault::restore(settings.config()?, restore).await,
+        Command::Keys(KeysCommand::Rotate(rotate)) => {
+            vault::rotate_keys(settings.config()?, rotate.prepare).await
         }
         Command::User(UserCommand::Create(user)) => {
             admin::create_user(settings.config()?, user).await

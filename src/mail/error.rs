@@ -84,6 +84,13 @@ pub enum MailError {
     LoginRefused,
     #[error("the server offers no way to log in with this kind of secret")]
     LoginUnsupported,
+    #[error("the address of the token server can't be used")]
+    InvalidTokenUrl,
+    /// The token server takes the refresh token no more.
+    #[error("the permission to read this mailbox was withdrawn or has ended")]
+    GrantGone,
+    #[error("the token server does not know this client id or secret")]
+    ClientRefused,
     #[error("the server is busy and asks to come back later")]
     Busy {
         step: MailStep,
@@ -120,7 +127,11 @@ impl MailError {
             Self::HostRefused(_) => MailStep::HostRefused,
             Self::Unreachable(_) => MailStep::Connect,
             Self::Tls(_) => MailStep::Tls,
-            Self::LoginRefused | Self::LoginUnsupported => MailStep::Login,
+            Self::LoginRefused
+            | Self::LoginUnsupported
+            | Self::InvalidTokenUrl
+            | Self::GrantGone
+            | Self::ClientRefused => MailStep::Login,
             Self::Busy { step, .. }
             | Self::Refused { step, .. }
             | Self::ConnectionLost { step }
@@ -146,6 +157,9 @@ impl MailError {
             | Self::Tls(_)
             | Self::LoginRefused
             | Self::LoginUnsupported
+            | Self::InvalidTokenUrl
+            | Self::GrantGone
+            | Self::ClientRefused
             | Self::Refused { .. }
             | Self::Unstable { .. }
             | Self::TooBig { .. } => false,
@@ -231,6 +245,13 @@ impl MailError {
             }
             Self::LoginUnsupported => {
                 "The server wants another kind of secret: try an access token instead of a password, or the reverse."
+            }
+            Self::InvalidTokenUrl => "Give the https address of the provider's token server.",
+            Self::GrantGone => {
+                "Sign in at the mail provider again, and connect the mailbox with what that gives (transferMailbox keeps everything else)."
+            }
+            Self::ClientRefused => {
+                "Check the client id and secret of the application that is registered with the mail provider."
             }
             Self::Busy { .. } => {
                 "Nothing to do: it is tried again by itself. Other mail programs on this account use up its connections."

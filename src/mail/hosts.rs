@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Ports that mail servers listen on; any other port of a public host must be listed by the operator.
 const MAIL_PORTS: [u16; 5] = [25, 143, 465, 587, 993];
 
+/// The port of HTTPS.
+const WEB_PORT: u16 = 443;
+
 /// A host name of DNS is at most this long; more is never looked up.
 const HOST_BYTES_MAX: usize = 253;
 
@@ -118,11 +121,31 @@ impl HostPolicy {
         self
     }
 
+    /// The same for a server of the web (a token server): its port is the one of HTTPS, or listed by the operator.
+    pub fn vet_web(
+        &self,
+        server: &MailServer,
+        resolve: Resolve,
+        timeout: Duration,
+    ) -> Result<Vec<SocketAddr>, MailError> {
+        self.vet_ports(server, &[WEB_PORT], resolve, timeout)
+    }
+
     /// Resolves the server's name and returns the addresses that may be connected to, in the resolver's order.
     /// Fails if none is left.
     pub fn vet(
         &self,
         server: &MailServer,
+        resolve: Resolve,
+        timeout: Duration,
+    ) -> Result<Vec<SocketAddr>, MailError> {
+        self.vet_ports(server, &MAIL_PORTS, resolve, timeout)
+    }
+
+    fn vet_ports(
+        &self,
+        server: &MailServer,
+        ports: &[u16],
         resolve: Resolve,
         timeout: Duration,
     ) -> Result<Vec<SocketAddr>, MailError> {
@@ -141,7 +164,7 @@ impl HostPolicy {
             .map(|ip| ip.to_canonical())
             .take(ADDRESSES_MAX)
         {
-            match self.judge(&host, ip, server) {
+            match self.judge(&host, ip, (server, ports)) {
                 Ok(()) => allowed.push(SocketAddr::new(ip, server.port)),
                 Err(reason) => refusal = reason,
             }
@@ -152,7 +175,12 @@ impl HostPolicy {
         Ok(allowed)
     }
 
-    fn judge(&self, host: &Host, ip: IpAddr, server: &MailServer) -> Result<(), HostRefusal> {
+    fn judge(
+        &self,
+        host: &Host,
+        ip: IpAddr,
+        (server, ports): (&MailServer, &[u16]),
+    ) -> Result<(), HostRefusal> {
         if server.security == MailSecurity::Plain && !ip.is_loopback() {
             return Err(HostRefusal::PlainBeyondLoopback);
         }
@@ -169,7 +197,7 @@ impl HostPolicy {
         if !is_public(ip) {
             return Err(HostRefusal::Address);
         }
-        if !MAIL_PORTS.contains(&server.port) {
+        if !ports.contains(&server.port) {
             return Err(HostRefusal::Port);
         }
         Ok(())

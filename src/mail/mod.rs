@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod imap;
 pub mod lmtp;
 pub mod mbox;
+pub mod oauth;
 pub mod parse;
 pub mod tls;
 pub mod vcard;

@@ -1,7 +1,9 @@
 //! Connections: which database a URL names, pools, pragmas, migrations, transactions.
 
+use super::sql::sql;
 use super::{CONNECTION_WAIT, StoreError};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::migration::MigrationSource;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
 use diesel::{Connection, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -180,6 +182,83 @@ pub fn migrate(conn: &mut AnyConn) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// A connection outside any pool, for work on a whole database: no statement of it is too long.
+///
+/// # Errors
+/// `Unavailable` with the database's own words.
+pub(super) fn connect_alone(url: &str) -> Result<AnyConn, StoreError> {
+    let kind = Kind::of_url(url)?;
+    let manager = Manager {
+        url: url.to_owned(),
+        kind,
+        cache_kib: 65_536,
+    };
+    let mut conn = manager
+        .connect()
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    if kind == Kind::Postgresql {
+        run_batch(
+            &mut conn,
+            "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;",
+        )?;
+    }
+    Ok(conn)
+}
+
+/// Runs text without values.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn run_batch(conn: &mut AnyConn, text: &str) -> Result<(), StoreError> {
+    match conn {
+        AnyConn::Sqlite(conn) => conn.batch_execute(text)?,
+        AnyConn::Pg(conn) => conn.batch_execute(text)?,
+    }
+    Ok(())
+}
+
+/// The versions of the migrations that this database has had, oldest first.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn applied(conn: &mut AnyConn) -> Result<Vec<String>, StoreError> {
+    sql("SELECT version FROM __diesel_schema_migrations ORDER BY version").rows(conn)
+}
+
+/// Brings an empty database to these migrations and no further.
+///
+/// # Errors
+/// In a sentence: this version does not know one of them, or the database refused.
+pub(super) fn migrate_as(conn: &mut AnyConn, versions: &[String]) -> Result<(), String> {
+    fn run<DB, C>(conn: &mut C, source: EmbeddedMigrations, wanted: &[String]) -> Result<(), String>
+    where
+        DB: diesel::backend::Backend,
+        C: MigrationHarness<DB>,
+        EmbeddedMigrations: MigrationSource<DB>,
+    {
+        let pending = conn
+            .pending_migrations(source)
+            .map_err(|error| error.to_string())?;
+        for migration in pending {
+            if wanted.contains(&migration.name().version().to_string()) {
+                conn.run_migration(migration.as_ref())
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+    match conn {
+        AnyConn::Sqlite(conn) => run(conn, SQLITE, versions)?,
+        AnyConn::Pg(conn) => run(conn, POSTGRESQL, versions)?,
+    }
+    let applied = applied(conn).map_err(|error| error.to_string())?;
+    if applied == versions {
+        Ok(())
+    } else {
+        Err("it was made by another version, whose tables this one does not know".to_owned())
+    }
 }
 
 /// Takes every migration back; for the test that they survive up, down, up.

@@ -5,6 +5,9 @@ use super::sql::sql;
 use super::{AnyConn, StoreError, Tx};
 use crate::model::Time;
 
+/// The names of leases under which backups run begin so: while one stands, no raw object is taken away.
+pub const BACKUP: &str = "backup:";
+
 /// A lease as its holder knows it: whoever took it over since has a higher number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {

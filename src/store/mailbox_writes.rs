@@ -544,6 +544,7 @@ pub fn update_secret(
             ("secret_kind", kind.as_text().into()),
             ("secret_sealed", sealed.into()),
             ("disconnected_at", None::<i64>.into()),
+            ("erased_at", None::<i64>.into()),
         ],
     )
     .run(tx.conn)?;
@@ -562,9 +563,11 @@ pub fn disconnect(tx: &mut Tx<'_>, id: MailboxId) -> Result<(), StoreError> {
             ("secret_kind", None::<String>.into()),
             ("secret_sealed", None::<String>.into()),
             ("disconnected_at", tx.now.micros().into()),
+            ("erased_at", None::<i64>.into()),
         ],
     )
     .run(tx.conn)?;
+    super::grants::delete(tx, id)?;
     raise_version(tx, id)?;
     put_sync_state(tx, id, SyncStage::Stopped, Some(None))
 }

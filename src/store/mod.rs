@@ -6,7 +6,10 @@
 
 pub mod activities;
 pub mod activity_writes;
+pub mod archive;
 pub mod audit;
+pub mod backup;
+mod catalog;
 pub mod clients;
 pub mod codec;
 pub mod credentials;
@@ -14,7 +17,9 @@ pub mod db;
 pub mod dialect;
 pub mod email_writes;
 pub mod emails;
+pub mod erasure;
 pub mod exports;
+pub mod grants;
 pub mod idempotency_keys;
 pub mod item_writes;
 pub mod items;
@@ -211,13 +216,24 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut AnyConn) -> Result<T, StoreError> + Send + 'static,
     {
-        self.read(move |conn| {
+        let store = self.clone();
+        on_blocking_thread(move || store.read_moment_now(f)).await
+    }
+
+    /// The same on this thread; for worker threads, which may block.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_moment_now<T>(
+        &self,
+        f: impl FnOnce(&mut AnyConn) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.read_now(|conn| {
             db::begin_read(conn)?;
             let found = f(conn);
             db::rollback(conn);
             found
         })
-        .await
     }
 
     /// Reads, on this thread; for worker threads, which may block.

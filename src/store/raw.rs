@@ -5,11 +5,13 @@
 use super::sql::{Rows, sql};
 use super::{AnyConn, Store, StoreError, Tx};
 use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The BLAKE3 hash of a mail's bytes.
@@ -25,6 +27,8 @@ pub fn hash_of(raw: &[u8]) -> RawHash {
 pub struct RawStore {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Where it is a folder of this machine.
+    folder: Option<PathBuf>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -60,6 +64,7 @@ impl RawStore {
             return Ok(Self {
                 objects: Arc::new(objects),
                 prefix: Path::parse(prefix).map_err(|error| setting(&error))?,
+                folder: None,
                 runtime,
             });
         }
@@ -75,6 +80,7 @@ impl RawStore {
         Ok(Self {
             objects: Arc::new(objects),
             prefix: Path::default(),
+            folder: Some(PathBuf::from(folder)),
             runtime,
         })
     }
@@ -98,31 +104,185 @@ impl RawStore {
         if new.is_empty() {
             return Ok(Durable::default());
         }
-        // Named by what is in it, of which the mails' hashes say everything.
-        let mut name = blake3::Hasher::new();
+        let mut hashes: Vec<&[u8]> = Vec::with_capacity(new.len());
         let mut object = BytesMut::with_capacity(new.iter().map(|(_hash, raw)| raw.len()).sum());
         let mut places = Vec::with_capacity(new.len());
         for (hash, raw) in new {
-            name.update(hash);
+            hashes.push(hash);
             places.push((hash, object.len(), raw.len()));
             object.extend_from_slice(raw);
         }
-        let object = object.freeze();
-        let key = self.key_of(&name.finalize().to_hex());
-        let payload = PutPayload::from_bytes(object);
-        self.runtime
-            .block_on(self.objects.put(&key, payload))
-            .map_err(|error| StoreError::Raw(error.to_string()))?;
+        let key = self.put_packed_now(&hashes, object.freeze())?;
         let mut rows = Rows::default();
         for (hash, offset, length) in places {
             rows.push([
                 hash.to_vec().into(),
-                key.to_string().into(),
+                key.as_str().into(),
                 number(offset)?.into(),
                 number(length)?.into(),
             ]);
         }
         Ok(Durable { rows })
+    }
+
+    /// The name of an object within this store: its key without the store's own prefix.
+    pub fn local_name(&self, key: &str) -> Option<String> {
+        let key = Path::parse(key).ok()?;
+        let rest = key.prefix_match(&self.prefix)?;
+        Some(rest.collect::<Path>().to_string())
+    }
+
+    /// The key of the object that has this name within a store.
+    ///
+    /// # Errors
+    /// `Raw` for a name that none can have.
+    pub fn key_named(&self, name: &str) -> Result<String, StoreError> {
+        Ok(self.path_named(name)?.to_string())
+    }
+
+    fn path_named(&self, name: &str) -> Result<Path, StoreError> {
+        let name = Path::parse(name).map_err(|error| StoreError::Raw(error.to_string()))?;
+        let mut path = self.prefix.clone();
+        for part in name.parts() {
+            path = path.join(part);
+        }
+        Ok(path)
+    }
+
+    /// The whole object of this name; `None` where there is none. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be read.
+    pub fn object_now(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let path = self.path_named(name)?;
+        let found = self.runtime.block_on(async {
+            match self.objects.get(&path).await {
+                Ok(found) => found.bytes().await.map(Some),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        found.map_err(|error| StoreError::Raw(error.to_string()))
+    }
+
+    /// Makes an object durable. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be written.
+    pub fn put_object_now(&self, name: &str, object: Bytes) -> Result<(), StoreError> {
+        let path = self.path_named(name)?;
+        self.runtime
+            .block_on(self.objects.put(&path, PutPayload::from_bytes(object)))
+            .map(drop)
+            .map_err(|error| StoreError::Raw(error.to_string()))
+    }
+
+    /// Takes an object away, if it is there. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be.
+    pub fn delete_now(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path_named(name)?;
+        match self.runtime.block_on(self.objects.delete(&path)) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StoreError::Raw(error.to_string())),
+        }
+    }
+
+    /// Every object: its name, its bytes, and when it was written (microseconds since 1970). For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where they can't be listed.
+    pub fn list_now(&self) -> Result<Vec<(String, u64, i64)>, StoreError> {
+        let listed: Result<Vec<_>, _> = self
+            .runtime
+            .block_on(self.objects.list(Some(&self.prefix)).try_collect());
+        let listed = listed.map_err(|error| StoreError::Raw(error.to_string()))?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|object| {
+                let name = self.local_name(object.location.as_ref())?;
+                Some((name, object.size, object.last_modified.timestamp_micros()))
+            })
+            .collect())
+    }
+
+    /// Whether there is no object. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where they can't be listed.
+    pub fn is_empty_now(&self) -> Result<bool, StoreError> {
+        let first = self
+            .runtime
+            .block_on(self.objects.list(Some(&self.prefix)).try_next())
+            .map_err(|error| StoreError::Raw(error.to_string()))?;
+        Ok(first.is_none())
+    }
+
+    /// Makes mails durable that lie one behind the other; the key of their object. It is named by what is in it, of which
+    /// the mails' hashes say everything. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be written.
+    pub fn put_packed_now(&self, hashes: &[&[u8]], object: Bytes) -> Result<String, StoreError> {
+        let mut name = blake3::Hasher::new();
+        for hash in hashes {
+            name.update(hash);
+        }
+        let key = self.key_of(&name.finalize().to_hex());
+        self.runtime
+            .block_on(self.objects.put(&key, PutPayload::from_bytes(object)))
+            .map_err(|error| StoreError::Raw(error.to_string()))?;
+        Ok(key.to_string())
+    }
+
+    /// When an object was written, in microseconds since 1970; `None` where there is none. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be told.
+    pub fn modified_now(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let path = self.path_named(name)?;
+        match self.runtime.block_on(self.objects.head(&path)) {
+            Ok(found) => Ok(Some(found.last_modified.timestamp_micros())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(StoreError::Raw(error.to_string())),
+        }
+    }
+
+    /// Removes what writers that were ended left half written in a folder (`name#1`) before this moment, in
+    /// microseconds since 1970. Other stores show nothing half written.
+    ///
+    /// # Errors
+    /// `Raw` where the folder can't be read.
+    pub fn remove_drafts_now(&self, before: i64) -> Result<(), StoreError> {
+        let failed = |error: std::io::Error| StoreError::Raw(error.to_string());
+        let mut folders: Vec<PathBuf> = self.folder.iter().cloned().collect();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                // What is gone meanwhile is no draft any more.
+                let Ok(about) = entry.metadata() else {
+                    continue;
+                };
+                let modified = about.modified().ok().and_then(|at| {
+                    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+                    i64::try_from(since.as_micros()).ok()
+                });
+                let name = entry.file_name();
+                let is_draft =
+                    name.to_string_lossy()
+                        .rsplit_once('#')
+                        .is_some_and(|(_name, number)| {
+                            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+                        });
+                if about.is_dir() {
+                    folders.push(entry.path());
+                } else if is_draft && modified.is_some_and(|at| at < before) {
+                    std::fs::remove_file(entry.path()).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn key_of(&self, hash: &str) -> Path {
@@ -135,6 +295,14 @@ impl RawStore {
     /// # Errors
     /// `Raw` where they are missing or can't be read, or are not what was written.
     pub async fn get(&self, store: &Store, hash: &[u8]) -> Result<Bytes, StoreError> {
+        match self.get_once(store, hash).await {
+            // Upkeep may have moved it between the look at its place and the reading.
+            Err(_moved) => self.get_once(store, hash).await,
+            found => found,
+        }
+    }
+
+    async fn get_once(&self, store: &Store, hash: &[u8]) -> Result<Bytes, StoreError> {
         let wanted = hash.to_vec();
         let place: Option<(String, i64, i64)> = store
             .read(move |conn| {

@@ -4,3 +4,4 @@
 pub mod relay;
 pub mod supervisor;
 pub mod sync;
+pub mod upkeep;

@@ -82,6 +82,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("r2d2", &["store"]),
     ("object_store", &["store"]),
     ("lz4_flex", &["store"]),
+    ("flate2", &["mail"]),
     ("async_graphql", &["graphql"]),
     ("actix_web", &["http"]),
     ("actix_ws", &["http"]),

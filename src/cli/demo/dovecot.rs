@@ -141,6 +141,7 @@ pub struct Dovecot {
     imaps_port: u16,
     lmtp_port: u16,
     has_certificate: bool,
+    compresses: bool,
 }
 
 impl Dovecot {
@@ -149,6 +150,18 @@ impl Dovecot {
     /// # Errors
     /// When it is not installed or does not start; `Start` has the end of its log.
     pub fn start(addresses: &[&str]) -> Result<Self, DovecotError> {
+        Self::start_with(addresses, false)
+    }
+
+    /// The same, offering compression.
+    ///
+    /// # Errors
+    /// As [`Dovecot::start`].
+    pub fn start_compressing(addresses: &[&str]) -> Result<Self, DovecotError> {
+        Self::start_with(addresses, true)
+    }
+
+    fn start_with(addresses: &[&str], compresses: bool) -> Result<Self, DovecotError> {
         let programs = Programs::find()?;
         let folder =
             PrivateFolder::create("dovecot").map_err(while_doing("making a folder for Dovecot"))?;
@@ -166,7 +179,12 @@ impl Dovecot {
                 imaps: imaps_port,
                 lmtp: lmtp_port,
             };
-            match launch(&programs, folder.path(), &ports, has_certificate) {
+            match launch(
+                &programs,
+                folder.path(),
+                &ports,
+                (has_certificate, compresses),
+            ) {
                 Ok(server) => {
                     return Ok(Self {
                         server,
@@ -177,6 +195,7 @@ impl Dovecot {
                         imaps_port,
                         lmtp_port,
                         has_certificate,
+                        compresses,
                     });
                 }
                 Err(DovecotError::Start { reason, .. })
@@ -453,7 +472,7 @@ impl Dovecot {
             &self.programs,
             self.folder.path(),
             &ports,
-            self.has_certificate,
+            (self.has_certificate, self.compresses),
         )?;
         Ok(())
     }
@@ -515,7 +534,7 @@ fn launch(
     programs: &Programs,
     folder: &Path,
     ports: &Ports,
-    has_certificate: bool,
+    (has_certificate, compresses): (bool, bool),
 ) -> Result<PrivateServer, DovecotError> {
     let ours = owner_of(folder).map_err(while_doing("asking who we are"))?;
     let names = if ours.0 == 0 {
@@ -532,6 +551,7 @@ fn launch(
         started_by: names
             .as_ref()
             .map(|(user, group)| (user.as_str(), group.as_str())),
+        compresses,
     };
     let file = folder.join("dovecot.conf");
     fs::write(&file, configuration(&programs.version, &layout))

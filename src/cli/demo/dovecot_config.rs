@@ -16,6 +16,8 @@ pub struct Layout<'a> {
     pub has_certificate: bool,
     /// User and group by name when an ordinary user starts it; `None` for root, whose Dovecot uses its own users.
     pub started_by: Option<(&'a str, &'a str)>,
+    /// Whether it offers COMPRESS=DEFLATE; 2.4 always does.
+    pub compresses: bool,
 }
 
 /// Folders that every mailbox has from the start, with their special use (RFC 6154).
@@ -74,6 +76,11 @@ protocol imap {{
 }}
 "
     );
+    if layout.compresses {
+        text.push_str(
+            "mail_plugins = zlib\nprotocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}\n",
+        );
+    }
     text.push_str(&services(layout));
     text
 }
@@ -206,6 +213,7 @@ mod tests {
             lmtp_port: 1024,
             has_certificate: true,
             started_by: None,
+            compresses: false,
         }
     }
 
@@ -266,6 +274,7 @@ mod tests {
             "2.4.1",
             &Layout {
                 started_by: Some(("ada", "staff")),
+                compresses: false,
                 ..layout()
             },
         );

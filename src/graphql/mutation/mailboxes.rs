@@ -1,11 +1,11 @@
 //! Mailboxes are connected, set up, shared, handed over, synced and disconnected.
 
 use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, OneofObject, Result};
-use secrecy::SecretString;
 
 use super::{answer, changed, payload, refused};
 use crate::actions::ActionResult;
 use crate::actions::connect_mailbox::{self, ConnectMailbox, FolderPaths, History};
+use crate::actions::mail_secret::{GivenGrant, Grant, MailSecret};
 use crate::actions::mailbox_folders::{self, FoldersChange};
 use crate::actions::mailbox_history;
 use crate::actions::mailbox_settings::{self, SettingsChange};
@@ -16,7 +16,7 @@ use crate::graphql::email::Email;
 use crate::graphql::mailbox::{CreatedItem, ExistingClientRouting, Mailbox};
 use crate::graphql::quarantine::QuarantinedMail;
 use crate::graphql::scalars::DateTime;
-use crate::model::mailbox::{MailSecurity as Security, MailServer, SecretKind};
+use crate::model::mailbox::{MailSecurity as Security, MailServer};
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{MailboxId, PlacementId};
 
@@ -50,9 +50,32 @@ pub enum MailSecretInput {
     /// A password.
     #[graphql(secret)]
     Password(String),
-    /// An OAuth2 access token.
+    /// An OAuth2 access token alone: it is good until it expires.
     #[graphql(secret)]
     AccessToken(String),
+    /// An OAuth2 grant, by which access tokens are made anew.
+    #[graphql(secret)]
+    Oauth(OAuthGrantInput),
+}
+
+/// What a mail provider gave for a mailbox (OAuth2), by which access tokens are made anew.
+#[derive(InputObject)]
+pub struct OAuthGrantInput {
+    /// The access token; none: one is asked for at once.
+    #[graphql(secret)]
+    access_token: Option<String>,
+    /// When the access token ends; none: it is used until the server refuses it.
+    expires_at: Option<DateTime>,
+    /// The refresh token.
+    #[graphql(secret)]
+    refresh_token: String,
+    /// The id of the application that is registered with the provider.
+    client_id: String,
+    /// Its secret; none: it has none.
+    #[graphql(secret)]
+    client_secret: Option<String>,
+    /// The https address of the provider's token server. It is vetted like a mail server's host.
+    token_url: String,
 }
 
 /// How far back mail is synced.
@@ -492,7 +515,6 @@ fn mailbox_to_connect(
     ask: &Ask,
     input: ConnectMailboxInput,
 ) -> std::result::Result<ConnectMailbox, Refusal> {
-    let (secret_kind, secret) = secret(input.secret);
     let folders = input.folders.unwrap_or_default();
     Ok(ConnectMailbox {
         address: input.address,
@@ -502,8 +524,7 @@ fn mailbox_to_connect(
             .smtp
             .map(|smtp| server("smtp", smtp_port, smtp))
             .transpose()?,
-        secret_kind,
-        secret,
+        secret: secret(input.secret),
         connector_id: input.connector_id.map(|id| ask.named(&id)),
         history: input.history.map(history).transpose()?,
         settings: settings_change(ask, input.settings.unwrap_or_default()),
@@ -537,10 +558,20 @@ pub(in crate::graphql) fn settings_change(
     }
 }
 
-fn secret(input: MailSecretInput) -> (SecretKind, SecretString) {
+fn secret(input: MailSecretInput) -> MailSecret {
     match input {
-        MailSecretInput::Password(text) => (SecretKind::Password, text.into()),
-        MailSecretInput::AccessToken(text) => (SecretKind::AccessToken, text.into()),
+        MailSecretInput::Password(text) => MailSecret::Password(text.into()),
+        MailSecretInput::AccessToken(text) => MailSecret::AccessToken(text.into()),
+        MailSecretInput::Oauth(given) => MailSecret::Grant(GivenGrant {
+            grant: Grant {
+                token_url: given.token_url,
+                client_id: given.client_id,
+                client_secret: given.client_secret.map(Into::into),
+                refresh_token: given.refresh_token.into(),
+            },
+            access_token: given.access_token.map(Into::into),
+            expires_at: given.expires_at.map(|at| at.0),
+        }),
     }
 }
 

@@ -1,8 +1,9 @@
 //! From a host name to a session that is logged in, step by step (R1).
 //! Not for: what is done in the session.
 
+use super::link::Link;
 use super::session::ImapSession;
-use super::wire::{Answer, Link, Wire, WireHandle};
+use super::wire::{Answer, Wire, WireHandle};
 use super::{folders, response};
 use crate::mail::error::{MailError, MailStep, TlsFault};
 use crate::mail::hosts::{Host, HostPolicy, Resolve, connect_vetted, resolve_by_system};
@@ -63,15 +64,15 @@ pub(super) fn connect_resolving(
     let socket = connect_vetted(&addresses, target.connect_timeout)?;
     prepare(&socket, target.read_timeout)?;
     let link = match target.server.security {
-        MailSecurity::Plain => greet(Wire::new(Link::Plain(socket)))?.into_link(),
+        MailSecurity::Plain => greet(Wire::new(Link::plain(socket)))?.into_link(),
         MailSecurity::Tls => {
             let stream = target.trust.encrypt(&host, socket)?;
-            greet(Wire::new(Link::Tls(Box::new(stream))))?.into_link()
+            greet(Wire::new(Link::tls(stream)))?.into_link()
         }
         MailSecurity::Starttls => {
-            let wire = greet(Wire::new(Link::Plain(socket)))?;
+            let wire = greet(Wire::new(Link::plain(socket)))?;
             let socket = ask_for_tls(wire)?;
-            Link::Tls(Box::new(target.trust.encrypt(&host, socket)?))
+            Link::tls(target.trust.encrypt(&host, socket)?)
         }
     };
     let socket = link
@@ -80,13 +81,12 @@ pub(super) fn connect_resolving(
         .map_err(|error| MailError::Unreachable(error.kind()))?;
     let handle = WireHandle::new(Wire::new(link));
     let (session, capabilities) = log_in(&handle, target, &host)?;
-    Ok(ImapSession::new(
-        session,
-        handle,
-        socket,
-        capabilities,
-        target.read_timeout,
-    ))
+    let mut session = ImapSession::new(session, handle, socket, capabilities, target.read_timeout);
+    // A mail is half as long then, and so is the wait for it.
+    if session.has_capability("COMPRESS=DEFLATE") {
+        session.compress()?;
+    }
+    Ok(session)
 }
 
 fn prepare(socket: &TcpStream, timeout: Duration) -> Result<(), MailError> {
@@ -145,10 +145,10 @@ fn ask_for_tls(mut wire: Wire) -> Result<TcpStream, MailError> {
         if wire.has_unread() {
             return Err(MailError::Tls(TlsFault::StarttlsInjection));
         }
-        return match wire.into_link() {
-            Link::Plain(socket) => Ok(socket),
-            Link::Tls(_) => Err(MailError::Tls(TlsFault::Handshake)),
-        };
+        return wire
+            .into_link()
+            .into_plain()
+            .ok_or(MailError::Tls(TlsFault::Handshake));
     }
     Err(MailError::Tls(TlsFault::StarttlsRefused))
 }

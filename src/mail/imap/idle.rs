@@ -55,7 +55,9 @@ impl ImapSession {
         }
         let tag = self.send("IDLE")?;
         self.set_timeout(TICK)?;
+        self.wire().lock().set_idle(true);
         let waited = self.wait_for_news(&tag, timeout, stop);
+        self.wire().lock().set_idle(false);
         self.set_timeout(self.read_timeout())?;
         match waited? {
             IdleEnd::Unsupported => Ok(IdleEnd::Unsupported),

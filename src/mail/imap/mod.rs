@@ -14,6 +14,7 @@ mod connect;
 mod fetch;
 mod folders;
 mod idle;
+mod link;
 mod response;
 mod session;
 mod wire;

@@ -21,6 +21,9 @@ const LITERALS_MAX: usize = 64;
 /// Lines of one answer outside the bodies, so that endless ones end. Listing ten million mails takes 1 GB.
 const LINES_BYTES_MAX: u64 = 1 << 30;
 
+/// Lines that may come before the answer to COMPRESS.
+const COMPRESS_LINES_MAX: usize = 64;
+
 /// Saying goodbye is a courtesy; it is not waited for longer.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -115,6 +118,33 @@ impl ImapSession {
     /// Whether this is Gmail, where All Mail holds what the other folders show.
     pub fn is_gmail(&self) -> bool {
         self.has_labels()
+    }
+
+    /// Asks for compression. A server that refuses it after all is read as it is.
+    pub(super) fn compress(&mut self) -> Result<(), MailError> {
+        let step = MailStep::Login;
+        let tag = self.send("COMPRESS DEFLATE")?;
+        let mut wire = self.wire.lock();
+        // A server that only talks is not waited for.
+        for _ in 0..COMPRESS_LINES_MAX {
+            let mut line = Vec::new();
+            wire.read_line(&mut line)
+                .map_err(|error| MailError::from_io(&error, step))?;
+            let Some((found, rest)) = response::split_tagged(&line) else {
+                continue;
+            };
+            if found != tag.as_bytes() {
+                return Err(out_of_step());
+            }
+            if let Ended::Ok = ended(rest, "COMPRESS")? {
+                wire.compress();
+            }
+            return Ok(());
+        }
+        Err(MailError::Protocol {
+            step,
+            what: "endless answer",
+        })
     }
 
     /// All folders, with what they are for. Names that are not UTF-8 are left out: they can't be asked for.

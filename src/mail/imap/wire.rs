@@ -5,13 +5,12 @@
 //! such an answer can sensibly have. A hostile server so reaches neither the crate's recursive parsers nor
 //! its unbounded buffers.
 
+use super::link::Link;
 use super::response::{self, News, Scanner};
 use crate::mail::error::{MailError, MailStep};
-use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is read from the socket at once. One TLS record is 16 KB; more saves system calls in a backfill.
 const READ_BYTES: usize = 64 * 1024;
@@ -33,46 +32,6 @@ const SEARCH_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 /// What is kept of a refusal, to judge it by.
 const REFUSAL_BYTES_MAX: usize = 512;
-
-/// The connection itself.
-pub(super) enum Link {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-}
-
-impl Link {
-    pub(super) fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref(),
-        }
-    }
-}
-
-impl Read for Link {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(into),
-            Self::Tls(stream) => stream.read(into),
-        }
-    }
-}
-
-impl Write for Link {
-    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(from),
-            Self::Tls(stream) => stream.write(from),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.flush(),
-            Self::Tls(stream) => stream.flush(),
-        }
-    }
-}
 
 /// Which untagged lines the crate's running command is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +56,30 @@ impl Answer {
     }
 }
 
+/// How long whoever idles waits for the end of a line.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
+/// How long a server is waited for until it has to have said something worth the while.
+const SLOW_AFTER: Duration = Duration::from_secs(60);
+
+/// A server that says less than this in the answer to a command, for every second that it was waited for, is stuck,
+/// even if a byte comes now and then: a mailbox that is stuck says so within a minute (R8).
+const SLOW_BYTES_PER_SECOND: u64 = 8;
+
+/// How a server has answered the command under way. Only waiting counts, not what we do meanwhile.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    const fn is_stuck(&self) -> bool {
+        self.waited.as_secs() >= SLOW_AFTER.as_secs()
+            && self.bytes < self.waited.as_secs().saturating_mul(SLOW_BYTES_PER_SECOND)
+    }
+}
+
 /// Buffered reading and writing, and the filter's state.
 pub(super) struct Wire {
     link: Link,
@@ -109,6 +92,9 @@ pub(super) struct Wire {
     handed_at: usize,
     refusal: Vec<u8>,
     has_news: bool,
+    pace: Pace,
+    /// Nothing is awaited but news: silence is fine, and no line is waited for to its end.
+    is_idle: bool,
     /// How many mails the open folder holds, as far as it was told.
     exists: Option<u32>,
 }
@@ -126,6 +112,8 @@ impl Wire {
             handed_at: 0,
             refusal: Vec::new(),
             has_news: false,
+            pace: Pace::default(),
+            is_idle: false,
             exists: None,
         }
     }
@@ -144,8 +132,42 @@ impl Wire {
     }
 
     pub(super) fn send(&mut self, command: &[u8]) -> io::Result<()> {
+        self.pace = Pace::default();
         self.link.write_all(command)?;
         self.link.flush()
+    }
+
+    /// Everything is compressed from here on, both ways.
+    pub(super) fn compress(&mut self) {
+        let came = self.unread().to_vec();
+        self.start = self.end;
+        self.link.compress(came);
+    }
+
+    /// Whether only news are awaited.
+    pub(super) fn set_idle(&mut self, is_idle: bool) {
+        self.is_idle = is_idle;
+        self.pace = Pace::default();
+    }
+
+    /// Reads from the connection, and sees that the server keeps pace.
+    fn receive(link: &mut Link, pace: &mut Pace, into: &mut [u8]) -> io::Result<usize> {
+        if pace.is_stuck() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let begun = Instant::now();
+        let count = loop {
+            match link.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        pace.waited = pace.waited.saturating_add(begun.elapsed());
+        if let Ok(count) = &count {
+            let count = u64::try_from(*count).unwrap_or(u64::MAX);
+            pace.bytes = pace.bytes.saturating_add(count);
+        }
+        count
     }
 
     /// Begins to watch a folder that was just opened.
@@ -205,12 +227,10 @@ impl Wire {
             }
         }
         let room = self.received.get_mut(self.end..).unwrap_or_default();
-        let count = loop {
-            match self.link.read(room) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
+        if self.is_idle {
+            self.pace = Pace::default();
+        }
+        let count = Self::receive(&mut self.link, &mut self.pace, room)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -221,6 +241,7 @@ impl Wire {
     /// Appends one line, with its line end, to `into`. A time-out loses nothing of the line.
     pub(super) fn read_line(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
         let mut searched = 0;
+        let begun = Instant::now();
         loop {
             let unread = self.unread();
             let fresh = unread.get(searched..).unwrap_or_default();
@@ -234,6 +255,10 @@ impl Wire {
             searched = unread.len();
             if searched > LINE_BYTES_MAX {
                 return Err(malformed());
+            }
+            if self.is_idle && begun.elapsed() >= IDLE_TICK {
+                // Whoever idles wants to look up now and then, also where a line comes byte by byte.
+                return Err(io::ErrorKind::WouldBlock.into());
             }
             self.fill()?;
         }
@@ -256,13 +281,17 @@ impl Wire {
             .min(unread.len());
         into.extend_from_slice(unread.get(..here).unwrap_or_default());
         self.start += here;
-        let rest = count.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
-        if rest == 0 {
-            return Ok(());
-        }
-        let read = Read::by_ref(&mut self.link).take(rest).read_to_end(into)?;
-        if u64::try_from(read).unwrap_or(u64::MAX) < rest {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let mut rest = count.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
+        let mut room = vec![0; READ_BYTES];
+        while rest > 0 {
+            let wanted = usize::try_from(rest).unwrap_or(usize::MAX).min(room.len());
+            let part = room.get_mut(..wanted).unwrap_or_default();
+            let count = Self::receive(&mut self.link, &mut self.pace, part)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            into.extend_from_slice(part.get(..count).unwrap_or_default());
+            rest = rest.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
         }
         Ok(())
     }
@@ -271,6 +300,7 @@ impl Wire {
 
     /// Tells the filter which command comes next.
     pub(super) fn expect(&mut self, answer: Answer) {
+        self.pace = Pace::default();
         self.answer = answer;
         self.answer_bytes = 0;
         self.handed.clear();

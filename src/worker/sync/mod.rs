@@ -6,6 +6,7 @@ mod connection;
 mod epoch;
 mod fetch;
 mod folder;
+mod login;
 mod pipeline;
 mod reconcile;
 mod round;
@@ -13,14 +14,14 @@ mod state;
 
 use crate::clock;
 use crate::mail::hosts::HostPolicy;
-use crate::mail::imap::{self, CutHandle, ImapSession, Secret, Target};
+use crate::mail::imap::{self, CutHandle, ImapSession};
 use crate::mail::tls::TlsTrust;
 use crate::mail::{MailError, MailStep};
-use crate::model::mailbox::{Mailbox, MailboxWarning, SecretKind, SyncStage};
+use crate::model::mailbox::{Mailbox, MailboxWarning, SyncStage};
 use crate::model::{MailboxId, Time};
 use crate::store::leases::{self, Fence};
 use crate::store::raw::RawStore;
-use crate::store::sealed::{Place, Sealer};
+use crate::store::sealed::Sealer;
 use crate::store::{Store, StoreError, Tx, mailbox_writes, mailboxes};
 use connection::Connection;
 use fetch::Batches;
@@ -355,7 +356,7 @@ fn begin<'a>(
         .filter(|mailbox| mailbox.is_connected)
         .ok_or_else(|| SyncError::Gone("the mailbox is disconnected".to_owned()))?;
     state.stage(SyncStage::Connecting)?;
-    let mut session = imap::connect(&target(services, &mailbox)?)?;
+    let mut session = login::connect(services, fence, &mailbox)?;
     signals.connected(session.cut_handle());
     signals.progressed();
     state.logged_in()?;
@@ -413,33 +414,6 @@ fn list_folders(
         .into_iter()
         .map(|folder| (folder.path, folder.raw_path))
         .collect())
-}
-
-/// Where and as whom to connect.
-fn target(services: &SyncServices, mailbox: &Mailbox) -> Result<Target, SyncError> {
-    let sealed = services
-        .store
-        .read_now(|conn| mailbox_writes::sealed_secret(conn, mailbox.id))?;
-    let (kind, sealed) =
-        sealed.ok_or_else(|| SyncError::Gone("the mailbox has no secret".to_owned()))?;
-    let place = Place {
-        table: "mailboxes",
-        row: mailbox.id.0,
-        column: "secret_sealed",
-    };
-    let secret = services.sealer.open(place, &sealed)?;
-    Ok(Target {
-        server: mailbox.imap.clone(),
-        login: mailbox.login.clone(),
-        secret: match SecretKind::from_text(&kind) {
-            Some(SecretKind::AccessToken) => Secret::AccessToken(secret),
-            _ => Secret::Password(secret),
-        },
-        trust: services.trust.clone(),
-        hosts: services.hosts.clone(),
-        connect_timeout: CONNECT_TIMEOUT,
-        read_timeout: READ_TIMEOUT,
-    })
 }
 
 /// Writes under a lease: where it is another's by now, nothing is written.

@@ -2,13 +2,12 @@
 
 use crate::actions::world::{World, new_role};
 use mailroom::actions::change::Change;
+use mailroom::actions::mail_secret::MailSecret;
 use mailroom::actions::mailbox_folders::{self, FoldersChange};
 use mailroom::actions::mailbox_settings::{self, SettingsChange};
 use mailroom::actions::roles::{self, CreateRole};
 use mailroom::actions::share_mailbox::{self, TransferMailbox};
-use mailroom::model::mailbox::{
-    CreatedItem, Folder, FolderRole, MailboxSettings, SecretKind, SyncStage,
-};
+use mailroom::model::mailbox::{CreatedItem, Folder, FolderRole, MailboxSettings, SyncStage};
 use mailroom::model::people::Viewer;
 use mailroom::model::refusal::ErrorCode as Code;
 use mailroom::model::{DepartmentId, FolderId, MailboxId, UserId};
@@ -479,7 +478,7 @@ async fn r10_a_disconnected_mailbox_has_no_secret_and_can_be_handed_over_with_a_
         share_mailbox::transfer(&world.actions, viewer, input, world.now())
     };
     let (from, to) = (people.connector.user_id, people.shared.user_id);
-    let empty = Some((SecretKind::Password, "".into()));
+    let empty = Some(MailSecret::Password("".into()));
     let rows = [
         (
             "shared",
@@ -518,7 +517,7 @@ async fn r10_a_disconnected_mailbox_has_no_secret_and_can_be_handed_over_with_a_
     transfer(
         &world.admin,
         to,
-        Some((SecretKind::Password, "hunter2".into())),
+        Some(MailSecret::Password("hunter2".into())),
     )
     .await
     .unwrap();

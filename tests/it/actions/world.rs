@@ -72,7 +72,7 @@ impl World {
         let actions = Actions {
             store: Store::open(&url, start).unwrap(),
             raw: RawStore::open(&raw_url, tokio::runtime::Handle::current()).unwrap(),
-            sealer: Sealer::new([7; 32]),
+            sealer: Sealer::new(&[[7; 32]], None),
             mail: MailAccess {
                 trust: TlsTrust::load(None).unwrap(),
                 hosts: Arc::new(HostPolicy::parse("").unwrap()),

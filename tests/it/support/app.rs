@@ -223,6 +223,19 @@ impl TestApp {
         payload
     }
 
+    /// The same at any server.
+    pub async fn make_at(url: &str, token: &str, verb: &str, input: Value, wanted: &str) -> Value {
+        let mut type_name = verb.to_owned();
+        type_name[..1].make_ascii_uppercase();
+        let query = format!(
+            "mutation ($input: {type_name}Input!) {{ {verb}(input: $input) {{ {wanted} userErrors {{ code }} }} }}"
+        );
+        let http = reqwest::Client::new();
+        let answer = ask_at(&http, url, token, &query, json!({ "input": input })).await;
+        assert_eq!(answer["data"][verb]["userErrors"], json!([]), "{answer:#}");
+        answer["data"][verb].clone()
+    }
+
     /// The user's id.
     pub async fn viewer_id(&self, token: &str) -> String {
         let data = self.data(token, "{ viewer { id } }", json!({})).await;

@@ -72,7 +72,7 @@ impl Office {
         let raw_url = format!("file://{}", folder.path().join("raw").display());
         let store = Store::open(&url, now).unwrap();
         let raw = RawStore::open(&raw_url, tokio::runtime::Handle::current()).unwrap();
-        let sealer = Sealer::new([7; 32]);
+        let sealer = Sealer::new(&[[7; 32]], None);
         let trust = TlsTrust::load(None).unwrap();
         let hosts = Arc::new(HostPolicy::default().with_loopback(LoopbackUse::Allowed));
         let actions = Actions {
