@@ -21,6 +21,7 @@ use mailroom::store::sealed::{Place, Sealer};
 use mailroom::store::sql::{Row, sql};
 use mailroom::store::{Store, StoreError, mailboxes, roles};
 use mailroom::worker::sync::{self, Signals, SyncServices, SyncTimes};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,6 +177,17 @@ impl Office {
             .await
             .unwrap()
             .map_err(|error| error.to_string())
+    }
+
+    /// Passes on one connection: what happens after each, until it says that it is enough.
+    pub async fn passes(&self, mut after: impl FnMut() -> ControlFlow<()> + Send + 'static) {
+        let (services, id, fence) = (self.services.clone(), self.mailbox, self.fence());
+        tokio::task::spawn_blocking(move || {
+            sync::passes(&services, (id, &fence), &Signals::default(), &mut after)
+        })
+        .await
+        .unwrap()
+        .unwrap();
     }
 
     /// Syncs until nothing waits any more.
