@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Steps come in the order in which they stand; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-long bench-sync mutants mutants-if-there test-e2e conformance conformance-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test
+.PHONY: help demo test test-long bench-sync mutants mutants-if-there test-e2e conformance conformance-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test need-bench
 
 # cargo takes the versions of Cargo.lock or fails: never a build that nobody has seen.
 CARGO := cargo
@@ -46,7 +46,7 @@ suite: need-test
 	  tests/with-servers.sh $(CARGO) test $(LOCKED); \
 	fi
 
-bench-sync: need-test ## How fast mail is taken in, beside mbsync; RUNS=n repeats it n times (5), the last line is JSON
+bench-sync: need-bench ## How fast mail is taken in, beside mbsync; RUNS=n repeats it n times (5), the last line is JSON
 	@MAILROOM_TEST_DURABLE=1 tests/with-servers.sh $(CARGO) bench $(LOCKED) --bench sync -- --runs $(or $(RUNS),5)
 
 test-e2e: need-test ## Only the tests through the front door (tests/it), with real Dovecot, PostgreSQL and Redis
@@ -92,6 +92,9 @@ deny-if-there:
 
 need-demo:
 	@scripts/need.sh demo
+
+need-bench:
+	@scripts/need.sh bench
 
 need-test:
 	@scripts/need.sh test

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Makes sure that what a make target needs is there, and installs what is missing (Debian and its kin).
-# usage: scripts/need.sh build | demo | test
+# usage: scripts/need.sh build | demo | test | bench
 #
 #   build  a C compiler, make and perl (SQLite, libpq, OpenSSL and aws-lc are built from source), and cargo
 #   demo   build, and Dovecot; without Dovecot the demo reads its mail from files, so that is no error
-#   test   demo, and PostgreSQL and Redis; here everything must be there
+#   test   demo, and PostgreSQL, Redis and strace; here everything must be there
+#   bench  test, and mbsync (isync), beside which syncing is measured
 #
 # It installs only as root or through sudo, only with apt-get, and only programs: no service that comes with them is
 # started, none is enabled at boot, no database cluster is made, and what already runs is left alone.
@@ -46,6 +47,9 @@ missing_packages() { # missing_packages TARGET
   if [ "$1" = demo ]; then return; fi
   if ! has initdb || ! has postgres || ! has pg_isready; then echo postgresql; fi
   if ! has redis-server || ! has redis-cli; then echo redis-server; fi
+  if ! has strace; then echo strace; fi
+  if [ "$1" = test ]; then return; fi
+  if ! has mbsync; then echo isync; fi
 }
 
 # Services of the packages above, as systemd and init.d know them.
@@ -127,7 +131,7 @@ if [ "${1:-}" = --as-root ]; then
 fi
 
 target=${1:-}
-case $target in build | demo | test) ;; *) sed -n 2,3p "$0" >&2; exit 2 ;; esac
+case $target in build | demo | test | bench) ;; *) sed -n 2,3p "$0" >&2; exit 2 ;; esac
 
 if ! has cargo; then
   say "cargo is missing: install Rust 1.95 or newer"

@@ -9,10 +9,6 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 /// One connection to either database.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a pool has few connections, and boxes each anyway"
-)]
 pub enum AnyConn {
     /// PostgreSQL.
     Pg(PgConnection),

@@ -169,13 +169,13 @@ trait Binds: diesel::backend::Backend {
         out: &mut AstPass<'_, 'b, Self>,
         value: &'b Option<i64>,
     ) -> QueryResult<()>;
-    fn text<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b String) -> QueryResult<()>;
+    fn text<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b str) -> QueryResult<()>;
     fn text_or_null<'b>(
         out: &mut AstPass<'_, 'b, Self>,
         value: &'b Option<String>,
     ) -> QueryResult<()>;
     fn truth<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b bool) -> QueryResult<()>;
-    fn bytes<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b Vec<u8>) -> QueryResult<()>;
+    fn bytes<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b [u8]) -> QueryResult<()>;
     fn bytes_or_null<'b>(
         out: &mut AstPass<'_, 'b, Self>,
         value: &'b Option<Vec<u8>>,
@@ -194,7 +194,7 @@ macro_rules! binds {
             ) -> QueryResult<()> {
                 out.push_bind_param::<st::Nullable<st::BigInt>, _>(value)
             }
-            fn text<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b String) -> QueryResult<()> {
+            fn text<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b str) -> QueryResult<()> {
                 out.push_bind_param::<st::Text, _>(value)
             }
             fn text_or_null<'b>(
@@ -206,7 +206,7 @@ macro_rules! binds {
             fn truth<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b bool) -> QueryResult<()> {
                 out.push_bind_param::<st::Bool, _>(value)
             }
-            fn bytes<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b Vec<u8>) -> QueryResult<()> {
+            fn bytes<'b>(out: &mut AstPass<'_, 'b, Self>, value: &'b [u8]) -> QueryResult<()> {
                 out.push_bind_param::<st::Binary, _>(value)
             }
             fn bytes_or_null<'b>(
