@@ -121,7 +121,7 @@ impl Office {
                     row: id.0,
                     column: "secret_sealed",
                 };
-                let sealed = sealer.seal(place, &password.to_owned().into())?;
+                let sealed = sealer.seal(tx, place, &password.to_owned().into())?;
                 mailbox_writes::update_secret(tx, id, SecretKind::Password, &sealed)?;
                 mailbox_writes::put_sync_state(tx, id, SyncStage::Connecting, None)?;
                 Ok::<_, StoreError>(id)
