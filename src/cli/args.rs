@@ -228,14 +228,6 @@ pub struct ImportArguments {
     pub paths: Vec<PathBuf>,
 }
 
-/// What to compare.
-#[derive(Debug, Args)]
-pub struct ReconcileArguments {
-    /// Address of the mailbox [default: all that are connected]
-    #[arg(value_name = "MAILBOX")]
-    pub mailbox: Option<String>,
-}
-
 /// Where a backup goes.
 #[derive(Debug, Args)]
 pub struct BackupArguments {
@@ -271,6 +263,14 @@ pub struct RotateArguments {
     /// Only put the new key into the key file, to be handed to every machine first
     #[arg(long)]
     pub prepare: bool,
+}
+
+/// What to compare.
+#[derive(Debug, Args)]
+pub struct ReconcileArguments {
+    /// Address of the mailbox [default: all that are connected]
+    #[arg(value_name = "MAILBOX")]
+    pub mailbox: Option<String>,
 }
 
 /// What to do about accounts.

@@ -54,13 +54,13 @@ async fn command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo_command(settings, &demo).await,
         Command::Migrate => admin::migrate(settings.config()?).await,
         Command::Import(import) => data::import(settings.config()?, import).await,
-        Command::Reconcile(wanted) => {
-            reconcile::reconcile(settings.config()?, wanted.mailbox).await
-        }
         Command::Backup(backup) => vault::back_up(settings.config()?, backup).await,
         Command::Restore(restore) => vault::restore(settings.config()?, restore).await,
         Command::Keys(KeysCommand::Rotate(rotate)) => {
             vault::rotate_keys(settings.config()?, rotate.prepare).await
+        }
+        Command::Reconcile(wanted) => {
+            reconcile::reconcile(settings.config()?, wanted.mailbox).await
         }
         Command::User(UserCommand::Create(user)) => {
             admin::create_user(settings.config()?, user).await

@@ -110,16 +110,6 @@ impl ImapSession {
         self.capabilities.has_str(name)
     }
 
-    /// Whether mails carry Gmail's labels.
-    pub(super) fn has_labels(&self) -> bool {
-        self.has_capability("X-GM-EXT-1")
-    }
-
-    /// Whether this is Gmail, where All Mail holds what the other folders show.
-    pub fn is_gmail(&self) -> bool {
-        self.has_labels()
-    }
-
     /// Asks for compression. A server that refuses it after all is read as it is.
     pub(super) fn compress(&mut self) -> Result<(), MailError> {
         let step = MailStep::Login;
@@ -145,6 +135,16 @@ impl ImapSession {
             step,
             what: "endless answer",
         })
+    }
+
+    /// Whether mails carry Gmail's labels.
+    pub(super) fn has_labels(&self) -> bool {
+        self.has_capability("X-GM-EXT-1")
+    }
+
+    /// Whether this is Gmail, where All Mail holds what the other folders show.
+    pub fn is_gmail(&self) -> bool {
+        self.has_labels()
     }
 
     /// All folders, with what they are for. Names that are not UTF-8 are left out: they can't be asked for.

@@ -43,6 +43,8 @@ pub struct SyncServices {
     pub trust: TlsTrust,
     pub hosts: Arc<HostPolicy>,
     pub times: SyncTimes,
+    /// Where servers are to compress what they send.
+    pub compress: imap::Compress,
 }
 
 /// How long a sync waits for what. Tests shorten it; nobody else does.

@@ -9,6 +9,7 @@ use mailroom::actions::mailbox_settings::default_settings;
 use mailroom::actions::people::{CreateUser, create_user_as_operator};
 use mailroom::clock;
 use mailroom::mail::hosts::{HostPolicy, LoopbackUse};
+use mailroom::mail::imap::Compress;
 use mailroom::mail::tls::TlsTrust;
 use mailroom::model::mailbox::{MailSecurity, MailServer, SecretKind, SyncStage, SyncState};
 use mailroom::model::people::Viewer;
@@ -135,6 +136,7 @@ impl Office {
                 trust,
                 hosts,
                 times: times(),
+                compress: Compress::default(),
             },
             actions,
             admin,
