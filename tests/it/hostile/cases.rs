@@ -517,7 +517,7 @@ fn around() -> Vec<Case> {
         }),
         case(
             "compression that is none",
-            Says("MAILBOX_CONNECT"),
+            Says("MAILBOX_LISTING"),
             |said, session| {
                 if said.verb != "COMPRESS" {
                     return Act::Honest;

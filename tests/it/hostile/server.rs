@@ -334,6 +334,10 @@ impl Session<'_> {
             }
             "UID FETCH" => self.fetch(said),
             "IDLE" => return self.idle(said),
+            "COMPRESS" => {
+                self.write(format!("{} NO not here\r\n", said.tag));
+                return Some(());
+            }
             "LOGOUT" => {
                 self.write("* BYE\r\n");
             }
