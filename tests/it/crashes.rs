@@ -126,6 +126,23 @@ impl Asked {
     }
 }
 
+/// A process that ends with the test, however that ends.
+struct Process(Child);
+
+impl Process {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _ended_already = self.0.wait();
+    }
+}
+
 /// What the process that syncs is told to do.
 fn command_of(app: &TestApp) -> &'static str {
     match app.on() {
@@ -134,25 +151,26 @@ fn command_of(app: &TestApp) -> &'static str {
     }
 }
 
-fn spawn(app: &TestApp, mut command: Command) -> Child {
-    command
+fn spawn(app: &TestApp, mut command: Command) -> Process {
+    let child = command
         .envs(app.environment())
         .env("MAILROOM_LOG", "error")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    Process(child)
 }
 
 /// The process that syncs.
-fn launch(app: &TestApp) -> Child {
+fn launch(app: &TestApp) -> Process {
     let mut command = Command::new(PROGRAM);
     command.arg(command_of(app));
     spawn(app, command)
 }
 
 /// The same, killed by the system as one of its threads enters the `number`th of these calls.
-fn launch_to_be_killed(app: &TestApp, calls: &str, number: usize) -> Child {
+fn launch_to_be_killed(app: &TestApp, calls: &str, number: usize) -> Process {
     let mut command = Command::new("strace");
     command
         .args(["--follow-forks", "--quiet=all", "--output=/dev/null"])
@@ -179,8 +197,7 @@ async fn sync_and_kill(app: &TestApp, asked: &mut Asked, expected: i64, kills_wa
             is_complete =
                 asked.number("SELECT count(*) FROM placements WHERE state = 'STORED'") == expected;
         }
-        process.kill().unwrap();
-        process.wait().unwrap();
+        process.kill();
         asked.let_leases_run_out();
         if is_complete {
             return kills;
@@ -351,7 +368,7 @@ on_both! {
             let mut pace = tokio::time::interval(Duration::from_millis(10));
             let has_ended = loop {
                 pace.tick().await;
-                if process.try_wait().unwrap().is_some() {
+                if process.0.try_wait().unwrap().is_some() {
                     break true;
                 }
                 if asked.number(stored) == expected {
@@ -374,8 +391,8 @@ on_both! {
 }
 
 /// Ends a traced process with its tracer, which would let it go on if it were killed alone.
-fn end_traced(strace: &mut Child) {
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.id()))
+fn end_traced(strace: &mut Process) {
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.0.id()))
         .unwrap_or_default();
     for child in children.split_whitespace() {
         let status = Command::new("sh")
@@ -383,7 +400,7 @@ fn end_traced(strace: &mut Child) {
             .status();
         assert!(status.unwrap().success());
     }
-    strace.wait().unwrap();
+    strace.0.wait().unwrap();
 }
 
 /// Notes, by PostgreSQL itself, which process claims a lease, and which writes an email while whose lease stands at
@@ -401,7 +418,7 @@ CREATE TRIGGER claim AFTER INSERT OR UPDATE ON leases FOR EACH ROW WHEN (NEW.exp
 CREATE CONSTRAINT TRIGGER write AFTER INSERT ON emails DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_write();
 ";
 
-fn launch_worker(app: &TestApp, name: &str) -> Child {
+fn launch_worker(app: &TestApp, name: &str) -> Process {
     let mut process = Command::new(PROGRAM);
     process
         .arg("worker")
@@ -414,11 +431,11 @@ fn launch_worker(app: &TestApp, name: &str) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    process.spawn().unwrap()
+    Process(process.spawn().unwrap())
 }
 
-fn signal(process: &Child, name: &str) {
-    let pid = process.id().to_string();
+fn signal(process: &Process, name: &str) {
+    let pid = process.0.id().to_string();
     let status = Command::new("sh")
         .args(["-c", "kill -s \"$1\" \"$2\"", "signal", name, &pid])
         .status();
@@ -475,8 +492,7 @@ async fn r05_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing(
         assert!(started.elapsed() < PATIENCE, "not everything was taken in");
     }
     for worker in &mut workers {
-        worker.kill().unwrap();
-        worker.wait().unwrap();
+        worker.kill();
     }
     check(&mut asked, expected, &queue, &app.data_folder().join("raw"));
     let by_others = "SELECT count(*) FROM writes w WHERE NOT EXISTS (SELECT 1 FROM claims c \
