@@ -344,7 +344,10 @@ async fn cost_little(bombs: Vec<(&'static str, String)>) {
         worst.push((what, taken_in, (fault, shown), used));
     }
     for (what, taken_in, (fault, shown), used) in worst {
-        assert_eq!(fault, None, "{what}: it can't be shown");
+        // Without optimisation, on a machine that does other things too, showing may meet the limit of an operation.
+        let is_stopped =
+            |fault: &String| cfg!(debug_assertions) && fault.contains("stopped after 10 s");
+        assert!(fault.as_ref().is_none_or(is_stopped), "{what}: {fault:?}");
         assert!(taken_in <= CPU_MAX, "{what}: {taken_in:?} to take in");
         assert!(shown <= CPU_MAX, "{what}: {shown:?} to show");
         assert!(used <= MEMORY_KIB_MAX, "{what}: {used} KiB");
