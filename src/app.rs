@@ -23,7 +23,7 @@ use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError, users};
-use crate::worker::sync::SyncServices;
+use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
 use futures_util::FutureExt;
@@ -118,6 +118,7 @@ impl App {
             .map_err(|error| AppError::Failed(error.to_string()))??;
         let actions = Actions {
             store: store.clone(),
+            raw: raw.clone(),
             sealer: keys.sealer.clone(),
             mail: mail.clone(),
         };
@@ -152,13 +153,15 @@ impl App {
         }
     }
 
-    fn sync_services(&self) -> SyncServices {
+    /// What syncing needs.
+    pub fn sync_services(&self) -> SyncServices {
         SyncServices {
             store: self.store.clone(),
             raw: self.raw.clone(),
             sealer: self.keys.sealer.clone(),
             trust: self.mail.trust.clone(),
             hosts: self.mail.hosts.clone(),
+            times: SyncTimes::default(),
         }
     }
 }

@@ -41,6 +41,30 @@ pub enum History {
     Everything,
 }
 
+impl History {
+    /// Refuses days that can't be.
+    ///
+    /// # Errors
+    /// `BAD_INPUT`.
+    pub fn check(self) -> ActionResult<()> {
+        match self {
+            Self::Days(days) if !(0..=HISTORY_DAYS_MAX).contains(&days) => {
+                Err(bad("history", "Days must be from 0 to 36500."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The moment from which on it goes; `None`: everything.
+    pub const fn since(self, now: Time) -> Option<Time> {
+        match self {
+            Self::Days(days) => Some(now.plus_seconds(-days * 86_400)),
+            Self::Since(time) => Some(time),
+            Self::Everything => None,
+        }
+    }
+}
+
 /// What folders are for, by path; `None`: as the server says.
 #[derive(Debug, Clone, Default)]
 pub struct FolderPaths {
@@ -138,10 +162,8 @@ fn check(viewer: &Viewer, input: &ConnectMailbox) -> ActionResult<AddressKey> {
         return Err(acting::forbidden("connectorId").into());
     }
     input.secret.check("secret")?;
-    if let Some(History::Days(days)) = input.history
-        && !(0..=HISTORY_DAYS_MAX).contains(&days)
-    {
-        return Err(bad("history", "Days must be from 0 to 36500."));
+    if let Some(history) = input.history {
+        history.check()?;
     }
     AddressKey::parse(&input.address).ok_or_else(|| bad("address", "This is not an email address."))
 }
@@ -221,7 +243,7 @@ fn planned_folders(
             PlannedFolder {
                 path: folder.path.clone(),
                 role,
-                is_synced: !paths.do_not_sync.contains(&folder.path),
+                is_synced: !folder.is_view && !paths.do_not_sync.contains(&folder.path),
                 is_spam: match &paths.spam {
                     Some(path) => *path == folder.path,
                     None => role == Some(FolderRole::Junk),
@@ -258,11 +280,8 @@ fn insert(
         &default_settings(connector),
         input.settings.clone(),
     )?;
-    let history_since = match input.history.unwrap_or(History::Days(HISTORY_DAYS)) {
-        History::Days(days) => Some(tx.now.plus_seconds(-days * 86_400)),
-        History::Since(time) => Some(time),
-        History::Everything => None,
-    };
+    let history = input.history.unwrap_or(History::Days(HISTORY_DAYS));
+    let history_since = history.since(tx.now);
     if mailboxes::find_connected(tx.conn, address.as_str())?.is_some() {
         return Err(Refusal::at(
             ErrorCode::MailboxExists,

@@ -183,6 +183,7 @@ fn import_batch(
             internal_date: mail.date.unwrap_or(now),
             is_seen: mail.is_seen.unwrap_or(false),
             is_backfill: true,
+            labels: Vec::new(),
             raw: Bytes::from(mail.raw),
         })
         .collect();

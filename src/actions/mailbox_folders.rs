@@ -166,6 +166,7 @@ mod tests {
             uid_validity: None,
             discovered_next_uid: 1,
             highest_modseq: None,
+            epochs_in_row: 0,
         }
     }
 

@@ -20,6 +20,7 @@ pub mod items;
 mod leaving;
 pub mod mail_secret;
 pub mod mailbox_folders;
+pub mod mailbox_history;
 pub mod mailbox_settings;
 pub mod merge_contacts;
 pub mod notes;
@@ -29,6 +30,7 @@ pub mod read_mail;
 pub mod relink;
 pub mod remove_email;
 pub mod reroute_emails;
+pub mod retry_email;
 pub mod roles;
 pub mod save_email;
 mod saving;
@@ -38,6 +40,7 @@ pub mod stages;
 mod time_zone;
 
 use crate::model::refusal::{ErrorCode, Refusal};
+use crate::store::raw::RawStore;
 use crate::store::sealed::Sealer;
 use crate::store::{Store, StoreError};
 use thiserror::Error;
@@ -46,6 +49,7 @@ use thiserror::Error;
 #[derive(Clone)]
 pub struct Actions {
     pub store: Store,
+    pub raw: RawStore,
     pub sealer: Sealer,
     pub mail: connect_mailbox::MailAccess,
 }

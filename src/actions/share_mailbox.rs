@@ -166,21 +166,47 @@ pub async fn sync(
 ) -> ActionResult<MailboxId> {
     actions
         .write_as(viewer, now, move |tx, viewer| {
-            let mailbox = acting::mailbox(tx, viewer, id, |_viewer, _connector| true)?;
-            let holders = store::mailboxes::holders(tx.conn, id)?;
-            let has_access = holders
-                .as_ref()
-                .is_some_and(|holders| access::has_mailbox(viewer, holders));
-            if !has_access && !access::may_manage_mailbox(viewer, mailbox.connector_id) {
-                return Err(acting::forbidden("mailboxId").into());
-            }
-            if !mailbox.is_connected {
-                return Err(bad_input("mailboxId", "This mailbox is disconnected."));
-            }
+            may_sync(tx, viewer, id)?;
             tx.wake(Topic::Sync(id));
             Ok(id)
         })
         .await
+}
+
+/// Asks for a comparison of a mailbox with its server (R9): whoever has access to the mailbox or manages it. The sync makes
+/// it, and the state of the sync tells what it found.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN`, `BAD_INPUT` for a disconnected one.
+pub async fn reconcile(
+    actions: &Actions,
+    viewer: &Viewer,
+    id: MailboxId,
+    now: Time,
+) -> ActionResult<MailboxId> {
+    actions
+        .write_as(viewer, now, move |tx, viewer| {
+            may_sync(tx, viewer, id)?;
+            store::mailbox_writes::ask_to_reconcile(tx, id)?;
+            Ok(id)
+        })
+        .await
+}
+
+/// Refuses whoever has no access to the mailbox and doesn't manage it, and a mailbox that is disconnected.
+fn may_sync(tx: &mut Tx<'_>, viewer: &Viewer, id: MailboxId) -> ActionResult<()> {
+    let mailbox = acting::mailbox(tx, viewer, id, |_viewer, _connector| true)?;
+    let holders = store::mailboxes::holders(tx.conn, id)?;
+    let has_access = holders
+        .as_ref()
+        .is_some_and(|holders| access::has_mailbox(viewer, holders));
+    if !has_access && !access::may_manage_mailbox(viewer, mailbox.connector_id) {
+        return Err(acting::forbidden("mailboxId").into());
+    }
+    if !mailbox.is_connected {
+        return Err(bad_input("mailboxId", "This mailbox is disconnected."));
+    }
+    Ok(())
 }
 
 /// Stops a mailbox's sync and forgets its secret; what the CRM saved stays. One that is disconnected stays so.

@@ -178,6 +178,8 @@ pub enum Command {
     /// The keys that seal the mailboxes' secrets
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Compare mailboxes with their mail servers, print what was missing on either side, and put it right
+    Reconcile(ReconcileArguments),
     /// Accounts of employees
     #[command(subcommand)]
     User(UserCommand),
@@ -261,6 +263,14 @@ pub struct RotateArguments {
     /// Only put the new key into the key file, to be handed to every machine first
     #[arg(long)]
     pub prepare: bool,
+}
+
+/// What to compare.
+#[derive(Debug, Args)]
+pub struct ReconcileArguments {
+    /// Address of the mailbox [default: all that are connected]
+    #[arg(value_name = "MAILBOX")]
+    pub mailbox: Option<String>,
 }
 
 /// What to do about accounts.

@@ -5,6 +5,7 @@ mod args;
 mod data;
 pub mod demo;
 mod installation;
+mod reconcile;
 mod serve;
 pub mod vault;
 
@@ -57,6 +58,9 @@ async fn command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Restore(restore) => vault::restore(settings.config()?, restore).await,
         Command::Keys(KeysCommand::Rotate(rotate)) => {
             vault::rotate_keys(settings.config()?, rotate.prepare).await
+        }
+        Command::Reconcile(wanted) => {
+            reconcile::reconcile(settings.config()?, wanted.mailbox).await
         }
         Command::User(UserCommand::Create(user)) => {
             admin::create_user(settings.config()?, user).await

@@ -8,7 +8,7 @@ use crate::model::item::ItemKind;
 use crate::model::timeline::Position;
 use crate::model::{
     ActivityId, AttachmentId, AuditId, DepartmentId, EmailId, FolderId, ItemId, LinkChangeId,
-    MailboxId, RoleId, StageId, ThreadId, UserId,
+    MailboxId, PlacementId, RoleId, StageId, ThreadId, UserId,
 };
 
 /// A row's number that clients know by an opaque id.
@@ -38,7 +38,7 @@ named! {
     UserId => "User", DepartmentId => "Department", RoleId => "Role", StageId => "Stage",
     MailboxId => "Mailbox", FolderId => "Folder", EmailId => "Email", AttachmentId => "Attachment",
     LinkChangeId => "LinkChange", ThreadId => "Thread", ActivityId => "Activity",
-    Position => "TimelineEntry", AuditId => "AuditEntry",
+    Position => "TimelineEntry", AuditId => "AuditEntry", PlacementId => "QuarantinedMail",
 }
 
 /// No row has this number: what a filter names that does not open matches nothing, as what is hidden does (R27).
@@ -70,6 +70,7 @@ pub enum AnyId {
     Activity(ActivityId),
     Entry(Position),
     Audit(AuditId),
+    Quarantined(PlacementId),
 }
 
 impl Ask {
@@ -128,6 +129,7 @@ impl Ask {
             "Activity" => AnyId::Activity(ActivityId(number)),
             "TimelineEntry" => AnyId::Entry(Position(number)),
             "AuditEntry" => AnyId::Audit(AuditId(number)),
+            "QuarantinedMail" => AnyId::Quarantined(PlacementId(number)),
             _ => return None,
         })
     }

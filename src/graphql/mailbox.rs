@@ -15,7 +15,7 @@ use super::scalars::{Cursor, DateTime};
 use super::viewer::{Department, User};
 use crate::model::mailbox::{
     Folder as FolderRow, FolderRole as Role, Mailbox as MailboxRow, MailboxSettings as SettingsRow,
-    MailboxWarning as Warning, SyncState as SyncRow,
+    MailboxWarning as Warning, Reconciliation as ReconciliationRow, SyncState as SyncRow,
 };
 use crate::model::{FolderId, MailboxId};
 use crate::rules::access;
@@ -155,6 +155,7 @@ impl Mailbox {
         let row = self.ask.require::<SyncStates>(self.row.id).await?;
         Ok(SyncState {
             ask: self.ask.clone(),
+            mailbox_id: self.row.id,
             row,
         })
     }
@@ -318,6 +319,7 @@ impl Folder {
 /// Where the sync of a mailbox stands.
 pub struct SyncState {
     ask: Ask,
+    mailbox_id: MailboxId,
     row: Arc<SyncRow>,
 }
 
@@ -355,6 +357,16 @@ impl SyncState {
         Some((self.ask.now().seconds() - then.seconds()).max(0))
     }
 
+    /// The last comparison with the mail server; null before the first.
+    async fn reconciliation(&self) -> Option<Reconciliation> {
+        let row = self.row.reconciliation?;
+        Some(Reconciliation {
+            ask: self.ask.clone(),
+            mailbox_id: self.mailbox_id,
+            row,
+        })
+    }
+
     /// What went wrong last; null where nothing has since the last success.
     async fn last_error(&self) -> Option<Result<SyncError>> {
         let row = self.row.last_error.as_ref()?;
@@ -369,6 +381,61 @@ impl SyncState {
             at: row.at.into(),
         }))
     }
+}
+
+/// What a comparison of a mailbox with its mail server found, before it was put right.
+pub struct Reconciliation {
+    ask: Ask,
+    mailbox_id: MailboxId,
+    row: ReconciliationRow,
+}
+
+/// A comparison of a mailbox with its mail server, mail by mail. What differed was put right.
+#[Object]
+impl Reconciliation {
+    /// When it was made.
+    async fn at(&self) -> DateTime {
+        self.row.at.into()
+    }
+
+    /// How many mails the server had that were not known here.
+    async fn missing_here(&self) -> i64 {
+        self.row.missing_here
+    }
+
+    /// How many mails were thought to be on the server and were not.
+    async fn missing_on_server(&self) -> i64 {
+        self.row.missing_there
+    }
+
+    /// The folders that differed.
+    async fn folders(&self) -> Result<Vec<FolderDifference>> {
+        let id = self.mailbox_id;
+        let found = self
+            .ask
+            .read(move |conn, _scopes| crate::store::mailboxes::differences(conn, id));
+        let texts = |uids: Vec<i64>| uids.iter().map(i64::to_string).collect();
+        Ok(found
+            .await?
+            .into_iter()
+            .map(|difference| FolderDifference {
+                path: difference.path,
+                missing_here: texts(difference.missing_here),
+                missing_on_server: texts(difference.missing_there),
+            })
+            .collect())
+    }
+}
+
+/// A folder that was not as its mail server had it.
+#[derive(SimpleObject, Clone)]
+pub struct FolderDifference {
+    /// Its path on the mail server.
+    path: String,
+    /// UIDs that the server had and that were not known here, at most 100.
+    missing_here: Vec<String>,
+    /// UIDs that were thought to be on the server and were not, at most 100.
+    missing_on_server: Vec<String>,
 }
 
 /// What went wrong with a sync.

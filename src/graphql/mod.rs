@@ -22,6 +22,7 @@ mod mailbox;
 mod mutation;
 mod node;
 mod paging;
+mod quarantine;
 mod query;
 mod refusal;
 mod scalars;

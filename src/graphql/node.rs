@@ -11,6 +11,7 @@ use super::item::{Contact, Deal, Item, Lead};
 use super::link::LinkChange;
 use super::loaders::Stages;
 use super::mailbox::{Folder, Mailbox};
+use super::quarantine::QuarantinedMail;
 use super::stage::Stage;
 use super::timeline::{
     ActivityCompleted, ActivityReopened, EmailLinked, EmailReceived, EmailSent, EmailUnlinked,
@@ -51,6 +52,7 @@ pub enum Node {
     StageChanged(StageChanged),
     NoteAdded(NoteAdded),
     AuditEntry(AuditEntry),
+    QuarantinedMail(QuarantinedMail),
 }
 
 impl Node {
@@ -78,6 +80,10 @@ impl Node {
             AnyId::LinkChange(id) => LinkChange::find(ask, id).await?.map(Self::LinkChange),
             AnyId::Thread(id) => Thread::find(ask, id).await?.map(Self::Thread),
             AnyId::Activity(id) => Activity::find(ask, id).await?.map(Self::Activity),
+            AnyId::Quarantined(id) => {
+                let found = QuarantinedMail::find(ask, id).await?;
+                found.map(Self::QuarantinedMail)
+            }
             AnyId::Audit(id) => AuditEntry::find(ask, id).await?.map(Self::AuditEntry),
             AnyId::Entry(position) => TimelineEntry::find(ask, position).await?.map(Self::from),
         })

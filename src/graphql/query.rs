@@ -16,6 +16,7 @@ use super::lists;
 use super::mailbox::Mailbox;
 use super::node::Node;
 use super::paging::{Connection, PageArgs};
+use super::quarantine::{self, QuarantinedMail};
 use super::scalars::Cursor;
 use super::settings::CrmSettings;
 use super::simulation::{self, RoutingSimulation, SimulateRoutingInput};
@@ -379,6 +380,28 @@ impl Query {
             before,
         };
         audit::log(&Ask::of(ctx)?, filter.unwrap_or_default(), page).await
+    }
+
+    /// Mails that could not be taken in, of the mailboxes that the viewer sees listed; the newest first. `retryEmail` tries
+    /// one again.
+    async fn quarantine(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Those of this mailbox only.")] mailbox_id: Option<ID>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<QuarantinedMail>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let ask = Ask::of(ctx)?;
+        let mailbox = mailbox_id.map(|id| ask.open_for_filter::<MailboxId>(&id));
+        quarantine::list(&ask, mailbox, page).await
     }
 
     /// What would have become of a mailbox's stored mail under other settings. Nothing is written, and no queue's turn is

@@ -108,6 +108,9 @@ pub enum MailError {
     /// The server broke the protocol; the stream is out of step.
     #[error("the server's answer can't be understood: {what}")]
     Protocol { step: MailStep, what: &'static str },
+    /// The server counts a folder's mails anew each time it is looked at.
+    #[error("the server numbers a folder's mails anew each time")]
+    Unstable { step: MailStep },
     /// A mail is larger than the caller's limit; the stream is out of step.
     #[error("a mail of {announced_bytes} bytes is above the limit")]
     TooBig {
@@ -133,7 +136,8 @@ impl MailError {
             | Self::Refused { step, .. }
             | Self::ConnectionLost { step }
             | Self::TimedOut { step }
-            | Self::Protocol { step, .. } => *step,
+            | Self::Protocol { step, .. }
+            | Self::Unstable { step } => *step,
             Self::TooBig { .. } => MailStep::Protocol,
         }
     }
@@ -157,6 +161,7 @@ impl MailError {
             | Self::GrantGone
             | Self::ClientRefused
             | Self::Refused { .. }
+            | Self::Unstable { .. }
             | Self::TooBig { .. } => false,
         }
     }
@@ -263,6 +268,9 @@ impl MailError {
             }
             Self::Protocol { .. } => {
                 "Check that this is an IMAP server. It is tried again by itself; a single mail that causes it is set aside."
+            }
+            Self::Unstable { .. } => {
+                "The server can't keep track of its mails (UIDVALIDITY): its administrator must repair it. Until then the folder is looked through every ten minutes."
             }
             Self::TooBig { .. } => {
                 "This mail is above the size limit; it is set aside and the rest goes on."

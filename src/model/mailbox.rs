@@ -114,6 +114,8 @@ pub struct Folder {
     /// UIDs below this are in the placement ledger.
     pub discovered_next_uid: i64,
     pub highest_modseq: Option<i64>,
+    /// Epochs that began one after another, without a look in between at which the UIDs were the same.
+    pub epochs_in_row: i64,
 }
 
 /// The visible state of a mailbox's sync (R8).
@@ -125,6 +127,28 @@ pub struct SyncState {
     pub quarantined: i64,
     pub last_success_at: Option<Time>,
     pub last_error: Option<SyncError>,
+    /// The last comparison with the server.
+    pub reconciliation: Option<Reconciliation>,
+}
+
+/// What a comparison of a mailbox with its server found, before it was put right (R9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconciliation {
+    pub at: Time,
+    /// Mails that the server has and the ledger did not know of.
+    pub missing_here: i64,
+    /// UIDs that the ledger took to be on the server, and are not.
+    pub missing_there: i64,
+}
+
+/// What was missing in one folder, on either side.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FolderDifference {
+    pub folder_id: FolderId,
+    pub path: String,
+    /// UIDs, at most a hundred.
+    pub missing_here: Vec<i64>,
+    pub missing_there: Vec<i64>,
 }
 
 /// The last error of a mailbox's sync, with what to do about it.

@@ -10,6 +10,7 @@ use crate::model::decisions::{
     Classification, HandClassification, HandVerdict, Party, Verdict, Who,
 };
 use crate::model::email::{Direction, EmailOutcome, RoutingStep};
+use crate::model::mailbox::FolderRole;
 use crate::model::refusal::ErrorCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -32,6 +33,17 @@ pub struct FolderFacts {
 }
 
 impl FolderFacts {
+    /// With what the mail's labels say, where labels stand for folders.
+    pub fn with_labels(self, labels: &[FolderRole]) -> Self {
+        let has = |role| labels.contains(&role);
+        Self {
+            is_inbox: self.is_inbox || has(FolderRole::Inbox),
+            is_sent: self.is_sent || has(FolderRole::Sent),
+            is_drafts: self.is_drafts || has(FolderRole::Drafts),
+            ..self
+        }
+    }
+
     /// Whether mail that lies in it is kept from the CRM (R3), whoever sent it: where spam goes, Trash and Drafts.
     pub const fn holds_back(self) -> bool {
         self.is_spam_folder || self.is_trash || self.is_drafts

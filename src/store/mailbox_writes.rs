@@ -4,7 +4,8 @@ use super::dialect::for_update;
 use super::sql::{Value, insert_all, sql, update_row};
 use super::{AnyConn, StoreError, Tx, dialect};
 use crate::model::mailbox::{
-    FolderRole, MailServer, MailboxSettings, MailboxWarning, SecretKind, SyncError, SyncStage,
+    FolderDifference, FolderRole, MailServer, MailboxSettings, MailboxWarning, Reconciliation,
+    SecretKind, SyncError, SyncStage,
 };
 use crate::model::topic::Topic;
 use crate::model::{DepartmentId, FolderId, MailboxId, Time, UserId};
@@ -191,14 +192,106 @@ pub fn update_folder_epoch(
     epoch: i64,
     uid_validity: Option<i64>,
 ) -> Result<(), StoreError> {
-    sql("UPDATE folders SET discovered_next_uid = 1, highest_modseq = NULL, epoch = ")
-        .bind(epoch)
-        .push(", uid_validity = ")
-        .bind(uid_validity)
+    sql(
+        "UPDATE folders SET discovered_next_uid = 1, highest_modseq = NULL, \
+         epochs_in_row = CASE WHEN epoch = ",
+    )
+    .bind(epoch)
+    .push(" THEN 0 ELSE epochs_in_row + 1 END, epoch = ")
+    .bind(epoch)
+    .push(", uid_validity = ")
+    .bind(uid_validity)
+    .push(" WHERE id = ")
+    .bind(folder.0)
+    .run(tx.conn)?;
+    Ok(())
+}
+
+/// A folder's UIDs were the same as at the last look.
+///
+/// # Errors
+/// What the database says.
+pub fn update_folder_steady(tx: &mut Tx<'_>, folder: FolderId) -> Result<(), StoreError> {
+    sql("UPDATE folders SET epochs_in_row = 0 WHERE id = ")
+        .bind(folder.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Everything that was told up to this modseq is in the ledger.
+///
+/// # Errors
+/// What the database says.
+pub fn update_folder_modseq(
+    tx: &mut Tx<'_>,
+    folder: FolderId,
+    modseq: i64,
+) -> Result<(), StoreError> {
+    sql("UPDATE folders SET highest_modseq = ")
+        .bind(modseq)
         .push(" WHERE id = ")
         .bind(folder.0)
         .run(tx.conn)?;
     Ok(())
+}
+
+/// Asks for a comparison with the server.
+///
+/// # Errors
+/// What the database says.
+pub fn ask_to_reconcile(tx: &mut Tx<'_>, id: MailboxId) -> Result<(), StoreError> {
+    sql("UPDATE mailbox_sync SET reconcile_asked_at = ")
+        .bind(tx.now.micros())
+        .push(" WHERE mailbox_id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    tx.wake(Topic::Sync(id));
+    Ok(())
+}
+
+/// Keeps what a comparison with the server found.
+///
+/// # Errors
+/// What the database says.
+pub fn put_reconciled(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    found: &Reconciliation,
+    differences: &[FolderDifference],
+) -> Result<(), StoreError> {
+    let report = serde_json::to_string(differences)
+        .map_err(|error| StoreError::Database(error.to_string()))?;
+    sql("UPDATE mailbox_sync SET reconciled_at = ")
+        .bind(found.at.micros())
+        .push(", missing_here = ")
+        .bind(found.missing_here)
+        .push(", missing_there = ")
+        .bind(found.missing_there)
+        .push(", reconcile_report = ")
+        .bind(report)
+        .push(" WHERE mailbox_id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    tx.wake(Topic::Mailbox(id));
+    Ok(())
+}
+
+/// How far back a mailbox's mail is synced (`None`: everything).
+///
+/// # Errors
+/// What the database says.
+pub fn update_history(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    since: Option<Time>,
+) -> Result<(), StoreError> {
+    update_row(
+        "mailboxes",
+        id.0,
+        vec![("history_since", since.map(Time::micros).into())],
+    )
+    .run(tx.conn)?;
+    raise_version(tx, id)
 }
 
 /// UIDs below this are in the ledger.

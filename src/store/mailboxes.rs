@@ -5,8 +5,9 @@ use super::read::{optional_word, word};
 use super::sql::{Sql, sql};
 use super::{AnyConn, StoreError, scope};
 use crate::model::mailbox::{
-    CreatedItem, ExistingClientRouting, Folder, FolderRole, MailSecurity, MailServer, Mailbox,
-    MailboxSettings, MailboxWarning, SyncError, SyncStage, SyncState,
+    CreatedItem, ExistingClientRouting, Folder, FolderDifference, FolderRole, MailSecurity,
+    MailServer, Mailbox, MailboxSettings, MailboxWarning, Reconciliation, SyncError, SyncStage,
+    SyncState,
 };
 use crate::model::{DepartmentId, FolderId, MailboxId, Time, UserId};
 use crate::rules::access::{MailboxHolders, MailboxScope};
@@ -282,13 +283,15 @@ type FolderRow = (
     Option<i64>,
     i64,
     Option<i64>,
+    i64,
 );
 
 const FOLDER_COLUMNS: &str = "SELECT f.id, f.mailbox_id, f.path, f.role, f.is_synced, f.epoch, f.uid_validity, \
-     f.discovered_next_uid, f.highest_modseq FROM folders f";
+     f.discovered_next_uid, f.highest_modseq, f.epochs_in_row FROM folders f";
 
 fn folder(row: FolderRow) -> Result<Folder, StoreError> {
-    let (id, mailbox, path, role, is_synced, epoch, uid_validity, next_uid, modseq) = row;
+    let (id, mailbox, path, role, is_synced, epoch, uid_validity, next_uid, modseq, epochs_in_row) =
+        row;
     Ok(Folder {
         id: FolderId(id),
         mailbox_id: MailboxId(mailbox),
@@ -305,6 +308,7 @@ fn folder(row: FolderRow) -> Result<Folder, StoreError> {
         uid_validity,
         discovered_next_uid: next_uid,
         highest_modseq: modseq,
+        epochs_in_row,
     })
 }
 
@@ -345,6 +349,9 @@ type SyncRow = (
     Option<String>,
     Option<String>,
     Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
 );
 
 fn sync_state_of(
@@ -352,8 +359,10 @@ fn sync_state_of(
     row: Option<SyncRow>,
     (total, done, quarantined): (i64, i64, i64),
 ) -> Result<SyncState, StoreError> {
-    let (_, stage, last_success, code, message, advice, error_at) =
-        row.unwrap_or_else(|| (id, "CONNECTING".to_owned(), None, None, None, None, None));
+    let stage = "CONNECTING".to_owned();
+    #[rustfmt::skip]
+    let (_, stage, last_success, code, message, advice, error_at, reconciled_at, missing_here, missing_there) =
+        row.unwrap_or((id, stage, None, None, None, None, None, None, None, None));
     let last_error = match (code, message, advice, error_at) {
         (Some(code), Some(message), Some(advice), Some(at)) => Some(SyncError {
             code,
@@ -373,6 +382,11 @@ fn sync_state_of(
         quarantined,
         last_success_at: last_success.map(Time::from_micros),
         last_error,
+        reconciliation: reconciled_at.map(|at| Reconciliation {
+            at: Time::from_micros(at),
+            missing_here: missing_here.unwrap_or(0),
+            missing_there: missing_there.unwrap_or(0),
+        }),
     })
 }
 
@@ -385,8 +399,8 @@ pub fn sync_states(
     ids: &[MailboxId],
 ) -> Result<HashMap<MailboxId, SyncState>, StoreError> {
     let rows: Vec<SyncRow> = sql(
-        "SELECT mailbox_id, stage, last_success_at, error_code, error_message, error_advice, error_at FROM mailbox_sync \
-         WHERE mailbox_id IN (",
+        "SELECT mailbox_id, stage, last_success_at, error_code, error_message, error_advice, error_at, reconciled_at, \
+         missing_here, missing_there FROM mailbox_sync WHERE mailbox_id IN (",
     )
     .list(ids.iter().map(|id| id.0))
     .push(")")
@@ -394,7 +408,7 @@ pub fn sync_states(
     let counts: Vec<(i64, i64, i64, i64)> = sql(
         "SELECT f.mailbox_id, COUNT(*), COALESCE(SUM(CASE WHEN p.state <> 'NEW' THEN 1 ELSE 0 END), 0), \
          COALESCE(SUM(CASE WHEN p.state = 'FAILED' THEN 1 ELSE 0 END), 0) FROM placements p \
-         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD') AND f.mailbox_id IN (",
+         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD') AND p.gone_at IS NULL AND f.mailbox_id IN (",
     )
     .list(ids.iter().map(|id| id.0))
     .push(") GROUP BY f.mailbox_id")
@@ -410,6 +424,41 @@ pub fn sync_states(
             Ok((*id, sync_state_of(id.0, rows.remove(&id.0), counted)?))
         })
         .collect()
+}
+
+/// When somebody last asked for a comparison of a mailbox with its server, and when one was last made.
+///
+/// # Errors
+/// What the database says.
+pub fn reconcile_times(
+    conn: &mut AnyConn,
+    id: MailboxId,
+) -> Result<(Option<Time>, Option<Time>), StoreError> {
+    let row: Option<(Option<i64>, Option<i64>)> =
+        sql("SELECT reconcile_asked_at, reconciled_at FROM mailbox_sync WHERE mailbox_id = ")
+            .bind(id.0)
+            .one(conn)?;
+    let (asked, made) = row.unwrap_or_default();
+    Ok((asked.map(Time::from_micros), made.map(Time::from_micros)))
+}
+
+/// What the last comparison of a mailbox with its server found in each folder.
+///
+/// # Errors
+/// `Corrupt` where it can't be read, and what the database says.
+pub fn differences(conn: &mut AnyConn, id: MailboxId) -> Result<Vec<FolderDifference>, StoreError> {
+    let report: Option<Option<String>> =
+        sql("SELECT reconcile_report FROM mailbox_sync WHERE mailbox_id = ")
+            .bind(id.0)
+            .one(conn)?;
+    let Some(report) = report.flatten() else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_str(&report).map_err(|_error| StoreError::Corrupt {
+        table: "mailbox_sync",
+        column: "reconcile_report",
+        row: id.0,
+    })
 }
 
 /// The warnings that were noted for a mailbox.
@@ -521,11 +570,43 @@ pub fn warnings_of(
             id,
         )
     };
-    noted
+    let mut found: HashMap<MailboxId, Vec<MailboxWarning>> = noted
         .into_iter()
         .map(|(id, texts)| {
             let warnings: Result<_, StoreError> = texts.iter().map(|text| read(id, text)).collect();
             Ok((MailboxId(id), warnings?))
         })
-        .collect()
+        .collect::<Result<_, StoreError>>()?;
+    for id in abandoned(conn, ids)? {
+        let warnings = found.entry(id).or_default();
+        if !warnings.contains(&MailboxWarning::SyncStuck) {
+            warnings.push(MailboxWarning::SyncStuck);
+        }
+    }
+    Ok(found)
+}
+
+/// How long after its end a lease that nobody took over says that nobody works on a mailbox: together with the lease's
+/// own half minute, within the minute of R8.
+const ABANDONED_AFTER_SECONDS: i64 = 15;
+
+/// Those of these mailboxes that a worker had, which ended without giving them back, and that no other has taken over.
+/// One process alone, which SQLite has, can't be asked when it has ended.
+fn abandoned(conn: &mut AnyConn, ids: &[MailboxId]) -> Result<Vec<MailboxId>, StoreError> {
+    let AnyConn::Pg(_) = conn else {
+        return Ok(Vec::new());
+    };
+    let now = super::dialect::clock_micros(conn, Time::from_micros(0));
+    let found: Vec<i64> = sql(
+        "SELECT m.id FROM mailboxes m JOIN leases l ON l.name = 'mailbox:' || m.id WHERE m.disconnected_at IS NULL \
+         AND l.expires_at > 0 AND l.expires_at + ",
+    )
+    .bind(ABANDONED_AFTER_SECONDS * 1_000_000)
+    .push(" < ")
+    .then(now)
+    .push(" AND m.id IN (")
+    .list(ids.iter().map(|id| id.0))
+    .push(")")
+    .rows(conn)?;
+    Ok(found.into_iter().map(MailboxId).collect())
 }

@@ -2,6 +2,7 @@
 
 use super::sql::{BOUND_MAX, Sql, Value, insert_all, padded_parts, sql};
 use super::{AnyConn, StoreError, Tx};
+use crate::model::mailbox::FolderRole;
 use crate::model::{EmailId, FolderId, MailboxId, PlacementId, Time};
 use std::collections::HashSet;
 
@@ -22,6 +23,7 @@ pub struct NewPlacement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenPlacement {
     pub id: PlacementId,
+    pub folder_id: FolderId,
     pub uid: i64,
     pub size_bytes: i64,
     pub internal_date: Option<Time>,
@@ -78,7 +80,7 @@ pub fn list_open(
         .bind(now.micros())
         .push(") ORDER BY uid LIMIT ")
         .bind(limit);
-    Ok(query.rows(conn)?.into_iter().map(line).collect())
+    Ok(query.rows(conn)?.into_iter().map(open_line).collect())
 }
 
 /// UIDs of a folder that wait, from one on.
@@ -96,14 +98,14 @@ pub fn list_from(
         .bind(first_uid)
         .push(" ORDER BY uid LIMIT ")
         .bind(limit);
-    Ok(query.rows(conn)?.into_iter().map(line).collect())
+    Ok(query.rows(conn)?.into_iter().map(open_line).collect())
 }
 
-type OpenRow = (i64, i64, i64, Option<i64>, bool, bool, i64);
+type OpenRow = (i64, i64, i64, i64, Option<i64>, bool, bool, i64);
 
 fn open(folder: FolderId, epoch: i64) -> Sql {
     sql(
-        "SELECT id, uid, size_bytes, internal_date, is_seen, is_backfill, tries FROM placements \
+        "SELECT id, folder_id, uid, size_bytes, internal_date, is_seen, is_backfill, tries FROM placements \
          WHERE state = 'NEW' AND folder_id = ",
     )
     .bind(folder.0)
@@ -111,10 +113,12 @@ fn open(folder: FolderId, epoch: i64) -> Sql {
     .bind(epoch)
 }
 
-fn line(row: OpenRow) -> OpenPlacement {
-    let (id, uid, size_bytes, internal_date, is_seen, is_backfill, tries) = row;
+/// A line that waits, of its columns.
+pub(super) fn open_line(row: OpenRow) -> OpenPlacement {
+    let (id, folder, uid, size_bytes, internal_date, is_seen, is_backfill, tries) = row;
     OpenPlacement {
         id: PlacementId(id),
+        folder_id: FolderId(folder),
         uid,
         size_bytes,
         internal_date: internal_date.map(Time::from_micros),
@@ -171,11 +175,24 @@ pub fn update_failed(
     error: &str,
     raw_hash: Option<Vec<u8>>,
 ) -> Result<(), StoreError> {
-    sql("UPDATE placements SET state = 'FAILED', error = ")
+    sql("UPDATE placements SET state = 'FAILED', tries = tries + 1, error = ")
         .bind(error)
-        .push(", raw_hash = ")
+        .push(", raw_hash = COALESCE(")
         .bind(raw_hash)
-        .push(" WHERE id = ")
+        .push(", raw_hash), failed_at = COALESCE(failed_at, ")
+        .bind(tx.now.micros())
+        .push(") WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// A mail in quarantine waits to be tried again; when it was first set aside, and how often it was tried, stays.
+///
+/// # Errors
+/// What the database says.
+pub fn update_retried(tx: &mut Tx<'_>, id: PlacementId) -> Result<(), StoreError> {
+    sql("UPDATE placements SET state = 'NEW', next_try_at = NULL WHERE state = 'FAILED' AND id = ")
         .bind(id.0)
         .run(tx.conn)?;
     Ok(())
@@ -186,7 +203,9 @@ pub fn update_failed(
 /// # Errors
 /// What the database says.
 pub fn update_gone(tx: &mut Tx<'_>, id: PlacementId) -> Result<(), StoreError> {
-    sql("UPDATE placements SET state = 'GONE' WHERE id = ")
+    sql("UPDATE placements SET state = 'GONE', gone_at = ")
+        .bind(tx.now.micros())
+        .push(" WHERE id = ")
         .bind(id.0)
         .run(tx.conn)?;
     Ok(())
@@ -231,29 +250,58 @@ pub fn count_by_state(
     .rows(conn)
 }
 
+/// Keeps what a mail's labels say, where labels stand for folders.
+///
+/// # Errors
+/// What the database says.
+pub fn update_labels(
+    tx: &mut Tx<'_>,
+    id: PlacementId,
+    labels: &[FolderRole],
+) -> Result<(), StoreError> {
+    let words: Vec<&str> = labels.iter().map(|role| role.as_text()).collect();
+    sql("UPDATE placements SET labels = ")
+        .bind(words.join(","))
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// What kept labels say; words of other versions are left out.
+pub(super) fn labels(words: Option<&str>) -> Vec<FolderRole> {
+    let words = words.unwrap_or_default().split(',');
+    words.filter_map(FolderRole::from_text).collect()
+}
+
 /// Where a mail lies now: its folder, whether somebody has read it there, and whether the backfill found it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub folder_id: FolderId,
     pub is_seen: bool,
     pub is_backfill: bool,
+    /// What its labels say, where labels stand for folders.
+    pub labels: Vec<FolderRole>,
 }
 
-/// The places of an email, oldest first.
+/// The places of an email, oldest first; those where it is no more, and is held only, where there are no others.
 ///
 /// # Errors
 /// What the database says.
 pub fn places(conn: &mut AnyConn, email: EmailId) -> Result<Vec<Place>, StoreError> {
-    let rows: Vec<(i64, bool, bool)> = sql(
-        "SELECT p.folder_id, p.is_seen, p.is_backfill FROM placements p JOIN folders f ON f.id = p.folder_id \
+    let rows: Vec<(i64, bool, bool, Option<String>, bool)> = sql(
+        "SELECT p.folder_id, p.is_seen, p.is_backfill, p.labels, p.gone_at IS NULL FROM placements p JOIN folders f ON f.id = p.folder_id \
          AND f.epoch = p.epoch WHERE p.state = 'STORED' AND p.email_id = ",
     )
     .bind(email.0)
     .push(" ORDER BY p.id")
     .rows(conn)?;
+    let is_anywhere = rows.iter().any(|(.., is_there)| *is_there);
     Ok(rows
         .into_iter()
-        .map(|(folder, is_seen, is_backfill)| Place {
+        .filter(|(.., is_there)| *is_there || !is_anywhere)
+        .map(|(folder, is_seen, is_backfill, words, _is_there)| Place {
+            labels: labels(words.as_deref()),
             folder_id: FolderId(folder),
             is_seen,
             is_backfill,

@@ -19,12 +19,17 @@ use tokio::sync::watch;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A lease lives this long beyond its last renewal: a worker that died is followed within the minute of R8.
 const LEASE_SECONDS: i64 = 30;
+/// A thread that has not got on for so long is stuck, and says so within the minute of R8.
+const STUCK_AFTER: Duration = Duration::from_secs(40);
+/// After so long its connection is cut: a server that sends a byte now and then would hold it for ever.
+const CUT_AFTER: Duration = Duration::from_secs(300);
 /// How long a stop waits for the threads: each notices within half a second, unless it is in the middle of a command.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 struct Running {
     signals: Arc<Signals>,
     thread: std::thread::JoinHandle<()>,
+    is_stuck: bool,
 }
 
 /// Runs mailboxes until `stop` says so; then ends their threads and gives their leases back.
@@ -44,6 +49,9 @@ pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<boo
         }
         if let Err(error) = look_through(&services, &holder, &mut running).await {
             tracing::warn!(%error, "the mailboxes could not be looked through");
+        }
+        if let Err(error) = watch_over(&services, &mut running).await {
+            tracing::warn!(%error, "what is stuck could not be told");
         }
         let woken = tokio::select! {
             woken = tokio::time::timeout(LOOK_EVERY, heard.recv()) => woken,
@@ -98,7 +106,46 @@ async fn end_all(services: &SyncServices, holder: &str, running: HashMap<Mailbox
     }
 }
 
-fn lease_name(id: MailboxId) -> String {
+/// Tells of threads that don't get on, and takes it back once they do.
+async fn watch_over(
+    services: &SyncServices,
+    running: &mut HashMap<MailboxId, Running>,
+) -> Result<(), StoreError> {
+    let mut changed = Vec::new();
+    for (id, running) in running.iter_mut() {
+        let quiet = running.signals.quiet_for();
+        if quiet >= CUT_AFTER {
+            running.signals.cut();
+        }
+        let is_stuck = quiet >= STUCK_AFTER;
+        if is_stuck != running.is_stuck {
+            changed.push((*id, is_stuck));
+        }
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let told = changed.clone();
+    services
+        .store
+        .write(clock::now(), move |tx| {
+            for (id, is_stuck) in told {
+                sync::tell_stuck(tx, id, is_stuck)?;
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await?;
+    for (id, is_stuck) in changed {
+        tracing::warn!(mailbox = id.0, is_stuck, "whether the sync is stuck");
+        if let Some(running) = running.get_mut(&id) {
+            running.is_stuck = is_stuck;
+        }
+    }
+    Ok(())
+}
+
+/// The name of a mailbox's lease.
+pub fn lease_name(id: MailboxId) -> String {
     format!("mailbox:{}", id.0)
 }
 
@@ -150,7 +197,15 @@ async fn look_through(
             .spawn(move || sync::run(&services, id, &fence, &for_thread));
         match spawned {
             Ok(thread) => {
-                running.insert(id, Running { signals, thread });
+                let is_stuck = false;
+                running.insert(
+                    id,
+                    Running {
+                        signals,
+                        thread,
+                        is_stuck,
+                    },
+                );
             }
             Err(error) => tracing::error!(%error, "a sync thread could not be started"),
         }

@@ -25,5 +25,6 @@ mod rules_named;
 mod spine;
 mod store;
 mod support;
+mod sync;
 mod transport;
 mod vault;

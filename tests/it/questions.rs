@@ -88,6 +88,7 @@ impl World {
             store: store.clone(),
             actions: Actions {
                 store: store.clone(),
+                raw: raw.clone(),
                 sealer: keys.sealer.clone(),
                 mail: MailAccess {
                     trust: TlsTrust::load(None).unwrap(),

@@ -4,7 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rules, each in a few words.
-const RULES: [(u32, &str); 31] = [
+const RULES: [(u32, &str); 38] = [
+    (3, "spam, Trash and Drafts, and mail that is rescued"),
+    (4, "the backfill"),
+    (5, "every UID gets an outcome; quarantine"),
+    (6, "flags, expunges and moves"),
+    (7, "one message, many places; UIDs that begin anew"),
+    (8, "the visible state of a sync"),
+    (9, "comparing with the server"),
     (10, "disconnecting a mailbox, and handing it over"),
     (11, "the switch \"CRM integration\", and saving by hand"),
     (12, "mail from or to our own people"),

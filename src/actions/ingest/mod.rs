@@ -14,6 +14,7 @@ use crate::mail::address::AddressKey;
 use crate::mail::parse::{self, ParsedMail};
 use crate::model::decisions::{Repair, ThreadChoice};
 use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole};
+use crate::model::mailbox::FolderRole;
 use crate::model::{EmailId, FolderId, MailboxId, MessageId, PlacementId, ThreadId, Time};
 use crate::rules::classify::is_judged_again;
 use crate::rules::received_at::received_at;
@@ -44,6 +45,8 @@ pub struct Arrival {
     pub internal_date: Time,
     pub is_seen: bool,
     pub is_backfill: bool,
+    /// What its labels say, where labels stand for folders.
+    pub labels: Vec<FolderRole>,
     pub raw: Bytes,
 }
 
@@ -197,6 +200,9 @@ fn one_by_one(
         raw::name(tx, durable)?;
         if let Some(placement) = read.arrival.placement {
             placements::update_failed(tx, placement, &reason, Some(read.hash.to_vec()))?;
+            if !read.arrival.labels.is_empty() {
+                placements::update_labels(tx, placement, &read.arrival.labels)?;
+            }
         }
         hold(tx, fence)
     })?;
@@ -360,7 +366,10 @@ fn take(
     {
         return Ok(Taken::Settled);
     }
-    let folder = context.folder(Some(read.arrival.folder));
+    let labels = &read.arrival.labels;
+    let folder = context
+        .folder(Some(read.arrival.folder))
+        .with_labels(labels);
     let sender_is_ours = read.mail.is_from_us(context, folder);
     let stored = known.message(&read.parsed.content_key);
     let choice = choose_thread(
@@ -386,6 +395,9 @@ fn take(
     };
     if let Some(placement) = read.arrival.placement {
         known.settle(placement, email_id);
+        if !labels.is_empty() {
+            placements::update_labels(tx, placement, labels)?;
+        }
     }
     if !is_judged {
         return Ok(Taken::Known(email_id));

@@ -68,7 +68,10 @@ pub fn load(conn: &mut AnyConn, id: EmailId) -> Result<Option<Stored>, StoreErro
     let rank = |folder: &FolderFacts| (!folder.is_sent, folder.holds_back());
     let place = places
         .iter()
-        .map(|place| (context.folder(Some(place.folder_id)), place))
+        .map(|place| {
+            let folder = context.folder(Some(place.folder_id));
+            (folder.with_labels(&place.labels), place)
+        })
         .min_by_key(|(folder, _place)| rank(folder));
     let folder = match place {
         Some((folder, place)) => {

@@ -7,14 +7,18 @@ use crate::actions::ActionResult;
 use crate::actions::connect_mailbox::{self, ConnectMailbox, FolderPaths, History};
 use crate::actions::mail_secret::{GivenGrant, Grant, MailSecret};
 use crate::actions::mailbox_folders::{self, FoldersChange};
+use crate::actions::mailbox_history;
 use crate::actions::mailbox_settings::{self, SettingsChange};
+use crate::actions::retry_email::{self, Retried};
 use crate::actions::share_mailbox::{self, TransferMailbox};
 use crate::graphql::context::Ask;
+use crate::graphql::email::Email;
 use crate::graphql::mailbox::{CreatedItem, ExistingClientRouting, Mailbox};
+use crate::graphql::quarantine::QuarantinedMail;
 use crate::graphql::scalars::DateTime;
-use crate::model::MailboxId;
 use crate::model::mailbox::{MailSecurity as Security, MailServer};
 use crate::model::refusal::{ErrorCode, Refusal};
+use crate::model::{MailboxId, PlacementId};
 
 /// How a mail server is reached.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,6 +226,29 @@ pub struct SyncMailboxInput {
     mailbox_id: ID,
 }
 
+/// A mailbox to compare with its server.
+#[derive(InputObject)]
+pub struct ReconcileMailboxInput {
+    /// The mailbox.
+    mailbox_id: ID,
+}
+
+/// Another window of history.
+#[derive(InputObject)]
+pub struct UpdateMailboxHistoryInput {
+    /// The mailbox.
+    mailbox_id: ID,
+    /// How far back its mail is synced. `days: 0` ends a backfill; what is synced already stays.
+    history: HistoryInput,
+}
+
+/// A mail in quarantine to try again.
+#[derive(InputObject)]
+pub struct RetryEmailInput {
+    /// The mail in quarantine.
+    quarantined_mail_id: ID,
+}
+
 /// A mailbox to disconnect.
 #[derive(InputObject)]
 pub struct DisconnectMailboxInput {
@@ -269,6 +296,29 @@ payload! {
     SyncMailboxPayload {
         /// The mailbox; its sync goes on after this answer.
         mailbox: Mailbox,
+    }
+}
+payload! {
+    /// The mailbox whose comparison was asked for.
+    ReconcileMailboxPayload {
+        /// The mailbox; `sync.reconciliation` tells what was found once it is made.
+        mailbox: Mailbox,
+    }
+}
+payload! {
+    /// The mailbox with its other window of history.
+    UpdateMailboxHistoryPayload {
+        /// The mailbox; its sync goes on after this answer.
+        mailbox: Mailbox,
+    }
+}
+payload! {
+    /// What became of a mail in quarantine. Both null: the server is asked for it by the sync that follows.
+    RetryEmailPayload {
+        /// The email that it was taken in as.
+        email: Email,
+        /// The mail, where it could not be taken in this time either.
+        quarantined_mail: QuarantinedMail,
     }
 }
 payload! {
@@ -394,6 +444,58 @@ impl MailboxMutation {
         let done: ActionResult<MailboxId> =
             share_mailbox::sync(ask.actions(), ask.viewer(), id, ask.now()).await;
         mailbox_payload!(ask, done, SyncMailboxPayload)
+    }
+
+    /// Compares a mailbox with its server, UID by UID, and puts right what differs. Whoever has access to it, or manages it.
+    async fn reconcile_mailbox(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: ReconcileMailboxInput,
+    ) -> Result<ReconcileMailboxPayload> {
+        let ask = &Ask::of(ctx)?;
+        let id = ask.named(&input.mailbox_id);
+        let done = share_mailbox::reconcile(ask.actions(), ask.viewer(), id, ask.now());
+        mailbox_payload!(ask, done.await, ReconcileMailboxPayload)
+    }
+
+    /// Changes how far back a mailbox's mail is synced, also while it is. Its connector and administrators.
+    async fn update_mailbox_history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: UpdateMailboxHistoryInput,
+    ) -> Result<UpdateMailboxHistoryPayload> {
+        let ask = &Ask::of(ctx)?;
+        let id = ask.named(&input.mailbox_id);
+        let history = match history(input.history) {
+            Ok(history) => history,
+            Err(refusal) => return Ok(refused([refusal])),
+        };
+        let done = mailbox_history::change(ask.actions(), ask.viewer(), id, history, ask.now());
+        mailbox_payload!(ask, done.await, UpdateMailboxHistoryPayload)
+    }
+
+    /// Tries a mail again that could not be taken in: from its kept bytes, else from the server. Whoever has access to its
+    /// mailbox, or manages it.
+    async fn retry_email(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, in one object.")] input: RetryEmailInput,
+    ) -> Result<RetryEmailPayload> {
+        let ask = &Ask::of(ctx)?;
+        let id: PlacementId = ask.named(&input.quarantined_mail_id);
+        let done = retry_email::retry(ask.actions(), ask.viewer(), id, ask.now());
+        answer(done.await, |retried| async move {
+            let mut payload = RetryEmailPayload::default();
+            match retried {
+                Retried::TakenIn(email) => payload.email = Email::find(ask, email).await?,
+                Retried::StillQuarantined => {
+                    payload.quarantined_mail = QuarantinedMail::find(ask, id).await?;
+                }
+                Retried::Waits => {}
+            }
+            Ok(payload)
+        })
+        .await
     }
 
     /// Stops a mailbox's sync and forgets its secret; what the CRM saved stays. Its connector and administrators.

@@ -8,6 +8,7 @@ use super::response::{Body, FetchRow};
 use super::session::{Answers, Ended, ImapSession, out_of_step};
 use crate::mail::error::MailError;
 use crate::model::Time;
+use crate::model::mailbox::FolderRole;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::ops::{ControlFlow, RangeInclusive};
@@ -38,6 +39,8 @@ pub struct Fetched {
     pub uid: u32,
     pub internal_date: Option<Time>,
     pub is_seen: bool,
+    /// Gmail's labels, which stand for folders there; empty elsewhere.
+    pub labels: Vec<FolderRole>,
     pub raw: Bytes,
 }
 
@@ -96,7 +99,7 @@ impl ImapSession {
         self.list_uids(&format!("{from_uid}:{to_uid}"), from_uid, to_uid)
     }
 
-    fn list_uids(
+    pub(super) fn list_uids(
         &mut self,
         set: &str,
         from_uid: u32,
@@ -211,10 +214,15 @@ impl ImapSession {
     fn ask_for(&mut self, mut uids: Vec<u32>) -> Result<Asked, MailError> {
         uids.sort_unstable();
         uids.dedup();
+        let labels = if self.has_labels() {
+            " X-GM-LABELS"
+        } else {
+            ""
+        };
         let mut tags = Vec::new();
         for set in uid_sets(&uids) {
             tags.push(self.send(&format!(
-                "UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])"
+                "UID FETCH {set} (UID FLAGS INTERNALDATE{labels} BODY.PEEK[])"
             ))?);
         }
         Ok(Asked {
@@ -344,23 +352,33 @@ impl Answers for UnderWay {
     }
 }
 
+/// What rows without the body tell of a mail.
+#[derive(Default)]
+struct Facts {
+    is_seen: Option<bool>,
+    internal_date: Option<Time>,
+    labels: Vec<FolderRole>,
+    has_body: bool,
+}
+
 /// The rows of a batch. Servers may send flags and body of one mail in separate rows.
 #[derive(Default)]
 struct Rows {
     bodies: Vec<(u32, Bytes)>,
-    facts: HashMap<u32, (Option<bool>, Option<Time>, bool)>,
+    facts: HashMap<u32, Facts>,
     bytes: u64,
 }
 
 impl Rows {
     fn take(&mut self, uid: u32, row: FetchRow) {
-        let (is_seen, internal_date, has_body) = self.facts.entry(uid).or_default();
-        *is_seen = row.is_seen.or(*is_seen);
-        *internal_date = row.internal_date.or(*internal_date);
+        let facts = self.facts.entry(uid).or_default();
+        facts.is_seen = row.is_seen.or(facts.is_seen);
+        facts.internal_date = row.internal_date.or(facts.internal_date);
+        facts.labels.extend(row.labels);
         if let Body::Here(raw) = row.body
-            && !*has_body
+            && !facts.has_body
         {
-            *has_body = true;
+            facts.has_body = true;
             self.bytes = self
                 .bytes
                 .saturating_add(u64::try_from(raw.len()).unwrap_or(u64::MAX));
@@ -369,15 +387,16 @@ impl Rows {
     }
 
     fn into_mails(self) -> Vec<Fetched> {
-        let facts = self.facts;
+        let mut facts = self.facts;
         let bodies = self.bodies.into_iter();
         bodies
             .map(|(uid, raw)| {
-                let (is_seen, internal_date, _) = facts.get(&uid).copied().unwrap_or_default();
+                let facts = facts.remove(&uid).unwrap_or_default();
                 Fetched {
                     uid,
-                    internal_date,
-                    is_seen: is_seen.unwrap_or(false),
+                    internal_date: facts.internal_date,
+                    is_seen: facts.is_seen.unwrap_or(false),
+                    labels: facts.labels,
                     raw,
                 }
             })
@@ -459,7 +478,7 @@ fn add_facts(mail: &mut ListedMail, row: &FetchRow) {
 }
 
 /// Rising UIDs as IMAP sets ("1:5,9"), each short enough for one command.
-fn uid_sets(uids: &[u32]) -> Vec<String> {
+pub(super) fn uid_sets(uids: &[u32]) -> Vec<String> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for &uid in uids {
         match ranges.last_mut() {

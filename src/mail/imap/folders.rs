@@ -20,6 +20,8 @@ pub struct ListedFolder {
     pub role: Option<FolderRole>,
     /// `false`: it only holds other folders.
     pub is_selectable: bool,
+    /// It shows mails that another folder holds: at Gmail every folder but All Mail, Spam and Trash.
+    pub is_view: bool,
 }
 
 /// A folder as it was listed, before roles by name are given out.
@@ -63,6 +65,7 @@ pub(super) fn seen(name: &Name<'_>) -> Seen {
             raw_path,
             role,
             is_selectable,
+            is_view: false,
         },
         delimiter,
     }
@@ -474,6 +477,7 @@ mod tests {
             raw_path: path.to_owned(),
             role,
             is_selectable: true,
+            is_view: false,
         };
         Seen {
             folder,

@@ -10,6 +10,27 @@ use std::time::{Duration, Instant};
 /// How often the wish to stop is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How long a server keeps IDLE before it forgets it, or cuts the connection: IDLE is issued anew before that.
+pub fn idle_for(host: &str) -> Duration {
+    /// Servers are known to forget it after 5 minutes, though the standard says 30.
+    const USUAL: Duration = Duration::from_secs(4 * 60);
+    let host = host.to_ascii_lowercase();
+    let is_at = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+    if ["163.com", "126.com", "yeah.net", "rambler.ru"]
+        .iter()
+        .any(|domain| is_at(domain))
+    {
+        Duration::from_secs(55)
+    } else if ["yahoo.com", "yahoo.co.jp", "aol.com"]
+        .iter()
+        .any(|domain| is_at(domain))
+    {
+        Duration::from_secs(3 * 60)
+    } else {
+        USUAL
+    }
+}
+
 /// Why the waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdleEnd {

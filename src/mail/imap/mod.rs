@@ -9,6 +9,7 @@
 //! A mailbox is only ever read: folders are opened with EXAMINE, bodies asked for with PEEK.
 //! Not for: what mail means, what is stored, when to try again.
 
+mod changes;
 mod connect;
 mod fetch;
 mod folders;
@@ -18,10 +19,12 @@ mod response;
 mod session;
 mod wire;
 
+pub(crate) use changes::unstable;
+pub use changes::{Changes, FolderStatus, Follows, ListedHeader, may_resync};
 pub use connect::{Secret, Target, connect};
 pub use fetch::{FetchLimits, Fetched, FetchedBatch, LISTED_MAX, ListedMail};
 pub use folders::ListedFolder;
-pub use idle::IdleEnd;
+pub use idle::{IdleEnd, idle_for};
 pub use session::{CutHandle, Examined, ImapSession};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::mail::error::{MailError, MailStep};
 use crate::model::Time;
+use crate::model::mailbox::FolderRole;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -192,6 +193,16 @@ pub(super) enum Body {
     Here(Bytes),
 }
 
+/// The folder that one of Gmail's labels stands for, where it says what a mail is.
+fn role_of_label(word: &[u8]) -> Option<FolderRole> {
+    match word.to_ascii_lowercase().as_slice() {
+        b"\\inbox" => Some(FolderRole::Inbox),
+        b"\\sent" => Some(FolderRole::Sent),
+        b"\\draft" | b"\\drafts" => Some(FolderRole::Drafts),
+        _ => None,
+    }
+}
+
 /// One FETCH response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FetchRow {
@@ -199,6 +210,10 @@ pub(super) struct FetchRow {
     pub(super) size_bytes: Option<u64>,
     pub(super) is_seen: Option<bool>,
     pub(super) internal_date: Option<Time>,
+    /// What Gmail's labels say.
+    pub(super) labels: Vec<FolderRole>,
+    /// The header lines that were asked for.
+    pub(super) header: Option<Bytes>,
     pub(super) body: Body,
 }
 
@@ -216,6 +231,8 @@ pub(super) fn fetch_row(text: &[u8], literals: Vec<Bytes>) -> Option<FetchRow> {
         size_bytes: None,
         is_seen: None,
         internal_date: None,
+        labels: Vec::new(),
+        header: None,
         body: Body::Absent,
     };
     while !scanner.close() {
@@ -233,6 +250,18 @@ pub(super) fn fetch_row(text: &[u8], literals: Vec<Bytes>) -> Option<FetchRow> {
             }
             b"INTERNALDATE" => row.internal_date = internal_date(&scanner.string()?),
             b"BODY[]" | b"RFC822" => row.body = scanner.body()?,
+            header if header.starts_with(b"BODY[HEADER") => {
+                if let Body::Here(lines) = scanner.body()? {
+                    row.header = Some(lines);
+                }
+            }
+            b"X-GM-LABELS" => {
+                let labels = scanner.list()?;
+                row.labels = labels
+                    .iter()
+                    .filter_map(|word| role_of_label(word))
+                    .collect();
+            }
             partial if partial.starts_with(b"BODY[]<") => row.body = scanner.body()?,
             _ => scanner.skip()?,
         }
@@ -431,6 +460,8 @@ mod tests {
             size_bytes: None,
             is_seen: None,
             internal_date: None,
+            labels: Vec::new(),
+            header: None,
             body,
         }
     }
@@ -454,12 +485,13 @@ mod tests {
             ("flags without UID", b"3 FETCH (FLAGS (\\Seen $x))", vec![],
              Some(FetchRow { is_seen: Some(true), ..row(None, Body::Absent) })),
             ("everything", b"1 FETCH (FLAGS (\\Recent) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 44 UID 9)", vec![],
-             Some(FetchRow { uid: Some(9), size_bytes: Some(44), is_seen: Some(false), internal_date: Some(time), body: Body::Absent })),
+             Some(FetchRow { size_bytes: Some(44), is_seen: Some(false), internal_date: Some(time), ..row(Some(9), Body::Absent) })),
             ("a day padded with a space", b"1 FETCH (INTERNALDATE \" 7-Jul-1996 02:44:25 +0000\")", vec![],
              Some(FetchRow { internal_date: Some(Time::from_seconds(836_707_465)), ..row(None, Body::Absent) })),
             ("unknown attributes of any shape", b"1 FETCH (X-FOO 12 EMAILID (abc (d)) UID 4 X-GM-LABELS (\"\\\\Inbox\" {3}) MODSEQ (5))",
              lit("a b"), Some(row(Some(4), Body::Absent))),
-            ("a section with spaces", b"1 FETCH (UID 2 BODY[HEADER.FIELDS (DATE FROM)] {1})", lit("x"), Some(row(Some(2), Body::Absent))),
+            ("a section with spaces", b"1 FETCH (UID 2 BODY[HEADER.FIELDS (DATE FROM)] {1})", lit("x"),
+             Some(FetchRow { header: Some(Bytes::from_static(b"x")), ..row(Some(2), Body::Absent) })),
             ("a UID beyond 32 bits", b"1 FETCH (UID 99999999999)", vec![], Some(row(None, Body::Absent))),
             ("a date that is none", b"1 FETCH (UID 1 INTERNALDATE \"soon\")", vec![], Some(row(Some(1), Body::Absent))),
             ("cut short", b"1 FETCH (UID 7 BODY[] ", vec![], None),

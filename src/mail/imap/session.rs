@@ -1,11 +1,13 @@
 //! A session that is logged in: folders, searches, and the commands of our own readers.
 //! Not for: connecting.
 
+use super::changes::Follows;
 use super::connect::{fault, lists_special_use};
 use super::folders::{self, ListedFolder};
 use super::response::{self, FetchRow, Status};
 use super::wire::{Answer, Wire, WireHandle};
 use crate::mail::error::{MailError, MailStep};
+use crate::model::mailbox::FolderRole;
 use bytes::Bytes;
 use imap::types::Capabilities;
 use std::net::{Shutdown, TcpStream};
@@ -44,6 +46,7 @@ pub struct ImapSession {
     read_timeout: Duration,
     last_tag: u64,
     exists: u32,
+    follows: Follows,
 }
 
 /// Cuts a session's connection from another thread: whatever it waits for ends at once with `ConnectionLost`.
@@ -71,6 +74,8 @@ pub(super) trait Answers {
     /// The largest literal that the next response may hold, in bytes.
     fn literal_bytes_max(&self) -> u64;
     fn row(&mut self, row: FetchRow);
+    /// Another untagged line (after `* `); its literals were cut out of it.
+    fn untagged(&mut self, _rest: &[u8], _literals: &[Bytes]) {}
     /// A command has ended. `Break`: that was what was waited for.
     fn ended(&mut self, tag: &str, ended: Ended) -> Result<ControlFlow<()>, MailError>;
 }
@@ -91,6 +96,7 @@ impl ImapSession {
             read_timeout,
             last_tag: 0,
             exists: 0,
+            follows: Follows::Nothing,
         }
     }
 
@@ -131,6 +137,16 @@ impl ImapSession {
         })
     }
 
+    /// Whether mails carry Gmail's labels.
+    pub(super) fn has_labels(&self) -> bool {
+        self.has_capability("X-GM-EXT-1")
+    }
+
+    /// Whether this is Gmail, where All Mail holds what the other folders show.
+    pub fn is_gmail(&self) -> bool {
+        self.has_labels()
+    }
+
     /// All folders, with what they are for. Names that are not UTF-8 are left out: they can't be asked for.
     pub fn list_folders(&mut self) -> Result<Vec<ListedFolder>, MailError> {
         let mut listed = None;
@@ -145,9 +161,19 @@ impl ImapSession {
             Some(names) => names,
             None => self.list("\"*\"")?,
         };
-        Ok(folders::with_roles(
-            names.iter().map(folders::seen).collect(),
-        ))
+        let mut listed = folders::with_roles(names.iter().map(folders::seen).collect());
+        let has_all = listed
+            .iter()
+            .any(|folder| folder.role == Some(FolderRole::All));
+        if self.is_gmail() && has_all {
+            for folder in &mut listed {
+                folder.is_view = !matches!(
+                    folder.role,
+                    Some(FolderRole::All | FolderRole::Junk | FolderRole::Trash)
+                );
+            }
+        }
+        Ok(listed)
     }
 
     fn list(&mut self, pattern: &str) -> Result<imap::types::Names, MailError> {
@@ -187,7 +213,7 @@ impl ImapSession {
         self.search("ALL")
     }
 
-    fn search(&mut self, query: &str) -> Result<Vec<u32>, MailError> {
+    pub(super) fn search(&mut self, query: &str) -> Result<Vec<u32>, MailError> {
         self.wire.lock().expect(Answer::Search);
         let found = self
             .session
@@ -230,6 +256,15 @@ impl ImapSession {
 
     pub(super) const fn read_timeout(&self) -> Duration {
         self.read_timeout
+    }
+
+    /// How this server tells what became of known mails, once it was asked to.
+    pub const fn follows(&self) -> Follows {
+        self.follows
+    }
+
+    pub(super) const fn set_follows(&mut self, follows: Follows) {
+        self.follows = follows;
     }
 
     /// Whether the folder was empty when it was opened.
@@ -290,6 +325,7 @@ impl ImapSession {
                     answers.row(row);
                 }
             } else {
+                answers.untagged(rest, &literals);
                 wire.note(rest);
             }
         }

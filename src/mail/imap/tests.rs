@@ -565,6 +565,7 @@ fn fetching_takes_what_servers_send_in_their_odd_ways() {
         uid: 1,
         internal_date: None,
         is_seen: true,
+        labels: Vec::new(),
         raw: "a".into(),
     };
     assert_eq!(quoted.mails, [expected]);

@@ -39,6 +39,8 @@ impl State {
     pub fn logged_in(&mut self) -> Result<(), StoreError> {
         let id = self.id;
         write_fenced(&self.store, &self.fence, |tx| {
+            // Whoever had the mailbox before may have left this behind.
+            mailbox_writes::delete_warning(tx, id, MailboxWarning::SyncStuck)?;
             mailbox_writes::delete_warning(tx, id, MailboxWarning::LoginRefused)
         })
     }

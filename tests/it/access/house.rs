@@ -99,6 +99,7 @@ impl House {
         let hub = Hub::start(&bus);
         let actions = Actions {
             store: store.clone(),
+            raw: raw.clone(),
             sealer: keys.sealer.clone(),
             mail: MailAccess {
                 trust: TlsTrust::load(None).unwrap(),

@@ -187,11 +187,11 @@ async fn revoke(house: &Arc<House>, way: Way) -> Duration {
         let (house, stop) = (house.clone(), stop.clone());
         async move {
             let mut written = 0;
-            while !stop.load(Ordering::Relaxed) {
+            // One more than those that are waited for: it comes after the right has gone.
+            while written <= 3 || !stop.load(Ordering::Relaxed) {
                 note(&house, DEAL, &format!("Note {written}")).await;
                 written += 1;
             }
-            written
         }
     });
     // Some of them are on their way before the right goes.
@@ -254,8 +254,7 @@ async fn revoke(house: &Arc<House>, way: Way) -> Duration {
         }
     }
     stop.store(true, Ordering::Relaxed);
-    let written = writer.await.unwrap();
-    assert!(written > 3, "{way:?}: too few notes to prove anything");
+    writer.await.unwrap();
     turn(house, way, false).await;
     knew
 }

@@ -22,6 +22,7 @@ const MATRIX: &str = "r23_r24_everything_at_each_level";
 const OFFICE: &str = "r22_r25_administrators_nobody_and_whoever_changes_settings";
 const PAIRS: &str = "r27_hidden_rows_change_no_byte_of_any_answer";
 const ROUTING: &str = "r20_r22_simulating_and_rerouting_take_access_to_the_mail";
+const QUARANTINE: &str = "r05_quarantined_mail_is_listed_and_tried_again";
 const LOG_IN: &str =
     "r27_r45_a_wrong_password_and_an_unknown_account_answer_alike_and_tries_are_counted";
 const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
@@ -96,6 +97,7 @@ const ROOT: &[Line] = &[
     line("Query.emailsHiddenFromResponsible", Gives::Office, "emailsHiddenFromResponsible { nodes { id } }", "r21_mail_that_its_responsible_does_not_see_is_listed"),
     line("Query.explainAccess", Gives::Office, "explainAccess(userId: $user, itemId: $deal) { __typename }", "r28_explanations_counters_and_the_log_are_for_those_who_may"),
     line("Query.auditLog", Gives::Office, "auditLog { nodes { id } }", "r28_explanations_counters_and_the_log_are_for_those_who_may"),
+    line("Query.quarantine", Gives::VisibleList, "quarantine(mailboxId: $mailbox) { nodes { id } totalCount { value } }", QUARANTINE),
     line("Query.simulateRouting", Gives::Change, "simulateRouting(input: { mailboxId: $mailbox }) { userErrors { code } }", ROUTING),
     line("Query.crmSettings", Gives::SignedIn, "crmSettings { version }", PAIRS),
 
@@ -116,6 +118,9 @@ const ROOT: &[Line] = &[
     line("Mutation.transferMailbox", Gives::Change, "transferMailbox(input: { mailboxId: $mailbox, connectorId: $user }) { userErrors { code } }", OFFICE),
     line("Mutation.syncMailbox", Gives::Change, "syncMailbox(input: { mailboxId: $mailbox }) { userErrors { code } }", OFFICE),
     line("Mutation.disconnectMailbox", Gives::Change, "disconnectMailbox(input: { mailboxId: $mailbox }) { userErrors { code } }", OFFICE),
+    line("Mutation.reconcileMailbox", Gives::Change, "reconcileMailbox(input: { mailboxId: $mailbox }) { userErrors { code } }", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
+    line("Mutation.updateMailboxHistory", Gives::Change, "updateMailboxHistory(input: { mailboxId: $mailbox, history: { days: 0 } }) { userErrors { code } }", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
+    line("Mutation.retryEmail", Gives::Change, "retryEmail(input: { quarantinedMailId: $quarantined }) { userErrors { code } }", QUARANTINE),
     line("Mutation.resetPassword", Gives::Anybody, "resetPassword(input: { token: \"none\", password: \"good enough\" }) { userErrors { code } }", "r45_a_link_sets_a_password_once_and_ends_what_was_logged_in"),
     line("Mutation.changePassword", Gives::Refused("FORBIDDEN"), "changePassword(input: { current: \"no password\", new: \"good enough\" }) { userErrors { code } }", "r45_a_password_is_changed_by_whoever_knows_it"),
     line("Mutation.createPasswordReset", Gives::Rule, "createPasswordReset(input: { userId: $user }) { userErrors { code } }", "r45_a_link_sets_a_password_once_and_ends_what_was_logged_in"),
@@ -178,7 +183,7 @@ const NULL_WHERE_ABSENT: &[&str] = &[
     "Mailbox.spamFolder", "MailboxSettings.saveSince", "NoteAdded.actor", "PageInfo.endCursor", "PageInfo.startCursor",
     "Permission.stage", "RelinkVerdict.reason", "ResponsibleChanged.actor",
     "RoutedItem.item", "StageChanged.actor", "SyncState.lagSeconds",
-    "SyncState.lastError", "SyncState.lastSuccessAt", "SyncState.total", "TimelineEntry.actor", "User.avatarUrl",
+    "SyncState.lastError", "SyncState.reconciliation", "SyncState.lastSuccessAt", "SyncState.total", "TimelineEntry.actor", "User.avatarUrl",
     "User.department", "UserError.field",
 ];
 
@@ -199,7 +204,9 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
     ("UpdateMailboxSettingsInput.mailboxId", OFFICE), ("UpdateMailboxFoldersInput.mailboxId", OFFICE),
     ("ShareMailboxInput.mailboxId", OFFICE), ("TransferMailboxInput.mailboxId", OFFICE), ("SyncMailboxInput.mailboxId", OFFICE),
     ("DisconnectMailboxInput.mailboxId", OFFICE), ("RerouteEmailsInput.emailIds", ROUTING),
-    ("SimulateRoutingInput.mailboxId", ROUTING),
+    ("SimulateRoutingInput.mailboxId", ROUTING), ("RetryEmailInput.quarantinedMailId", QUARANTINE),
+    ("ReconcileMailboxInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
+    ("UpdateMailboxHistoryInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
     // Folders are looked for within the mailbox that is named beside them.
     ("FolderSyncInput.folderId", OFFICE),
     ("UpdateMailboxFoldersInput.spamFolderId", OFFICE),
@@ -413,6 +420,7 @@ impl Company {
                 id("TimelineEntry", world.entries.keys().next().copied()),
             ),
             ("$mailbox", id("Mailbox", mailbox)),
+            ("$quarantined", id("QuarantinedMail", Some(1))),
             (
                 "$folder",
                 id("Folder", mailbox.map(super::house::folder_of)),

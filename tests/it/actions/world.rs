@@ -26,6 +26,7 @@ use mailroom::store::db::Kind;
 use mailroom::store::email_writes::{self, NewActivity, NewEmail, NewParticipant};
 use mailroom::store::mailbox_writes::{self, NewMailbox};
 use mailroom::store::messages::{self, NewMessage};
+use mailroom::store::raw::RawStore;
 use mailroom::store::sealed::Sealer;
 use mailroom::store::sql::{Row, sql};
 use mailroom::store::{self, Store, StoreError, Tx};
@@ -67,8 +68,10 @@ impl World {
             || format!("sqlite:{}", folder.path().join("mailroom.db").display()),
             TestDatabase::url,
         );
+        let raw_url = format!("file://{}", folder.path().join("raw").display());
         let actions = Actions {
             store: Store::open(&url, start).unwrap(),
+            raw: RawStore::open(&raw_url, tokio::runtime::Handle::current()).unwrap(),
             sealer: Sealer::new(&[[7; 32]], None),
             mail: MailAccess {
                 trust: TlsTrust::load(None).unwrap(),

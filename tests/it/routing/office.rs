@@ -161,6 +161,7 @@ impl Office {
                 internal_date: how.at,
                 is_seen: how.is_seen,
                 is_backfill: how.is_backfill,
+                labels: Vec::new(),
                 raw: raw.clone().into_bytes().into(),
             })
             .collect();

@@ -175,6 +175,7 @@ fn work(
                 internal_date: NINE,
                 is_seen: false,
                 is_backfill: false,
+                labels: Vec::new(),
                 raw: first_mail(line.uid).into_bytes().into(),
             })
             .collect();

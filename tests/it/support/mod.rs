@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod dovecot;
+pub mod imap_server;
 pub mod postgres;
 pub mod redis;
 

@@ -1,0 +1,11 @@
+//! The ledger of UIDs against servers that behave and servers that don't.
+
+mod dovecot;
+mod epochs;
+mod follows;
+mod gmail;
+mod office;
+mod order;
+mod quarantine;
+mod reconcile;
+mod speed;
