@@ -18,6 +18,7 @@ use crate::http::set_up::SetUpPage;
 use crate::http::{self, HttpParts, SocketTimes};
 use crate::live::{Hub, Live};
 use crate::mail::hosts::{HostPolicy, LoopbackUse};
+use crate::mail::imap::Compress;
 use crate::mail::tls::TlsTrust;
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
@@ -162,6 +163,7 @@ impl App {
             trust: self.mail.trust.clone(),
             hosts: self.mail.hosts.clone(),
             times: SyncTimes::default(),
+            compress: Compress::default(),
         }
     }
 }

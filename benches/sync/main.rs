@@ -123,7 +123,7 @@ async fn main() {
     let asked = asked();
     let is_wanted =
         |part: &str| asked.parts.is_empty() || asked.parts.iter().any(|asked| asked == part);
-    let dovecot = Dovecot::start(&[ADDRESS]).unwrap();
+    let dovecot = Dovecot::start_compressing(&[ADDRESS]).unwrap();
     let mut bytes = 0_u64;
     let letters = Letters::to(ADDRESS, asked.mails).take(asked.mails as usize);
     dovecot

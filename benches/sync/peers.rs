@@ -3,7 +3,7 @@
 use mailroom::cli::demo::dovecot::Dovecot;
 use mailroom::cli::demo::private_server::{PrivateFolder, find_program};
 use mailroom::mail::hosts::{HostPolicy, LoopbackUse};
-use mailroom::mail::imap::{FetchLimits, ImapSession, Secret, Target, connect};
+use mailroom::mail::imap::{Compress, FetchLimits, ImapSession, Secret, Target, connect};
 use mailroom::mail::parse;
 use mailroom::mail::tls::TlsTrust;
 use mailroom::model::mailbox::{MailSecurity, MailServer};
@@ -77,6 +77,7 @@ fn session(address: &str, port: u16, password: &str) -> ImapSession {
                 .unwrap()
                 .with_loopback(LoopbackUse::Allowed),
         ),
+        compress: Compress::BeyondLoopback,
         connect_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(60),
     };

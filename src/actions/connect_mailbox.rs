@@ -7,7 +7,7 @@ use super::{ActionError, ActionResult, Actions, acting, audit, idempotency};
 use crate::mail::MailError;
 use crate::mail::address::AddressKey;
 use crate::mail::hosts::HostPolicy;
-use crate::mail::imap::{self, ListedFolder, Target};
+use crate::mail::imap::{self, Compress, ListedFolder, Target};
 use crate::mail::tls::TlsTrust;
 use crate::model::mailbox::{FolderRole, MailServer, SyncStage};
 use crate::model::people::Viewer;
@@ -175,6 +175,7 @@ fn target(actions: &Actions, input: &ConnectMailbox, login: String) -> Target {
         secret: input.secret.for_login(),
         trust: actions.mail.trust.clone(),
         hosts: actions.mail.hosts.clone(),
+        compress: Compress::default(),
         connect_timeout: STEP_TIMEOUT,
         read_timeout: STEP_TIMEOUT,
     }

@@ -71,9 +71,6 @@ userdb {{
   driver = passwd-file
   args = {folder}/users
 }}
-protocol imap {{
-  mail_plugins = imap_zlib
-}}
 "
     );
     if layout.compresses {

@@ -21,7 +21,7 @@ mod wire;
 
 pub(crate) use changes::unstable;
 pub use changes::{Changes, FolderStatus, Follows, ListedHeader, may_resync};
-pub use connect::{Secret, Target, connect};
+pub use connect::{Compress, Secret, Target, connect};
 pub use fetch::{FetchLimits, Fetched, FetchedBatch, LISTED_MAX, ListedMail};
 pub use folders::ListedFolder;
 pub use idle::{IdleEnd, idle_for};

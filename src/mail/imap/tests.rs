@@ -72,6 +72,7 @@ impl Scripted {
             secret: Secret::Password("secret".to_owned().into()),
             trust: TlsTrust::load(None).unwrap(),
             hosts: Arc::new(HostPolicy::default().with_loopback(LoopbackUse::Allowed)),
+            compress: Compress::default(),
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(2),
         }

@@ -127,6 +127,7 @@ fn target(services: &SyncServices, mailbox: &Mailbox, secret: Secret) -> Target 
         secret,
         trust: services.trust.clone(),
         hosts: services.hosts.clone(),
+        compress: services.compress,
         connect_timeout: CONNECT_TIMEOUT,
         read_timeout: READ_TIMEOUT,
     }

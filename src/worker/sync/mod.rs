@@ -28,6 +28,7 @@ use fetch::Batches;
 use round::Round;
 use state::State;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub struct SyncServices {
     pub trust: TlsTrust,
     pub hosts: Arc<HostPolicy>,
     pub times: SyncTimes,
+    /// Where servers are to compress what they send.
+    pub compress: imap::Compress,
 }
 
 /// How long a sync waits for what. Tests shorten it; nobody else does.
@@ -293,14 +296,33 @@ pub fn once(
     fence: &Fence,
     signals: &Signals,
 ) -> Result<(), SyncError> {
+    passes(services, (id, fence), signals, &mut || {
+        ControlFlow::Break(())
+    })
+}
+
+/// The same, again and again on one connection, until `after` a pass says that it is enough.
+///
+/// # Errors
+/// Whatever ends a session.
+pub fn passes(
+    services: &SyncServices,
+    (id, fence): (MailboxId, &Fence),
+    signals: &Signals,
+    after: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<(), SyncError> {
     let mut state = State::new(services.store.clone(), id, fence.clone());
     let mut batches = Batches::default();
     loop {
         let begun = begin(services, (id, fence), signals, (&mut state, &mut batches));
         let outcome = begun.and_then(|mut round| {
-            round.pass()?;
-            round.end();
-            Ok(())
+            loop {
+                round.pass()?;
+                if after().is_break() {
+                    round.end();
+                    return Ok(());
+                }
+            }
         });
         match outcome {
             // A mail that breaks the stream is looked for until it is set aside.

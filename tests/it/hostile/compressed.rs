@@ -1,16 +1,14 @@
 //! COMPRESS=DEFLATE against a Dovecot that offers it: fewer bytes on the network than mail in the mailbox.
 
-use crate::support::app::{On, TestApp, text};
+use crate::support::app::On;
 use crate::support::dovecot::Dovecot;
-use crate::vault::{number, until_number};
-use mailroom::store::sql::sql;
-use serde_json::json;
+use crate::sync::office::{ADDRESS, Office};
+use mailroom::mail::imap::Compress;
+use mailroom::model::mailbox::SyncStage;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-const ADA: &str = "ada@ours.example";
 
 /// Hands everything on to a port, and counts what comes from there.
 fn counted(port: u16) -> (u16, Arc<AtomicU64>) {
@@ -50,72 +48,62 @@ fn mail(number: u32) -> Vec<u8> {
     // The last one is fetched in slices.
     let lines = if number == 20 { 250_000 } else { 2_000 };
     let body = "A line that is said again and again.\r\n".repeat(lines);
-    format!("From: c@client.example\r\nTo: {ADA}\r\nMessage-ID: <{number}@c>\r\nSubject: Mail {number}\r\n\r\n{body}")
+    format!("From: c@client.example\r\nTo: {ADDRESS}\r\nMessage-ID: <{number}@c>\r\nSubject: Mail {number}\r\n\r\n{body}")
         .into_bytes()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_can_compress_is_fetched_compressed() {
-    let app = TestApp::start(On::Sqlite).await;
-    let dovecot = Dovecot::start_compressing(&[ADA]).unwrap();
-    for number in 1..=20 {
-        dovecot.append(ADA, "INBOX", &mail(number)).unwrap();
-    }
-    let (port, came) = counted(dovecot.imap_port());
-    let input = json!({
-        "address": ADA,
-        "imap": { "host": "127.0.0.1", "port": port, "security": "PLAIN" },
-        "secret": { "password": dovecot.password() },
-        "history": { "everything": true },
-    });
-    let made = app
-        .make(&app.admin, "connectMailbox", input, "mailbox { id }")
+/// Waits until so many mails are stored.
+async fn until_stored(office: &Office, count: i64) {
+    let stored = "SELECT COUNT(*) FROM placements WHERE state = 'STORED'";
+    office
+        .until("mails are stored", |office| office.count(stored) == count)
         .await;
-    let id = text(&made["mailbox"]["id"]);
-    until_number(
-        app.app(),
-        "SELECT count(*) FROM placements WHERE state = 'STORED'",
-        20,
-    )
-    .await;
-    let bytes = number(
-        app.app(),
-        "SELECT CAST(SUM(byte_length) AS BIGINT) FROM raw_mails",
-    )
-    .await;
-    let came_bytes = i64::try_from(came.load(Ordering::Acquire)).unwrap();
-    assert!(bytes > 10_000_000, "{bytes}");
-    assert!(came_bytes * 20 < bytes, "{came_bytes} bytes for {bytes}");
-    // News are heard while it idles.
-    crate::hostile::until_sync(&app, &id, |sync| sync["stage"] == "WATCHING").await;
-    dovecot.append(ADA, "INBOX", &mail(21)).unwrap();
-    until_number(
-        app.app(),
-        "SELECT count(*) FROM placements WHERE state = 'STORED'",
-        21,
-    )
-    .await;
-    let hashes: Vec<Vec<u8>> = app
-        .app()
-        .store
-        .read(|conn| sql("SELECT raw_hash FROM emails").rows(conn))
-        .await
-        .unwrap();
-    let mut kept = Vec::new();
-    for hash in hashes {
-        kept.push(
-            app.app()
-                .raw
-                .get(&app.app().store, &hash)
-                .await
-                .unwrap()
-                .to_vec(),
-        );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_can_compress_is_fetched_compressed_but_not_on_this_machine() {
+    let dovecot = Dovecot::start_compressing(&[ADDRESS]).unwrap();
+    for number in 1..=20 {
+        dovecot.append(ADDRESS, "INBOX", &mail(number)).unwrap();
     }
-    for number in 1..=21 {
-        assert!(
-            kept.contains(&mail(number)),
-            "mail {number} is kept as it was"
-        );
+    for compress in [Compress::Always, Compress::BeyondLoopback] {
+        let (port, came) = counted(dovecot.imap_port());
+        let mut office = Office::new(On::Sqlite, port, dovecot.password(), None).await;
+        office.services.compress = compress;
+        let running = office.start();
+        until_stored(&office, 20).await;
+        let bytes = office.count("SELECT CAST(SUM(byte_length) AS BIGINT) FROM raw_mails");
+        let came_bytes = i64::try_from(came.load(Ordering::Acquire)).unwrap();
+        assert!(bytes > 10_000_000, "{bytes}");
+        match compress {
+            Compress::Always => {
+                assert!(came_bytes * 20 < bytes, "{came_bytes} bytes for {bytes}");
+            }
+            Compress::BeyondLoopback => assert!(came_bytes > bytes, "{came_bytes} for {bytes}"),
+        }
+        if compress == Compress::Always {
+            // News are heard while it idles.
+            office
+                .until("it watches", |office| {
+                    office.state().stage == SyncStage::Watching
+                })
+                .await;
+            dovecot.append(ADDRESS, "INBOX", &mail(21)).unwrap();
+            until_stored(&office, 21).await;
+            let hashes: Vec<Vec<u8>> = office.rows("SELECT raw_hash FROM emails");
+            let mut kept = Vec::new();
+            for hash in hashes {
+                let raw = &office.services.raw;
+                kept.push(raw.get(office.store(), &hash).await.unwrap().to_vec());
+            }
+            for number in 1..=21 {
+                assert!(
+                    kept.contains(&mail(number)),
+                    "mail {number} is kept as it was"
+                );
+            }
+            dovecot.expunge(ADDRESS, "INBOX", "21@c").unwrap();
+        }
+        drop(running);
     }
 }

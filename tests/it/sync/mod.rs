@@ -4,7 +4,7 @@ mod dovecot;
 mod epochs;
 mod follows;
 mod gmail;
-mod office;
+pub mod office;
 mod order;
 mod quarantine;
 mod reconcile;

@@ -9,6 +9,7 @@ use mailroom::actions::mailbox_settings::default_settings;
 use mailroom::actions::people::{CreateUser, create_user_as_operator};
 use mailroom::clock;
 use mailroom::mail::hosts::{HostPolicy, LoopbackUse};
+use mailroom::mail::imap::Compress;
 use mailroom::mail::tls::TlsTrust;
 use mailroom::model::mailbox::{MailSecurity, MailServer, SecretKind, SyncStage, SyncState};
 use mailroom::model::people::Viewer;
@@ -20,6 +21,7 @@ use mailroom::store::sealed::{Place, Sealer};
 use mailroom::store::sql::{Row, sql};
 use mailroom::store::{Store, StoreError, mailboxes, roles};
 use mailroom::worker::sync::{self, Signals, SyncServices, SyncTimes};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +136,7 @@ impl Office {
                 trust,
                 hosts,
                 times: times(),
+                compress: Compress::default(),
             },
             actions,
             admin,
@@ -174,6 +177,17 @@ impl Office {
             .await
             .unwrap()
             .map_err(|error| error.to_string())
+    }
+
+    /// Passes on one connection: what happens after each, until it says that it is enough.
+    pub async fn passes(&self, mut after: impl FnMut() -> ControlFlow<()> + Send + 'static) {
+        let (services, id, fence) = (self.services.clone(), self.mailbox, self.fence());
+        tokio::task::spawn_blocking(move || {
+            sync::passes(&services, (id, &fence), &Signals::default(), &mut after)
+        })
+        .await
+        .unwrap()
+        .unwrap();
     }
 
     /// Syncs until nothing waits any more.
