@@ -164,7 +164,7 @@ impl<R: Read> ArchiveReader<R> {
     ///
     /// # Errors
     /// `Cut` or `Damaged`.
-    pub fn next(&mut self) -> Result<Option<(BlockKind, Vec<u8>)>, ArchiveError> {
+    pub fn next_block(&mut self) -> Result<Option<(BlockKind, Vec<u8>)>, ArchiveError> {
         if self.is_ended {
             let mut more = [0; 1];
             return match self.from.read(&mut more)? {
@@ -228,7 +228,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Vec<(BlockKind, Vec<u8>)>, ArchiveError> {
         let mut reader = ArchiveReader::new(bytes)?;
         let mut blocks = Vec::new();
-        while let Some(block) = reader.next()? {
+        while let Some(block) = reader.next_block()? {
             blocks.push(block);
         }
         Ok(blocks)

@@ -249,7 +249,7 @@ fn first_damaged<'p>(object: &[u8], places: &'p [MailPlace]) -> Option<&'p MailP
 pub fn verify_now(path: &Path) -> Result<Contents, BackupError> {
     let mut reader = open(path)?;
     let mut found = Found::default();
-    while let Some((kind, payload)) = reader.next()? {
+    while let Some((kind, payload)) = reader.next_block()? {
         found.take(kind, &payload)?;
     }
     found.contents()
@@ -404,7 +404,7 @@ fn is_empty(conn: &mut AnyConn) -> Result<bool, StoreError> {
 
 fn put_objects(raw: &RawStore, path: &Path) -> Result<(), BackupError> {
     let mut reader = open(path)?;
-    while let Some((kind, payload)) = reader.next()? {
+    while let Some((kind, payload)) = reader.next_block()? {
         if kind == BlockKind::Object {
             let payload = Bytes::from(payload);
             let (name, object) = named_object(&payload)?;
@@ -423,7 +423,7 @@ fn load(conn: &mut AnyConn, raw: &RawStore, path: &Path, now: Time) -> Result<()
     let mut reader = open(path)?;
     let mut table: Option<Table> = None;
     let mut loaded = 0;
-    while let Some((kind, payload)) = reader.next()? {
+    while let Some((kind, payload)) = reader.next_block()? {
         match kind {
             BlockKind::Table => {
                 let next: Table = from_json(&payload)?;

@@ -517,7 +517,7 @@ fn around() -> Vec<Case> {
         }),
         case(
             "compression that is none",
-            Says("MAILBOX_CONNECT"),
+            Says("MAILBOX_LISTING"),
             |said, session| {
                 if said.verb != "COMPRESS" {
                     return Act::Honest;
@@ -623,7 +623,7 @@ fn most_memory_kib() -> u64 {
 }
 
 /// What this process may hold at the most: the servers, their floods, Mailroom, and a worker for each mailbox.
-const MEMORY_KIB_MAX: u64 = 600 * 1024;
+const MEMORY_KIB_MAX: u64 = 300 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t14_whatever_a_server_does_is_settled_or_told() {

@@ -6,7 +6,6 @@ use crate::on_both;
 use crate::support::app::TestApp;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mailroom::store::StoreError;
 use mailroom::store::sql::sql;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -165,11 +164,9 @@ async fn nothing_is_kept_in_clear(app: &TestApp) {
         .app()
         .store
         .read(|conn| {
-            Ok::<_, StoreError>(
-                sql("SELECT m.secret_sealed, g.refresh_token_sealed || COALESCE(g.client_secret_sealed, '') \
-                     FROM mailboxes m JOIN mailbox_grants g ON g.mailbox_id = m.id")
-                .rows(conn)?,
-            )
+            sql("SELECT m.secret_sealed, g.refresh_token_sealed || COALESCE(g.client_secret_sealed, '') \
+                 FROM mailboxes m JOIN mailbox_grants g ON g.mailbox_id = m.id")
+            .rows(conn)
         })
         .await
         .unwrap();

@@ -228,7 +228,7 @@ impl Session<'_> {
         self.socket.set_nonblocking(true).unwrap();
         let heard = self.socket.peek(&mut byte);
         self.socket.set_nonblocking(false).unwrap();
-        !self.lines.buffer().is_empty() || matches!(heard, Ok(_))
+        !self.lines.buffer().is_empty() || heard.is_ok()
     }
 
     pub fn is_over(&self) -> bool {
@@ -247,7 +247,7 @@ impl Session<'_> {
                 |_: &mut Folder| !self.shared.is_open.load(Ordering::Acquire) && !self.is_over();
             drop(self.shared.changed.wait_while(folder, waits).unwrap());
         }
-        if !self.write(&self.shared.greeting.clone()) {
+        if !self.write(self.shared.greeting.clone()) {
             return None;
         }
         loop {
@@ -334,6 +334,10 @@ impl Session<'_> {
             }
             "UID FETCH" => self.fetch(said),
             "IDLE" => return self.idle(said),
+            "COMPRESS" => {
+                self.write(format!("{} NO not here\r\n", said.tag));
+                return Some(());
+            }
             "LOGOUT" => {
                 self.write("* BYE\r\n");
             }
