@@ -9,6 +9,8 @@
     clippy::disallowed_methods,
     clippy::too_many_lines,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
     reason = "tests may fail loudly"
 )]
 
