@@ -475,7 +475,7 @@ mod tests {
         let lit = |text: &str| vec![Bytes::copy_from_slice(text.as_bytes())];
         let time = Time::from_seconds(837_596_665);
         type Row = (&'static str, &'static [u8], Vec<Bytes>, Option<FetchRow>);
-        let rows: [Row; 15] = [
+        let rows: [Row; 16] = [
             ("UID and a literal body", b"1 FETCH (UID 7 BODY[] {5})", lit("hello"), Some(row(Some(7), here("hello")))),
             ("the body before the UID", b"1 FETCH (BODY[] {5} UID 7)", lit("hello"), Some(row(Some(7), here("hello")))),
             ("a quoted body", b"1 FETCH (UID 7 BODY[] \"a\\\"b\")", vec![], Some(row(Some(7), here("a\"b")))),
@@ -488,8 +488,10 @@ mod tests {
              Some(FetchRow { size_bytes: Some(44), is_seen: Some(false), internal_date: Some(time), ..row(Some(9), Body::Absent) })),
             ("a day padded with a space", b"1 FETCH (INTERNALDATE \" 7-Jul-1996 02:44:25 +0000\")", vec![],
              Some(FetchRow { internal_date: Some(Time::from_seconds(836_707_465)), ..row(None, Body::Absent) })),
-            ("unknown attributes of any shape", b"1 FETCH (X-FOO 12 EMAILID (abc (d)) UID 4 X-GM-LABELS (\"\\\\Inbox\" {3}) MODSEQ (5))",
+            ("unknown attributes of any shape", b"1 FETCH (X-FOO 12 EMAILID (abc (d)) UID 4 X-OTHER (\"\\\\Inbox\" {3}) MODSEQ (5))",
              lit("a b"), Some(row(Some(4), Body::Absent))),
+            ("Gmail's labels, of which one says what a mail is", b"1 FETCH (UID 4 X-GM-LABELS (\"\\\\Inbox\" {3}) MODSEQ (5))",
+             lit("a b"), Some(FetchRow { labels: vec![FolderRole::Inbox], ..row(Some(4), Body::Absent) })),
             ("a section with spaces", b"1 FETCH (UID 2 BODY[HEADER.FIELDS (DATE FROM)] {1})", lit("x"),
              Some(FetchRow { header: Some(Bytes::from_static(b"x")), ..row(Some(2), Body::Absent) })),
             ("a UID beyond 32 bits", b"1 FETCH (UID 99999999999)", vec![], Some(row(None, Body::Absent))),
