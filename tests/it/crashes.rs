@@ -454,7 +454,7 @@ async fn r05_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing(
         panic!("it is PostgreSQL")
     };
     diesel::connection::SimpleConnection::batch_execute(conn.as_mut(), WITNESS).unwrap();
-    let take_overs = if is_long() { 500 } else { 6 };
+    let take_overs = if is_long() { 500 } else { 3 };
     let mut workers = [launch_worker(&app, "one"), launch_worker(&app, "two")];
     let holder = "SELECT c.application = 'two' AS it FROM leases l JOIN claims c ON c.holder = l.holder \
                   WHERE l.name LIKE 'mailbox:%' AND l.expires_at > 0";

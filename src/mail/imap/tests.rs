@@ -343,6 +343,38 @@ fn a_password_beyond_ascii_goes_by_authenticate_plain() {
     assert!(connect(&target).is_ok());
 }
 
+/// A server that offers to compress, and answers so when it is asked to.
+fn compressing(answer: &'static [u8]) -> Scripted {
+    Scripted::start(move |tag, command| match command {
+        "CAPABILITY" => say(format!(
+            "* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE\r\n{tag} OK done\r\n"
+        )),
+        "COMPRESS DEFLATE" => say([tag.as_bytes(), b" ", answer].concat()),
+        _ => None,
+    })
+}
+
+#[test]
+fn compression_is_asked_for_beyond_loopback_and_a_server_that_makes_none_of_it_is_found_out() {
+    let connect_always = |server: &Scripted| {
+        connect(&Target {
+            compress: Compress::Always,
+            ..server.target(MailSecurity::Plain)
+        })
+    };
+    let asks = |server: &Scripted| server.told().iter().any(|line| line.contains("COMPRESS"));
+    let near = compressing(b"OK active\r\n");
+    near.session();
+    assert!(!asks(&near), "on this machine it only costs");
+    let refusing = compressing(b"NO not now\r\n");
+    let mut session = connect_always(&refusing).unwrap();
+    assert!(asks(&refusing));
+    session.list_folders().unwrap();
+    let lying = compressing(b"OK active\r\n\xff\xff\xff\xff\xff\xff\xff\xff");
+    let failed = connect_always(&lying).and_then(|mut session| session.list_folders().map(drop));
+    assert!(failed.is_err());
+}
+
 #[test]
 fn r2_folders_are_listed_with_their_roles() {
     let server = Scripted::start(|tag, command| {

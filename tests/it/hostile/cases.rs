@@ -515,35 +515,10 @@ fn around() -> Vec<Case> {
             session.line();
             done(said, session)
         }),
-        case(
-            "compression that is none",
-            Says("MAILBOX_LISTING"),
-            |said, session| {
-                if said.verb != "COMPRESS" {
-                    return Act::Honest;
-                }
-                session.write(format!("{} OK DEFLATE active\r\n", said.tag));
-                session.flood(b"\xff\xff\xff\xff\xff\xff\xff\xff", 1 << 20);
-                Act::Close
-            },
-        ),
-        case(
-            "compression that is refused after all",
-            ALL,
-            |said, session| {
-                if said.verb != "COMPRESS" {
-                    return Act::Honest;
-                }
-                session.write(format!("{} NO not now\r\n", said.tag));
-                Act::Done
-            },
-        ),
         case("many capabilities", ALL, |_said, _session| Act::Honest),
     ];
     for case in &mut cases {
-        if case.what.starts_with("compression") {
-            case.capabilities.push_str(" COMPRESS=DEFLATE");
-        } else if case.what == "many capabilities" {
+        if case.what == "many capabilities" {
             case.capabilities
                 .push_str(&" X-CAPABILITY-OF-OURS".repeat(10_000));
         }
@@ -569,6 +544,8 @@ async fn outcomes(app: &TestApp, address: &str) -> BTreeMap<String, i64> {
 }
 
 async fn ends_as_it_should(app: &TestApp, case: &Case, id: &str, address: &str) {
+    // Shown where it fails.
+    println!("{}", case.what);
     match case.end {
         Says(code) => {
             let sync = until_sync(app, id, |sync| sync["lastError"] != Value::Null).await;
