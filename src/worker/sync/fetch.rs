@@ -26,6 +26,8 @@ const SLICE_BYTES: u32 = 1 << 20;
 const MAIL_BYTES_MAX: usize = 128 << 20;
 /// A UID that was asked for and did not come is asked for so often; then the server is asked whether it is there.
 const TRIES_MAX: i64 = 3;
+/// A mail at which the connection broke is asked for so often, over some minutes: networks break too.
+const CUTS_MAX: i64 = 6;
 
 /// How large batches may be at present. A batch that breaks the stream is halved until the one UID is found.
 pub(super) struct Batches {
@@ -296,6 +298,10 @@ impl Fetching<'_, '_> {
             })?;
             self.batches.mails_max = BATCH_MAILS_MAX;
             self.batches.has_narrowed = true;
+        } else if let (MailError::ConnectionLost { .. }, true, Some(line)) =
+            (error, self.batches.mails_max <= 1, lines.get(fed.answered))
+        {
+            self.cut_off(*line)?;
         } else if matches!(
             error,
             MailError::TooBig { .. }
@@ -306,6 +312,23 @@ impl Fetching<'_, '_> {
             self.batches.has_narrowed = fewer < self.batches.mails_max;
             self.batches.mails_max = fewer;
         }
+        Ok(())
+    }
+
+    /// The connection broke when this mail alone was asked for. It may be the network: the mail is asked for again,
+    /// later each time, and the others go before it. One at which the connection always breaks is quarantined.
+    fn cut_off(&mut self, line: OpenPlacement) -> Result<(), SyncError> {
+        let look = self.look;
+        let tries = line.tries.saturating_add(1);
+        look.write(|tx| {
+            if tries < CUTS_MAX {
+                return placements::update_tried(tx, line.id, look.again(tries));
+            }
+            tx.wake(Topic::Mailbox(look.mailbox.id));
+            let reason = "the connection breaks whenever the server is asked for the mail";
+            placements::update_failed(tx, line.id, reason, None)
+        })?;
+        self.batches.mails_max = BATCH_MAILS_MAX;
         Ok(())
     }
 
@@ -348,9 +371,7 @@ impl Fetching<'_, '_> {
         let look = self.look;
         let tries = line.tries.saturating_add(1);
         if tries < TRIES_MAX {
-            let wait = look.services.times.try_again_milliseconds << tries.clamp(0, 8);
-            let again = now().plus_micros(wait.saturating_mul(1000));
-            look.write(|tx| placements::update_tried(tx, line.id, again))?;
+            look.write(|tx| placements::update_tried(tx, line.id, look.again(tries)))?;
             return Ok(());
         }
         if !self.connection.open(line.folder_id)? {

@@ -228,6 +228,12 @@ impl Look<'_> {
         self.signals.progressed();
         Ok(written)
     }
+
+    /// When a mail that was asked for so often is asked for again.
+    fn again(&self, tries: i64) -> Time {
+        let wait = self.services.times.try_again_milliseconds << tries.clamp(0, 8);
+        now().plus_micros(wait.saturating_mul(1000))
+    }
 }
 
 /// Syncs a mailbox, under this lease, until told to stop or the lease is another's.

@@ -97,6 +97,8 @@ pub struct Quirks {
     pub omits: HashSet<u32>,
     /// Breaks the protocol when the body of one of these is asked for.
     pub breaks_at: HashSet<u32>,
+    /// Hangs up when the body of one of these is asked for.
+    pub cuts_at: HashSet<u32>,
     /// Leaves these out of every search.
     pub search_misses: HashSet<u32>,
     /// Says that these are gone, though they are there.
@@ -236,7 +238,8 @@ impl Client {
                     .write_all(b"* 1 FETCH (((\x00{broken\r\n)) \r\n?\r\n");
                 return;
             };
-            if self.socket.write_all(&answer).is_err() || command == "LOGOUT" {
+            let hangs_up = answer.is_empty();
+            if hangs_up || self.socket.write_all(&answer).is_err() || command == "LOGOUT" {
                 return;
             }
         }
@@ -435,6 +438,9 @@ fn fetch(
         }
         if is_whole && quirks.breaks_at.contains(&mail.uid) {
             return None;
+        }
+        if is_whole && quirks.cuts_at.contains(&mail.uid) {
+            return Some(Vec::new());
         }
         if is_whole && quirks.omits.contains(&mail.uid) {
             continue;

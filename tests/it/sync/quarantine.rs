@@ -54,6 +54,25 @@ on_both_stores! {
         assert_eq!(office.emails().len(), 39);
     }
 
+    async fn r05_a_mail_at_which_the_connection_always_breaks_is_set_aside_and_holds_up_no_other(on) {
+        let server = ImapServer::start("IDLE");
+        for number in 1..=40 {
+            server.state().folder("INBOX").add(mail(&format!("m{number}")), 1_700_000_000 + number);
+        }
+        server.state().quirks.cuts_at.insert(17);
+        let office = Office::over(on, &server).await;
+        let mut cuts = 0;
+        while office.line("INBOX", 17) != "FAILED" {
+            // Until it is set aside, or its time has not come, each sync ends with the connection.
+            cuts += usize::from(office.once().await.is_err());
+            assert!(cuts < 20, "it is asked for without end: {:?}", office.lines());
+        }
+        assert!(cuts > 2, "once or twice it may be the network");
+        office.quiet().await;
+        assert_eq!((office.emails().len(), office.state().quarantined), (39, 1));
+        server.state().quirks.cuts_at.clear();
+    }
+
     async fn r05_a_mail_that_does_not_come_is_gone_or_set_aside(on) {
         let server = ImapServer::start("IDLE");
         for number in 1..=3 {
