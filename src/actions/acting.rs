@@ -125,6 +125,25 @@ pub fn mailbox(
     }
 }
 
+/// A mailbox that the viewer may have looked at, locked; `field` is what a refusal names.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN`.
+pub fn mailbox_to_sync(
+    tx: &mut Tx<'_>,
+    viewer: &Viewer,
+    id: MailboxId,
+    field: &str,
+) -> ActionResult<Mailbox> {
+    let mailbox = mailbox(tx, viewer, id, |_viewer, _connector| true)?;
+    let holders = store::mailboxes::holders(tx.conn, id)?;
+    if holders.is_some_and(|holders| access::may_sync_mailbox(viewer, &holders)) {
+        Ok(mailbox)
+    } else {
+        Err(forbidden(field).into())
+    }
+}
+
 /// These users, all of them active, in the order asked for.
 ///
 /// # Errors

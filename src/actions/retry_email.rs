@@ -11,7 +11,7 @@ use crate::model::topic::Topic;
 use crate::model::{EmailId, PlacementId, Time};
 use crate::rules::access;
 use crate::store::quarantine::QuarantinedMail;
-use crate::store::{StoreError, Tx, mailboxes, placements, quarantine};
+use crate::store::{StoreError, Tx, placements, quarantine};
 use serde_json::json;
 
 /// The field of the input that names the mail.
@@ -74,12 +74,7 @@ pub async fn retry(
 fn released(tx: &mut Tx<'_>, viewer: &Viewer, id: PlacementId) -> ActionResult<QuarantinedMail> {
     let mail = quarantine::get(tx.conn, &access::mailboxes(viewer), id)?
         .ok_or_else(|| ActionError::from(Refusal::not_found(FIELD)))?;
-    let mailbox = acting::mailbox(tx, viewer, mail.mailbox_id, |_viewer, _connector| true)?;
-    let has_access = mailboxes::holders(tx.conn, mailbox.id)?
-        .is_some_and(|holders| access::has_mailbox(viewer, &holders));
-    if !has_access && !access::may_manage_mailbox(viewer, mailbox.connector_id) {
-        return Err(acting::forbidden(FIELD).into());
-    }
+    let mailbox = acting::mailbox_to_sync(tx, viewer, mail.mailbox_id, FIELD)?;
     if mail.raw_hash.is_none() && !(mail.is_on_server && mailbox.is_connected) {
         return Err(bad_input(
             FIELD,

@@ -195,14 +195,7 @@ pub async fn reconcile(
 
 /// Refuses whoever has no access to the mailbox and doesn't manage it, and a mailbox that is disconnected.
 fn may_sync(tx: &mut Tx<'_>, viewer: &Viewer, id: MailboxId) -> ActionResult<()> {
-    let mailbox = acting::mailbox(tx, viewer, id, |_viewer, _connector| true)?;
-    let holders = store::mailboxes::holders(tx.conn, id)?;
-    let has_access = holders
-        .as_ref()
-        .is_some_and(|holders| access::has_mailbox(viewer, holders));
-    if !has_access && !access::may_manage_mailbox(viewer, mailbox.connector_id) {
-        return Err(acting::forbidden("mailboxId").into());
-    }
+    let mailbox = acting::mailbox_to_sync(tx, viewer, id, "mailboxId")?;
     if !mailbox.is_connected {
         return Err(bad_input("mailboxId", "This mailbox is disconnected."));
     }

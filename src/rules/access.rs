@@ -169,6 +169,12 @@ pub fn has_mailbox(viewer: &Viewer, holders: &MailboxHolders) -> bool {
     mailbox_ground(viewer, holders).is_some()
 }
 
+/// Whether the user may have a mailbox looked at and its mail tried again (R22): whoever has access to it, and
+/// administrators, who manage it.
+pub fn may_sync_mailbox(viewer: &Viewer, holders: &MailboxHolders) -> bool {
+    may_manage_mailbox(viewer, holders.connector_id) || has_mailbox(viewer, holders)
+}
+
 /// A mailbox's CRM settings (R25): the connector, administrators, holders of "may change CRM settings".
 pub fn may_change_mailbox_settings(viewer: &Viewer, connector_id: UserId) -> bool {
     connector_id == viewer.user_id || may_change_crm_settings(viewer)

@@ -46,6 +46,11 @@ fn r22_access_to_a_mailbox_is_the_connector_s_or_given() {
             has,
             "{what}, to an administrator"
         );
+        assert_eq!(may_sync_mailbox(&viewer(vec![]), &holders), has, "{what}");
+        assert!(
+            may_sync_mailbox(&administrator(), &holders),
+            "{what}: administrators manage mailboxes"
+        );
     }
 }
 

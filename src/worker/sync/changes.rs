@@ -198,14 +198,19 @@ fn compare(
         .filter(|line| is_there(line) && is_seen(line) != line.is_seen)
         .map(|line| (line.uid, !line.is_seen))
         .collect();
-    // A search that finds less than the folder is said to hold has not found everything: nothing is taken to be gone.
-    let is_whole = there.len() >= usize::try_from(examined.exists).unwrap_or(usize::MAX);
+    let is_whole = is_whole(&there, examined.exists);
     let gone: Vec<PlacementId> = live
         .iter()
         .filter(|line| is_whole && !is_there(line))
         .map(|line| line.id)
         .collect();
     write(look, folder, (changed, &gone), modseq)
+}
+
+/// Whether a search for everything found everything: one that finds less than the folder is said to hold has not, and
+/// nothing is taken to be gone then.
+pub(super) fn is_whole(there: &[u32], exists: u32) -> bool {
+    there.len() >= usize::try_from(exists).unwrap_or(usize::MAX)
 }
 
 /// Writes what changed, and with it the modseq at which it was read.

@@ -4,8 +4,8 @@
 use super::connection::Connection;
 use super::{Look, SyncError, now, pipeline};
 use crate::actions::ingest::{Arrival, ingest_now};
-use crate::mail::MailError;
 use crate::mail::imap::{FetchLimits, Fetched, FetchedBatch};
+use crate::mail::{MailError, MailStep};
 use crate::model::topic::Topic;
 use crate::model::{FolderId, Time};
 use crate::store::placements::OpenPlacement;
@@ -131,8 +131,7 @@ impl Fetching<'_, '_> {
         match outcome {
             Ok(()) => self.batches.mails_max = BATCH_MAILS_MAX,
             Err(error) => {
-                self.narrow(&error, lines, &fed)?;
-                return Err(error.into());
+                return Err(self.narrow(error, lines, &fed)?);
             }
         }
         for line in std::mem::take(&mut fed.refused) {
@@ -257,8 +256,10 @@ impl Fetching<'_, '_> {
         if !self.connection.open(line.folder_id)? {
             return Ok(());
         }
-        let limits = limits(1);
-        let batch = self.connection.session.fetch(uids(&[line]), limits)?;
+        let batch = match self.connection.session.fetch(uids(&[line]), limits(1)) {
+            Ok(batch) => batch,
+            Err(error) => return Err(self.broke_at(error, line)?),
+        };
         let mut fed = Fed::default();
         let arrivals = fed.note(line.folder_id, &[line], batch);
         self.look.signals.progressed();
@@ -269,67 +270,56 @@ impl Fetching<'_, '_> {
         Ok(())
     }
 
-    /// A fetch broke the stream: the next one is smaller, and where it was one mail alone, that mail is quarantined.
+    /// A fetch broke the stream: the next one is smaller, until it is known which mail does it. The error to end with.
     fn narrow(
         &mut self,
-        error: &MailError,
+        error: MailError,
         lines: &[OpenPlacement],
         fed: &Fed,
-    ) -> Result<(), SyncError> {
-        let look = self.look;
-        let culprit = match (error, error.uid()) {
-            (MailError::TooBig { .. }, Some(uid)) => lines
-                .get(fed.answered..)
-                .unwrap_or_default()
-                .iter()
-                .find(|line| line.uid == i64::from(uid)),
-            (MailError::TooBig { .. } | MailError::Protocol { .. }, _)
-                if self.batches.mails_max <= 1 =>
-            {
-                lines.get(fed.answered)
+    ) -> Result<SyncError, SyncError> {
+        let unanswered = lines.get(fed.answered..).unwrap_or_default();
+        let culprit = match (&error, error.uid()) {
+            (MailError::TooBig { .. }, Some(uid)) => {
+                unanswered.iter().find(|line| line.uid == i64::from(uid))
             }
+            _ if self.batches.mails_max <= 1 => unanswered.first(),
             _ => None,
         };
         if let Some(line) = culprit {
-            let (id, reason) = (line.id, error.to_string());
-            look.write(|tx| {
-                tx.wake(Topic::Mailbox(look.mailbox.id));
-                placements::update_failed(tx, id, &reason, None)
-            })?;
-            self.batches.mails_max = BATCH_MAILS_MAX;
-            self.batches.has_narrowed = true;
-        } else if let (MailError::ConnectionLost { .. }, true, Some(line)) =
-            (error, self.batches.mails_max <= 1, lines.get(fed.answered))
-        {
-            self.cut_off(*line)?;
-        } else if matches!(
-            error,
-            MailError::TooBig { .. }
-                | MailError::Protocol { .. }
-                | MailError::ConnectionLost { .. }
-        ) {
+            return self.broke_at(error, *line);
+        }
+        if breaks_stream(&error) {
             let fewer = (self.batches.mails_max / 2).max(1);
             self.batches.has_narrowed = fewer < self.batches.mails_max;
             self.batches.mails_max = fewer;
         }
-        Ok(())
+        Ok(error.into())
     }
 
-    /// The connection broke when this mail alone was asked for. It may be the network: the mail is asked for again,
-    /// later each time, and the others go before it. One at which the connection always breaks is quarantined.
-    fn cut_off(&mut self, line: OpenPlacement) -> Result<(), SyncError> {
+    /// The stream broke when this mail alone was asked for: it is quarantined. Where the connection broke it may be the
+    /// network: then the mail is asked for again, later each time, and others go before it. The error to end with.
+    fn broke_at(&mut self, error: MailError, line: OpenPlacement) -> Result<SyncError, SyncError> {
+        if !breaks_stream(&error) {
+            return Ok(error.into());
+        }
         let look = self.look;
+        let is_cut = is_cut(&error);
         let tries = line.tries.saturating_add(1);
         look.write(|tx| {
-            if tries < CUTS_MAX {
+            if is_cut && tries < CUTS_MAX {
                 return placements::update_tried(tx, line.id, look.again(tries));
             }
             tx.wake(Topic::Mailbox(look.mailbox.id));
-            let reason = "the connection breaks whenever the server is asked for the mail";
-            placements::update_failed(tx, line.id, reason, None)
+            let reason = if is_cut {
+                "the connection breaks whenever the server is asked for the mail".to_owned()
+            } else {
+                error.to_string()
+            };
+            placements::update_failed(tx, line.id, &reason, None)
         })?;
         self.batches.mails_max = BATCH_MAILS_MAX;
-        Ok(())
+        self.batches.has_narrowed = !is_cut;
+        Ok(error.into())
     }
 
     /// A large mail, slice by slice; false where its folder is another by now.
@@ -345,9 +335,13 @@ impl Fetching<'_, '_> {
         loop {
             let offset = u64::try_from(raw.len()).unwrap_or(u64::MAX);
             let session = &mut self.connection.session;
-            let Some(slice) = session.fetch_slice(uid, offset, SLICE_BYTES)? else {
-                self.tried(line)?;
-                return Ok(true);
+            let slice = match session.fetch_slice(uid, offset, SLICE_BYTES) {
+                Ok(Some(slice)) => slice,
+                Ok(None) => {
+                    self.tried(line)?;
+                    return Ok(true);
+                }
+                Err(error) => return Err(self.broke_at(error, line)?),
             };
             look.signals.progressed();
             raw.extend_from_slice(&slice);
@@ -394,6 +388,20 @@ impl Fetching<'_, '_> {
         })?;
         Ok(())
     }
+}
+
+/// Whether the connection broke, or the server fell silent. It may be the network.
+const fn is_cut(error: &MailError) -> bool {
+    matches!(
+        error,
+        MailError::ConnectionLost { .. } | MailError::TimedOut { .. }
+    )
+}
+
+/// Whether the error may be the fault of the mail that was asked for; one of another step is not.
+fn breaks_stream(error: &MailError) -> bool {
+    let is_of_kind = matches!(error, MailError::TooBig { .. } | MailError::Protocol { .. });
+    (is_of_kind || is_cut(error)) && error.step() == MailStep::Protocol
 }
 
 impl Fed {

@@ -2,7 +2,7 @@
 //! Not for: when that happens (that is `round`).
 
 use super::folder::insert_listed;
-use super::{Look, SyncError};
+use super::{Look, SyncError, changes};
 use crate::mail::imap::{ImapSession, ListedMail};
 use crate::model::PlacementId;
 use crate::model::mailbox::{Folder, FolderDifference};
@@ -20,11 +20,13 @@ pub(super) struct Compared {
     pub told: FolderDifference,
 }
 
-/// Compares the open folder, whose new mails were just listed, with the ledger, and puts right what differs.
+/// Compares the open folder, whose new mails were just listed, with the ledger, and puts right what differs. `exists`: how
+/// many mails the server says it holds.
 pub(super) fn compare(
     look: &Look<'_>,
     session: &mut ImapSession,
     folder: &Folder,
+    exists: u32,
 ) -> Result<Compared, SyncError> {
     let place = (folder.id, folder.epoch);
     let there = session.search_all()?;
@@ -49,10 +51,13 @@ pub(super) fn compare(
             Some((_id, true)) => {}
         }
     }
+    let is_whole = changes::is_whole(&there, exists);
     let gone: Vec<(i64, PlacementId)> = here
         .iter()
         .filter(|(_id, uid, is_live)| {
-            *is_live && u32::try_from(*uid).is_ok_and(|uid| there.binary_search(&uid).is_err())
+            is_whole
+                && *is_live
+                && u32::try_from(*uid).is_ok_and(|uid| there.binary_search(&uid).is_err())
         })
         .map(|(id, uid, _is_live)| (*uid, *id))
         .collect();

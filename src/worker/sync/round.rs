@@ -323,7 +323,8 @@ impl<'a> Round<'a> {
                 continue;
             };
             let session = &mut self.connection.session;
-            let found = reconcile::compare(&self.look, session, &seen.folder)?;
+            let found =
+                reconcile::compare(&self.look, session, &seen.folder, seen.examined.exists)?;
             missing_here += found.missing_here;
             missing_there += found.missing_there;
             if found.missing_here + found.missing_there > 0 {

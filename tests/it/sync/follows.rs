@@ -95,6 +95,8 @@ on_both_stores! {
         server.state().quirks.search_misses.insert(2);
         office.quiet().await;
         assert_eq!(office.line("INBOX", 2), "STORED");
+        assert_eq!(office.reconcile().await, (0, 0));
+        assert_eq!(office.line("INBOX", 2), "STORED", "nor does a comparison on demand");
     }
 
     async fn r06_r07_a_moved_mail_is_the_same_email_and_tells_nothing(on) {

@@ -73,6 +73,25 @@ on_both_stores! {
         server.state().quirks.cuts_at.clear();
     }
 
+    async fn r05_a_large_mail_at_which_the_connection_always_breaks_holds_up_no_other(on) {
+        let server = ImapServer::start("IDLE");
+        // It is fetched in slices, alone, and is the oldest.
+        let large = format!("{}{}", mail("large"), "x".repeat(9 << 20));
+        server.state().folder("INBOX").add(large, 1_700_000_000);
+        for number in 1..=5 {
+            server.state().folder("INBOX").add(mail(&format!("m{number}")), 1_700_000_000 + number);
+        }
+        server.state().quirks.cuts_at.insert(1);
+        let office = Office::over(on, &server).await;
+        let mut cuts = 0;
+        while office.line("INBOX", 1) != "FAILED" {
+            cuts += usize::from(office.once().await.is_err());
+            assert!(cuts < 20, "it is asked for without end: {:?}", office.lines());
+        }
+        office.quiet().await;
+        assert_eq!((office.emails().len(), office.state().quarantined), (5, 1));
+    }
+
     async fn r05_a_mail_that_does_not_come_is_gone_or_set_aside(on) {
         let server = ImapServer::start("IDLE");
         for number in 1..=3 {
