@@ -59,7 +59,7 @@ test-e2e: need-test ## Only the tests through the front door (tests/it), with re
 
 conformance: ## The reference suites of GraphQL over HTTP and WebSocket against the built program (needs Node 18 and npm)
 	@$(CARGO) build $(LOCKED) --quiet
-	@cd tests/e2e && npm install --no-audit --no-fund --silent && node mailroom.mjs
+	@cd tests/e2e && npm install --no-audit --no-fund --silent && node mailroom.mjs $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/mailroom
 
 conformance-if-there:
 	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory conformance; fi

@@ -163,7 +163,7 @@ pub async fn restore(config: Config, arguments: RestoreArguments) -> anyhow::Res
     let is_check = arguments.check;
     let runtime = tokio::runtime::Handle::current();
     let (contents, has_keys) = tokio::task::spawn_blocking(move || {
-        let contents = backup::verify_now(&path)?;
+        let contents = backup::verify_now(&path).with_context(|| path.display().to_string())?;
         if is_check {
             return anyhow::Ok((contents, true));
         }

@@ -15,7 +15,7 @@ const BLOCK_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, Error)]
 pub enum ArchiveError {
     /// It can't be read or written.
-    #[error("the backup can't be read or written: {0}")]
+    #[error("the backup can't be read or written")]
     File(#[from] io::Error),
     /// It begins with something else.
     #[error("this is not a Mailroom backup")]
