@@ -32,3 +32,10 @@ impl fmt::Display for Topic {
         }
     }
 }
+
+impl Topic {
+    /// The mailbox that this topic, as it is written, wants synced.
+    pub fn synced(topic: &str) -> Option<MailboxId> {
+        topic.strip_prefix("sync:")?.parse().ok().map(MailboxId)
+    }
+}

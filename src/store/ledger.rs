@@ -107,7 +107,17 @@ pub fn list_live(conn: &mut AnyConn, place: Place) -> Result<Vec<LivePlacement>,
 /// # Errors
 /// What the database says.
 pub fn count_live(conn: &mut AnyConn, place: Place) -> Result<i64, StoreError> {
-    let count: Option<i64> = live("SELECT COUNT(*)", place).one(conn)?;
+    let (folder, epoch) = place;
+    let count: Option<i64> = sql("SELECT (SELECT COUNT(*) FROM placements WHERE folder_id = ")
+        .bind(folder.0)
+        .push(" AND epoch = ")
+        .bind(epoch)
+        .push(") - (SELECT COUNT(*) FROM placements WHERE (gone_at IS NOT NULL OR state = 'GONE') AND folder_id = ")
+        .bind(folder.0)
+        .push(" AND epoch = ")
+        .bind(epoch)
+        .push(")")
+        .one(conn)?;
     Ok(count.unwrap_or(0))
 }
 

@@ -405,25 +405,43 @@ pub fn sync_states(
     .list(ids.iter().map(|id| id.0))
     .push(")")
     .rows(conn)?;
-    let counts: Vec<(i64, i64, i64, i64)> = sql(
-        "SELECT f.mailbox_id, COUNT(*), COALESCE(SUM(CASE WHEN p.state <> 'NEW' THEN 1 ELSE 0 END), 0), \
-         COALESCE(SUM(CASE WHEN p.state = 'FAILED' THEN 1 ELSE 0 END), 0) FROM placements p \
-         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD') AND p.gone_at IS NULL AND f.mailbox_id IN (",
-    )
-    .list(ids.iter().map(|id| id.0))
-    .push(") GROUP BY f.mailbox_id")
-    .rows(conn)?;
+    let counts = counts(conn, ids)?;
     let mut rows: HashMap<i64, SyncRow> = rows.into_iter().map(|row| (row.0, row)).collect();
-    let counts: HashMap<i64, (i64, i64, i64)> = counts
-        .into_iter()
-        .map(|(id, total, done, quarantined)| (id, (total, done, quarantined)))
-        .collect();
     ids.iter()
         .map(|id| {
             let counted = counts.get(&id.0).copied().unwrap_or((0, 0, 0));
             Ok((*id, sync_state_of(id.0, rows.remove(&id.0), counted)?))
         })
         .collect()
+}
+
+/// Of each mailbox: how many mails its folders hold (without those before the history that was asked for), how many of
+/// them are settled, and how many are quarantined. Each is counted by an index.
+fn counts(
+    conn: &mut AnyConn,
+    ids: &[MailboxId],
+) -> Result<HashMap<i64, (i64, i64, i64)>, StoreError> {
+    let rows: Vec<(i64, i64, i64, i64, i64, i64)> = sql(
+        "SELECT f.mailbox_id, \
+         (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch), \
+         (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND (gone_at IS NOT NULL OR state = 'GONE')), \
+         (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND state = 'OLD' AND gone_at IS NULL), \
+         (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND state = 'NEW' AND gone_at IS NULL), \
+         (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND state = 'FAILED' AND gone_at IS NULL) \
+         FROM folders f WHERE f.mailbox_id IN (",
+    )
+    .list(ids.iter().map(|id| id.0))
+    .push(")")
+    .rows(conn)?;
+    let mut counts: HashMap<i64, (i64, i64, i64)> = HashMap::new();
+    for (mailbox, all, gone, old, new, failed) in rows {
+        let total = all - gone - old;
+        let (totals, done, quarantined) = counts.entry(mailbox).or_default();
+        *totals += total;
+        *done += total - new;
+        *quarantined += failed;
+    }
+    Ok(counts)
 }
 
 /// When somebody last asked for a comparison of a mailbox with its server, and when one was last made.

@@ -1,7 +1,7 @@
-//! One thread for each connected mailbox, under a lease, so that any number of workers share the mailboxes.
+//! Each connected mailbox is synced under a lease, so that any number of workers share the mailboxes.
 //! It hears of new, changed and disconnected mailboxes over the bus, and looks by itself now and then.
 
-use super::sync::{self, Signals, SyncServices};
+use super::sync::{self, Signals, SyncServices, Turns};
 use crate::bus::{Bus, Heard};
 use crate::clock;
 use crate::model::MailboxId;
@@ -14,28 +14,30 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How often the mailboxes are looked through without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A lease lives this long beyond its last renewal: a worker that died is followed within the minute of R8.
 const LEASE_SECONDS: i64 = 30;
-/// A thread that has not got on for so long is stuck, and says so within the minute of R8.
+/// A mailbox that has not got on for so long is stuck, and says so within the minute of R8.
 const STUCK_AFTER: Duration = Duration::from_secs(40);
 /// After so long its connection is cut: a server that sends a byte now and then would hold it for ever.
 const CUT_AFTER: Duration = Duration::from_secs(300);
-/// How long a stop waits for the threads: each notices within half a second, unless it is in the middle of a command.
+/// How long a stop waits for the mailboxes: each notices at once, unless it is in the middle of a command.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 struct Running {
     signals: Arc<Signals>,
-    thread: std::thread::JoinHandle<()>,
+    task: JoinHandle<()>,
     is_stuck: bool,
 }
 
-/// Runs mailboxes until `stop` says so; then ends their threads and gives their leases back.
+/// Runs mailboxes until `stop` says so; then ends them and gives their leases back.
 pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<bool>) {
     let holder = format!("{:016x}", rand::random::<u64>());
     let mut heard = bus.subscribe();
+    let turns = Turns::default();
     let mut running: HashMap<MailboxId, Running> = HashMap::new();
     // One process alone has SQLite: leases that stand there are of one that ended.
     let mut is_clear = services.store.kind() == Kind::Postgresql;
@@ -47,7 +49,7 @@ pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<boo
                 Err(error) => tracing::warn!(%error, "old leases could not be taken back"),
             }
         }
-        if let Err(error) = look_through(&services, &holder, &mut running).await {
+        if let Err(error) = look_through(&services, (&holder, &turns), &mut running).await {
             tracing::warn!(%error, "the mailboxes could not be looked through");
         }
         if let Err(error) = watch_over(&services, &mut running).await {
@@ -59,9 +61,8 @@ pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<boo
         };
         match woken {
             Ok(Ok(Heard::Wake(wake))) => {
-                for (id, running) in &running {
-                    let topic = Topic::Sync(*id).to_string();
-                    if wake.topics.contains(&topic) {
+                for id in wake.topics.iter().filter_map(|topic| Topic::synced(topic)) {
+                    if let Some(running) = running.get(&id) {
                         running.signals.poke();
                     }
                 }
@@ -81,13 +82,13 @@ async fn end_all(services: &SyncServices, holder: &str, running: HashMap<Mailbox
         running.signals.stop();
     }
     let ids: Vec<MailboxId> = running.keys().copied().collect();
-    let joined = tokio::task::spawn_blocking(move || {
+    let joined = async {
         for (_id, running) in running {
-            if running.thread.join().is_err() {
-                tracing::error!("a sync thread had panicked");
+            if running.task.await.is_err() {
+                tracing::error!("a mailbox's sync had panicked");
             }
         }
-    });
+    };
     if tokio::time::timeout(STOP_WITHIN, joined).await.is_err() {
         tracing::warn!("some mailboxes did not stop in time");
     }
@@ -106,7 +107,7 @@ async fn end_all(services: &SyncServices, holder: &str, running: HashMap<Mailbox
     }
 }
 
-/// Tells of threads that don't get on, and takes it back once they do.
+/// Tells of mailboxes that don't get on, and takes it back once they do.
 async fn watch_over(
     services: &SyncServices,
     running: &mut HashMap<MailboxId, Running>,
@@ -152,10 +153,10 @@ pub fn lease_name(id: MailboxId) -> String {
 /// Starts what should run and does not, and stops what runs and should not.
 async fn look_through(
     services: &SyncServices,
-    holder: &str,
+    (holder, turns): (&str, &Turns),
     running: &mut HashMap<MailboxId, Running>,
 ) -> Result<(), StoreError> {
-    running.retain(|_id, running| !running.thread.is_finished());
+    running.retain(|_id, running| !running.task.is_finished());
     let wanted = services.store.read(mailboxes::connected).await?;
     let ids: Vec<MailboxId> = wanted.iter().map(|mailbox| mailbox.id).collect();
     for (id, running) in running.iter() {
@@ -190,25 +191,16 @@ async fn look_through(
             continue;
         }
         let signals = Arc::new(Signals::default());
-        let (services, for_thread) = (services.clone(), signals.clone());
-        let spawned = std::thread::Builder::new()
-            .name(format!("mailbox-{}", id.0))
-            .stack_size(4 << 20)
-            .spawn(move || sync::run(&services, id, &fence, &for_thread));
-        match spawned {
-            Ok(thread) => {
-                let is_stuck = false;
-                running.insert(
-                    id,
-                    Running {
-                        signals,
-                        thread,
-                        is_stuck,
-                    },
-                );
-            }
-            Err(error) => tracing::error!(%error, "a sync thread could not be started"),
-        }
+        let told = Arc::clone(&signals);
+        let task = tokio::spawn(sync::run(services.clone(), (id, fence), told, turns.clone()));
+        running.insert(
+            id,
+            Running {
+                signals,
+                task,
+                is_stuck: false,
+            },
+        );
     }
     Ok(())
 }

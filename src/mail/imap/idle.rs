@@ -1,5 +1,5 @@
-//! Waiting for news with IDLE, in our own loop: the crate's hangs when an untagged line precedes the `+`, and
-//! can't be interrupted. Not for: deciding how often to ask where IDLE is missing.
+//! Waiting for news with IDLE, by our own reading: the crate's hangs when an untagged line precedes the `+`, and keeps a
+//! thread for each connection. Not for: deciding how often to ask where IDLE is missing.
 
 use super::response;
 use super::session::{Ended, ImapSession, ended, out_of_step};
@@ -7,8 +7,17 @@ use crate::mail::error::{MailError, MailStep};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How often the wish to stop is looked at.
+/// How often a server that does not answer is given up, or not.
 const TICK: Duration = Duration::from_millis(500);
+/// Lines that are heard at once.
+const LINES_AT_ONCE: usize = 1000;
+
+/// Whether a read waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocking {
+    UntilTimeout,
+    Never,
+}
 
 /// How long a server keeps IDLE before it forgets it, or cuts the connection: IDLE is issued anew before that.
 pub fn idle_for(host: &str) -> Duration {
@@ -31,41 +40,75 @@ pub fn idle_for(host: &str) -> Duration {
     }
 }
 
-/// Why the waiting ended.
+/// Whether waiting for news began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdleEnd {
-    /// The folder has changed; list it.
+pub enum IdleStart {
+    /// Whatever comes on the connection is worth hearing.
+    Idling,
+    /// The folder has changed since it was last listed: there is nothing to wait for.
     Changed,
-    TimedOut,
-    Stopped,
     /// The server refused IDLE; poll instead.
     Unsupported,
 }
 
+/// What was heard while waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The folder has changed; list it.
+    Changed,
+    Nothing,
+    /// The server will not go on idling; poll instead. The idling is over.
+    Unsupported,
+}
+
 impl ImapSession {
-    /// Waits until the open folder changes, the time is over, or `stop` says so (looked at twice a second).
-    /// News that came since the last listing ends it at once.
-    pub fn idle(
-        &mut self,
-        timeout: Duration,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<IdleEnd, MailError> {
+    /// Begins to wait for the open folder to change. Until [`ImapSession::end_idle`] no other command may be given; the
+    /// connection needs no thread meanwhile: whoever sees that bytes have come calls [`ImapSession::hear`].
+    ///
+    /// # Errors
+    /// Whatever ends the session.
+    pub fn begin_idle(&mut self) -> Result<IdleStart, MailError> {
         if self.has_news() {
-            return Ok(IdleEnd::Changed);
+            return Ok(IdleStart::Changed);
         }
         let tag = self.send("IDLE")?;
         self.set_timeout(TICK)?;
         self.wire().lock().set_idle(true);
-        let waited = self.wait_for_news(&tag, timeout, stop);
-        self.wire().lock().set_idle(false);
+        let is_idling = self.wait_for_go_ahead(&tag)?;
         self.set_timeout(self.read_timeout())?;
-        match waited? {
-            IdleEnd::Unsupported => Ok(IdleEnd::Unsupported),
-            end => {
-                self.end_idle(&tag)?;
-                Ok(end)
-            }
+        if is_idling {
+            self.set_blocking(Blocking::Never)?;
+            self.set_idle_tag(Some(tag));
+            Ok(IdleStart::Idling)
+        } else {
+            self.wire().lock().set_idle(false);
+            Ok(IdleStart::Unsupported)
         }
+    }
+
+    /// Hears what came since it last did, waiting for at most `wait` where nothing has.
+    ///
+    /// # Errors
+    /// Whatever ends the session.
+    pub fn hear(&mut self, wait: Duration) -> Result<Heard, MailError> {
+        let Some(tag) = self.idle_tag() else {
+            return Ok(Heard::Changed);
+        };
+        if !wait.is_zero() {
+            self.set_timeout(wait)?;
+            self.set_blocking(Blocking::UntilTimeout)?;
+        }
+        let heard = self.hear_lines(&tag)?;
+        if !wait.is_zero() {
+            self.set_timeout(self.read_timeout())?;
+            self.set_blocking(Blocking::Never)?;
+        }
+        if heard == Heard::Unsupported {
+            self.set_blocking(Blocking::UntilTimeout)?;
+            self.set_idle_tag(None);
+            self.wire().lock().set_idle(false);
+        }
+        Ok(heard)
     }
 
     fn set_timeout(&self, timeout: Duration) -> Result<(), MailError> {
@@ -75,61 +118,79 @@ impl ImapSession {
             .map_err(|error| MailError::from_io(&error, MailStep::Protocol))
     }
 
-    fn wait_for_news(
-        &self,
-        tag: &str,
-        timeout: Duration,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<IdleEnd, MailError> {
+    fn set_blocking(&self, blocking: Blocking) -> Result<(), MailError> {
+        self.wire()
+            .lock()
+            .set_nonblocking(blocking == Blocking::Never)
+            .map_err(|error| MailError::from_io(&error, MailStep::Protocol))
+    }
+
+    /// Waits until the server agrees to idle; false where it will not.
+    fn wait_for_go_ahead(&self, tag: &str) -> Result<bool, MailError> {
         let step = MailStep::Protocol;
         let begun = Instant::now();
-        let mut is_idling = false;
         loop {
             let mut line = Vec::new();
             match self.wire().lock().read_line(&mut line) {
                 Ok(()) => {}
-                Err(error) if is_tick(&error) => {
-                    if !is_idling {
-                        // Before the `+` there is no idling that DONE could end.
-                        if begun.elapsed() >= self.read_timeout() {
-                            return Err(MailError::TimedOut { step });
-                        }
-                    } else if stop() {
-                        return Ok(IdleEnd::Stopped);
-                    } else if begun.elapsed() >= timeout {
-                        return Ok(IdleEnd::TimedOut);
-                    }
-                    continue;
-                }
+                // Before the `+` there is no idling that DONE could end.
+                Err(error) if is_tick(&error) && begun.elapsed() < self.read_timeout() => continue,
+                Err(error) if is_tick(&error) => return Err(MailError::TimedOut { step }),
                 Err(error) => return Err(MailError::from_io(&error, step)),
             }
             if line.starts_with(b"+") {
-                is_idling = true;
-            } else if let Some(rest) = line.strip_prefix(b"* ") {
-                self.hear(rest)?;
-            } else if let Some((found, rest)) = response::split_tagged(&line) {
-                return refused(found, tag, rest);
-            } else {
-                return Err(MailError::Protocol {
-                    step,
-                    what: "malformed line",
-                });
+                return Ok(true);
             }
-            if is_idling && self.has_news() {
-                return Ok(IdleEnd::Changed);
+            if !self.hear_line(&line, tag)? {
+                return Ok(false);
             }
-            // A server that never falls silent must not keep us from looking up.
-            if is_idling && (stop() || begun.elapsed() >= timeout) {
-                return Ok(if stop() {
-                    IdleEnd::Stopped
-                } else {
-                    IdleEnd::TimedOut
-                });
+            // A server that never falls silent must not keep us here.
+            if begun.elapsed() >= self.read_timeout() {
+                return Err(MailError::TimedOut { step });
             }
         }
     }
 
-    fn hear(&self, rest: &[u8]) -> Result<(), MailError> {
+    fn hear_lines(&self, tag: &str) -> Result<Heard, MailError> {
+        // A server that never falls silent must not keep us here.
+        for _ in 0..LINES_AT_ONCE {
+            let mut line = Vec::new();
+            match self.wire().lock().read_line(&mut line) {
+                Ok(()) => {}
+                Err(error) if is_tick(&error) => break,
+                Err(error) => return Err(MailError::from_io(&error, MailStep::Protocol)),
+            }
+            if !line.starts_with(b"+") && !self.hear_line(&line, tag)? {
+                return Ok(Heard::Unsupported);
+            }
+            if self.has_news() {
+                break;
+            }
+        }
+        Ok(if self.has_news() {
+            Heard::Changed
+        } else {
+            Heard::Nothing
+        })
+    }
+
+    /// Takes one line in; false where it ends the idling.
+    fn hear_line(&self, line: &[u8], tag: &str) -> Result<bool, MailError> {
+        if let Some(rest) = line.strip_prefix(b"* ") {
+            self.note(rest)?;
+            Ok(true)
+        } else if let Some((found, rest)) = response::split_tagged(line) {
+            refused(found, tag, rest)?;
+            Ok(false)
+        } else {
+            Err(MailError::Protocol {
+                step: MailStep::Protocol,
+                what: "malformed line",
+            })
+        }
+    }
+
+    fn note(&self, rest: &[u8]) -> Result<(), MailError> {
         let step = MailStep::Protocol;
         if response::is_bye(rest) {
             return Err(response::busy(rest, step).unwrap_or(MailError::ConnectionLost { step }));
@@ -138,9 +199,19 @@ impl ImapSession {
         Ok(())
     }
 
-    fn end_idle(&mut self, tag: &str) -> Result<(), MailError> {
+    /// Ends the waiting, if there is any: other commands may follow.
+    ///
+    /// # Errors
+    /// Whatever ends the session.
+    pub fn end_idle(&mut self) -> Result<(), MailError> {
         let step = MailStep::Protocol;
+        let Some(tag) = self.idle_tag() else {
+            return Ok(());
+        };
+        self.set_idle_tag(None);
+        self.set_blocking(Blocking::UntilTimeout)?;
         let mut wire = self.wire().lock();
+        wire.set_idle(false);
         wire.send(b"DONE\r\n")
             .map_err(|error| MailError::from_io(&error, step))?;
         let begun = Instant::now();
@@ -169,13 +240,13 @@ impl ImapSession {
 }
 
 /// A tagged line before DONE: the server will not idle, or has stopped by itself.
-fn refused(found: &[u8], tag: &str, rest: &[u8]) -> Result<IdleEnd, MailError> {
+fn refused(found: &[u8], tag: &str, rest: &[u8]) -> Result<(), MailError> {
     if found != tag.as_bytes() {
         return Err(out_of_step());
     }
     match ended(rest, "IDLE")? {
         Ended::Refused(error @ MailError::Busy { .. }) => Err(error),
-        Ended::Refused(_) => Ok(IdleEnd::Unsupported),
+        Ended::Refused(_) => Ok(()),
         Ended::Ok => Err(MailError::Protocol {
             step: MailStep::Protocol,
             what: "IDLE ended by the server",

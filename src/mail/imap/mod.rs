@@ -1,5 +1,5 @@
 //! Reading a mailbox over IMAP: connect, list folders, list and fetch mail, wait for news. Blocking: one
-//! worker thread drives one session.
+//! worker thread drives one session, and none is needed while only news are waited for.
 //!
 //! The `imap` crate logs in, lists, opens folders and searches; bodies and IDLE are read by our own code on
 //! the same stream, because the crate keeps whole batches in memory, runs its parser again for every line of
@@ -24,7 +24,7 @@ pub use changes::{Changes, FolderStatus, Follows, ListedHeader, may_resync};
 pub use connect::{Compress, Secret, Target, connect};
 pub use fetch::{FetchLimits, Fetched, FetchedBatch, LISTED_MAX, ListedMail};
 pub use folders::ListedFolder;
-pub use idle::{IdleEnd, idle_for};
+pub use idle::{Heard, IdleStart, idle_for};
 pub use session::{CutHandle, Examined, ImapSession};
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::mail::error::{MailError, MailStep};
 use crate::model::mailbox::FolderRole;
 use bytes::Bytes;
 use imap::types::Capabilities;
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct ImapSession {
     last_tag: u64,
     exists: u32,
     follows: Follows,
+    /// The tag of the IDLE under way.
+    idle_tag: Option<String>,
 }
 
 /// Cuts a session's connection from another thread: whatever it waits for ends at once with `ConnectionLost`.
@@ -54,6 +57,14 @@ pub struct ImapSession {
 pub struct CutHandle(Arc<TcpStream>);
 
 impl CutHandle {
+    /// The connection, to watch whether bytes come; while the session idles it does not block.
+    ///
+    /// # Errors
+    /// Where the process has no handles left.
+    pub fn watch(&self) -> io::Result<TcpStream> {
+        self.0.try_clone()
+    }
+
     /// Cuts it. Harmless when it is closed already.
     pub fn cut(&self) {
         // The only failure is that there is nothing left to cut.
@@ -97,6 +108,7 @@ impl ImapSession {
             last_tag: 0,
             exists: 0,
             follows: Follows::Nothing,
+            idle_tag: None,
         }
     }
 
@@ -238,7 +250,7 @@ impl ImapSession {
     }
 
     /// Says goodbye and closes the connection.
-    pub fn log_out(mut self) {
+    pub fn log_out(&mut self) {
         let wire = self.wire.clone();
         let mut wire = wire.lock();
         wire.expect(Answer::Nothing);
@@ -261,6 +273,15 @@ impl ImapSession {
     /// How this server tells what became of known mails, once it was asked to.
     pub const fn follows(&self) -> Follows {
         self.follows
+    }
+
+    /// The tag of the IDLE under way, if there is one.
+    pub(super) fn idle_tag(&self) -> Option<String> {
+        self.idle_tag.clone()
+    }
+
+    pub(super) fn set_idle_tag(&mut self, tag: Option<String>) {
+        self.idle_tag = tag;
     }
 
     pub(super) const fn set_follows(&mut self, follows: Follows) {

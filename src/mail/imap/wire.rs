@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// What is read from the socket at once. One TLS record is 16 KB; more saves system calls in a backfill.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The same while only news are awaited: thousands of mailboxes may wait at once.
+const IDLE_BYTES: usize = 1024;
+
 /// Longest line outside literals. A SEARCH over a million mails is 8 MB long.
 const LINE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
@@ -144,10 +147,26 @@ impl Wire {
         self.link.compress(came);
     }
 
-    /// Whether only news are awaited.
+    pub(super) fn set_nonblocking(&self, is_nonblocking: bool) -> io::Result<()> {
+        self.link.socket().set_nonblocking(is_nonblocking)
+    }
+
+    /// Whether only news are awaited: few bytes, for which little room is kept.
     pub(super) fn set_idle(&mut self, is_idle: bool) {
         self.is_idle = is_idle;
         self.pace = Pace::default();
+        let wanted = if is_idle { IDLE_BYTES } else { READ_BYTES };
+        let unread = self.unread();
+        if unread.len() <= wanted {
+            let mut received = vec![0; wanted];
+            let length = unread.len();
+            if let Some(place) = received.get_mut(..length) {
+                place.copy_from_slice(unread);
+            }
+            self.received = received;
+            self.start = 0;
+            self.end = length;
+        }
     }
 
     /// Reads from the connection, and sees that the server keeps pace.

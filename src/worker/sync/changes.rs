@@ -25,7 +25,7 @@ pub(super) struct Known {
 
 /// Takes over what changed in the open folder; whether all its UIDs are known to be as they are in the ledger.
 pub(super) fn follow(
-    look: &Look<'_>,
+    look: &Look,
     session: &mut ImapSession,
     folder: &Folder,
     examined: &Examined,
@@ -69,7 +69,7 @@ pub(super) fn follow(
 
 /// Compares all UIDs, where it is time or their number is not what it should be; whether they are as in the ledger then.
 fn compare_where_due(
-    look: &Look<'_>,
+    look: &Look,
     session: &mut ImapSession,
     folder: &Folder,
     examined: &Examined,
@@ -101,7 +101,7 @@ fn changed_since(session: &mut ImapSession, then: i64) -> Result<Option<Changes>
 /// The mails that the server says are gone, and that a search doesn't find either: some servers say so of mails that are
 /// there.
 fn confirmed_gone(
-    look: &Look<'_>,
+    look: &Look,
     session: &mut ImapSession,
     folder: &Folder,
     changes: &Changes,
@@ -131,7 +131,7 @@ fn confirmed_gone(
 
 /// The lines of the ledger that are said to be gone, rising by UID.
 fn named(
-    look: &Look<'_>,
+    look: &Look,
     place: Place,
     changes: &Changes,
 ) -> Result<Vec<LivePlacement>, SyncError> {
@@ -175,7 +175,7 @@ fn named(
 
 /// Compares all UIDs and flags of the open folder with the ledger.
 fn compare(
-    look: &Look<'_>,
+    look: &Look,
     session: &mut ImapSession,
     folder: &Folder,
     examined: &Examined,
@@ -215,7 +215,7 @@ pub(super) fn is_whole(there: &[u32], exists: u32) -> bool {
 
 /// Writes what changed, and with it the modseq at which it was read.
 fn write(
-    look: &Look<'_>,
+    look: &Look,
     folder: &Folder,
     (seen, gone): (Vec<(i64, bool)>, &[PlacementId]),
     modseq: Option<i64>,

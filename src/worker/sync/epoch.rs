@@ -21,7 +21,7 @@ pub(super) const EPOCHS_MAX: i64 = 5;
 
 /// The folder as of the epoch that the server is in; a new one is begun where its UIDs are others than before.
 pub(super) fn present(
-    look: &Look<'_>,
+    look: &Look,
     folder: &Folder,
     examined: &Examined,
 ) -> Result<Folder, SyncError> {
@@ -72,7 +72,7 @@ pub(super) fn present(
 
 /// Gives the known mails of an open folder's passed epochs their new UIDs, and forgets the passed epochs.
 pub(super) fn bind_known(
-    look: &Look<'_>,
+    look: &Look,
     session: &mut ImapSession,
     folder: &Folder,
 ) -> Result<(), SyncError> {
@@ -100,7 +100,7 @@ pub(super) fn bind_known(
 }
 
 fn bind(
-    look: &Look<'_>,
+    look: &Look,
     folder: &Folder,
     open: &[OpenPlacement],
     headers: &[ListedHeader],

@@ -30,6 +30,7 @@ const TRIES_MAX: i64 = 3;
 const CUTS_MAX: i64 = 6;
 
 /// How large batches may be at present. A batch that breaks the stream is halved until the one UID is found.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Batches {
     mails_max: usize,
     /// The last failure narrowed down where the fault is.
@@ -53,8 +54,8 @@ impl Batches {
 }
 
 /// A fetch under way.
-pub(super) struct Fetching<'a, 'l> {
-    pub look: &'a Look<'l>,
+pub(super) struct Fetching<'a> {
+    pub look: &'a Look,
     pub connection: &'a mut Connection,
     pub batches: &'a mut Batches,
     /// When something else is due. What is under way then is ended in order.
@@ -73,7 +74,7 @@ struct Fed {
 
 type Take<'t> = &'t mut dyn FnMut(Vec<Arrival>) -> ControlFlow<()>;
 
-impl Fetching<'_, '_> {
+impl Fetching<'_> {
     /// Fetches these lines of folders that were looked at, in their order; how many of them, from the first, were seen to.
     /// Fewer than all: the time is over, or a folder is another by now.
     pub fn fetch(&mut self, lines: &[OpenPlacement]) -> Result<usize, SyncError> {
@@ -480,15 +481,15 @@ fn cut(lines: &[OpenPlacement], mails_max: usize) -> Vec<&[OpenPlacement]> {
     batches
 }
 
-fn take_in(look: &Look<'_>, arrivals: Vec<Arrival>) -> Result<(), StoreError> {
+fn take_in(look: &Look, arrivals: Vec<Arrival>) -> Result<(), StoreError> {
     if arrivals.is_empty() {
         return Ok(());
     }
-    let services = look.services;
+    let services = &look.services;
     ingest_now(
         &services.store,
         &services.raw,
-        (look.mailbox.id, Some(look.fence)),
+        (look.mailbox.id, Some(&look.fence)),
         arrivals,
         now(),
     )?;

@@ -29,7 +29,7 @@ pub(super) struct Seen {
 /// Opens the folder, takes what is new into the ledger, and takes over what changed. `is_due`: it is time to compare all
 /// UIDs where the server tells of no changes by itself. `None`: the server did not list it.
 pub(super) fn look_at(
-    look: &Look<'_>,
+    look: &Look,
     connection: &mut Connection,
     known: &Folder,
     is_due: bool,
@@ -70,7 +70,7 @@ pub(super) fn look_at(
 /// Takes listed UIDs that the ledger does not know yet into it. With `next_uid`, the cursor moves behind them in the same
 /// transactions; where it is then.
 pub(super) fn insert_listed(
-    look: &Look<'_>,
+    look: &Look,
     folder: &Folder,
     listed: &[ListedMail],
     next_uid: Option<i64>,

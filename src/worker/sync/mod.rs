@@ -10,13 +10,15 @@ mod login;
 mod pipeline;
 mod reconcile;
 mod round;
+mod sitting;
 mod state;
+mod turns;
 
 use crate::clock;
 use crate::mail::hosts::HostPolicy;
 use crate::mail::imap::{self, CutHandle, ImapSession};
 use crate::mail::tls::TlsTrust;
-use crate::mail::{MailError, MailStep};
+use crate::mail::MailError;
 use crate::model::mailbox::{Mailbox, MailboxWarning, SyncStage};
 use crate::model::{MailboxId, Time};
 use crate::store::leases::{self, Fence};
@@ -24,15 +26,16 @@ use crate::store::raw::RawStore;
 use crate::store::sealed::Sealer;
 use crate::store::{Store, StoreError, Tx, mailbox_writes, mailboxes};
 use connection::Connection;
-use fetch::Batches;
-use round::Round;
-use state::State;
+use round::{Kept, Round};
+pub use sitting::run;
+pub use turns::Turns;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use tokio::sync::Notify;
 
 /// What syncing needs. Cheap to clone.
 #[derive(Clone)]
@@ -91,17 +94,17 @@ impl Default for SyncTimes {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A server that says nothing for so long in the middle of an answer is gone.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest wait after failures.
-const RETRY_LONGEST: Duration = Duration::from_secs(600);
 
-/// How a sync thread is told things, and tells that it lives.
+/// How a mailbox's sync is told things, and tells that it lives.
 pub struct Signals {
     stop: AtomicBool,
     poked: AtomicBool,
-    bell: (Mutex<()>, Condvar),
+    bell: Notify,
     begun: Instant,
     /// Milliseconds from the beginning to the last sign of life.
     progressed_at: AtomicU64,
+    /// It waits, and has no thread that could be stuck.
+    is_at_rest: AtomicBool,
     /// The connection that it waits at.
     connection: Mutex<Option<CutHandle>>,
 }
@@ -111,30 +114,31 @@ impl Default for Signals {
         Self {
             stop: AtomicBool::new(false),
             poked: AtomicBool::new(false),
-            bell: (Mutex::new(()), Condvar::new()),
+            bell: Notify::new(),
             begun: Instant::now(),
             progressed_at: AtomicU64::new(0),
+            is_at_rest: AtomicBool::new(false),
             connection: Mutex::new(None),
         }
     }
 }
 
 impl Signals {
-    /// The thread should end.
+    /// The sync should end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.ring();
+        self.bell.notify_one();
     }
 
-    /// The thread should look at everything now.
+    /// The sync should look at everything now.
     pub fn poke(&self) {
         self.poked.store(true, Ordering::Release);
-        self.ring();
+        self.bell.notify_one();
     }
 
-    fn ring(&self) {
-        let _guard = locked(&self.bell.0);
-        self.bell.1.notify_all();
+    /// Waits until it is told something; also at once, where it was told since the last time.
+    async fn told(&self) {
+        self.bell.notified().await;
     }
 
     fn is_stopped(&self) -> bool {
@@ -145,52 +149,46 @@ impl Signals {
         self.poked.load(Ordering::Acquire)
     }
 
-    /// Whether the thread was told to look at everything, which it does now.
+    /// Whether it was told to look at everything, which it does now.
     fn take_poke(&self) -> bool {
         self.poked.swap(false, Ordering::AcqRel)
     }
 
-    /// The thread got on, or waits for nothing but news.
+    /// It got on.
     fn progressed(&self) {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.progressed_at.store(now, Ordering::Release);
+    }
+
+    /// It has a thread again.
+    fn woke(&self) {
+        self.progressed();
+        self.is_at_rest.store(false, Ordering::Release);
+    }
+
+    /// It waits, without a thread.
+    fn rests(&self) {
+        self.is_at_rest.store(true, Ordering::Release);
     }
 
     fn connected(&self, connection: CutHandle) {
         *locked(&self.connection) = Some(connection);
     }
 
-    /// Cuts the thread's connection: whatever it waits for there ends at once.
+    /// Cuts the connection: whatever is waited for there ends at once.
     pub fn cut(&self) {
         if let Some(connection) = locked(&self.connection).as_ref() {
             connection.cut();
         }
     }
 
-    /// For how long the thread has not got on.
+    /// For how long it has not got on.
     pub fn quiet_for(&self) -> Duration {
+        if self.is_at_rest.load(Ordering::Acquire) {
+            return Duration::ZERO;
+        }
         let last = Duration::from_millis(self.progressed_at.load(Ordering::Acquire));
         self.begun.elapsed().saturating_sub(last)
-    }
-
-    /// Waits until told something, or the time is over, showing that it lives.
-    fn rest(&self, time: Duration, tick: Duration) {
-        let until = Instant::now() + time;
-        loop {
-            self.progressed();
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.is_stopped() || self.is_poked() {
-                return;
-            }
-            self.wait(left.min(tick));
-        }
-    }
-
-    /// Waits until told something, or the time is over.
-    fn wait(&self, timeout: Duration) {
-        let guard = locked(&self.bell.0);
-        let is_quiet = |_: &mut ()| !self.is_stopped() && !self.is_poked();
-        drop(self.bell.1.wait_timeout_while(guard, timeout, is_quiet));
     }
 }
 
@@ -211,20 +209,20 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What looking at a folder needs.
-struct Look<'a> {
-    services: &'a SyncServices,
+struct Look {
+    services: SyncServices,
     mailbox: Mailbox,
-    fence: &'a Fence,
-    signals: &'a Signals,
+    fence: Fence,
+    signals: Arc<Signals>,
 }
 
-impl Look<'_> {
+impl Look {
     /// Writes under the mailbox's lease.
     fn write<T>(
         &self,
         f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let written = write_fenced(&self.services.store, self.fence, f)?;
+        let written = write_fenced(&self.services.store, &self.fence, f)?;
         self.signals.progressed();
         Ok(written)
     }
@@ -233,61 +231,6 @@ impl Look<'_> {
     fn again(&self, tries: i64) -> Time {
         let wait = self.services.times.try_again_milliseconds << tries.clamp(0, 8);
         now().plus_micros(wait.saturating_mul(1000))
-    }
-}
-
-/// Syncs a mailbox, under this lease, until told to stop or the lease is another's.
-pub fn run(services: &SyncServices, id: MailboxId, fence: &Fence, signals: &Signals) {
-    let mut state = State::new(services.store.clone(), id, fence.clone());
-    let mut retry = services.times.retry_first;
-    let mut batches = Batches::default();
-    while !signals.is_stopped() {
-        let mut has_watched = false;
-        let outcome = session(
-            services,
-            (id, fence),
-            signals,
-            (&mut state, &mut batches, &mut has_watched),
-        );
-        if has_watched {
-            retry = services.times.retry_first;
-        }
-        let Err(error) = outcome else { return };
-        if signals.is_stopped() {
-            return;
-        }
-        let wait = match &error {
-            SyncError::Gone(reason) => {
-                tracing::info!(mailbox = id.0, reason, "the sync ends");
-                return;
-            }
-            SyncError::Store(StoreError::Fenced(_)) => {
-                tracing::info!(mailbox = id.0, "another worker has the mailbox");
-                return;
-            }
-            SyncError::Mail(error) => {
-                state.failed(error);
-                if error.step() == MailStep::Login && !error.is_temporary() {
-                    // A refused login is not tried again before somebody changes something.
-                    RETRY_LONGEST * 6
-                } else if batches.take_narrowed() {
-                    retry = services.times.retry_first;
-                    retry
-                } else {
-                    let hint = error.backoff_hint_seconds().map(Duration::from_secs);
-                    hint.map_or(retry, |hint| hint.max(retry))
-                }
-            }
-            SyncError::Store(error) => {
-                tracing::error!(mailbox = id.0, %error, "the sync waits for the store");
-                retry
-            }
-        };
-        retry = (retry * 2).min(RETRY_LONGEST);
-        // Not all mailboxes of a server that was away come back at once.
-        let wait = wait.mul_f64(1.0 + 0.2 * rand::random::<f64>());
-        signals.rest(wait, services.times.tick);
-        signals.take_poke();
     }
 }
 
@@ -300,7 +243,7 @@ pub fn once(
     services: &SyncServices,
     id: MailboxId,
     fence: &Fence,
-    signals: &Signals,
+    signals: &Arc<Signals>,
 ) -> Result<(), SyncError> {
     passes(services, (id, fence), signals, &mut || {
         ControlFlow::Break(())
@@ -314,25 +257,26 @@ pub fn once(
 pub fn passes(
     services: &SyncServices,
     (id, fence): (MailboxId, &Fence),
-    signals: &Signals,
+    signals: &Arc<Signals>,
     after: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), SyncError> {
-    let mut state = State::new(services.store.clone(), id, fence.clone());
-    let mut batches = Batches::default();
+    let mut kept = Kept::new(services.store.clone(), id, fence.clone());
     loop {
-        let begun = begin(services, (id, fence), signals, (&mut state, &mut batches));
-        let outcome = begun.and_then(|mut round| {
-            loop {
-                round.pass()?;
-                if after().is_break() {
+        let mut round = begin(services, (id, fence.clone()), signals, kept)?;
+        let outcome = loop {
+            match round.pass() {
+                Ok(()) if after().is_break() => {
                     round.end();
-                    return Ok(());
+                    break Ok(());
                 }
+                Ok(()) => {}
+                Err(error) => break Err(error),
             }
-        });
+        };
+        kept = round.kept().clone();
         match outcome {
             // A mail that breaks the stream is looked for until it is set aside.
-            Err(SyncError::Mail(_)) if batches.take_narrowed() => {}
+            Err(SyncError::Mail(_)) if kept.batches.take_narrowed() => {}
             other => return other,
         }
     }
@@ -352,51 +296,33 @@ pub fn tell_stuck(tx: &mut Tx<'_>, id: MailboxId, is_stuck: bool) -> Result<(), 
 }
 
 /// Connects and lists the folders.
-fn begin<'a>(
-    services: &'a SyncServices,
-    (id, fence): (MailboxId, &'a Fence),
-    signals: &'a Signals,
-    (state, batches): (&'a mut State, &'a mut Batches),
-) -> Result<Round<'a>, SyncError> {
+fn begin(
+    services: &SyncServices,
+    (id, fence): (MailboxId, Fence),
+    signals: &Arc<Signals>,
+    mut kept: Kept,
+) -> Result<Round, SyncError> {
     let mailbox = services
         .store
         .read_now(|conn| mailboxes::get(conn, id))?
         .filter(|mailbox| mailbox.is_connected)
         .ok_or_else(|| SyncError::Gone("the mailbox is disconnected".to_owned()))?;
-    state.stage(SyncStage::Connecting)?;
-    let mut session = login::connect(services, fence, &mailbox)?;
+    kept.state.stage(SyncStage::Connecting)?;
+    let mut session = login::connect(services, &fence, &mailbox)?;
     signals.connected(session.cut_handle());
     signals.progressed();
-    state.logged_in()?;
-    state.stage(SyncStage::Listing)?;
+    kept.state.logged_in()?;
+    kept.state.stage(SyncStage::Listing)?;
     session.enable_changes(imap::may_resync(&mailbox.imap.host))?;
-    let raw_paths = list_folders(services, (id, fence), &mut session)?;
+    let raw_paths = list_folders(services, (id, &fence), &mut session)?;
     let look = Look {
-        services,
+        services: services.clone(),
         mailbox,
         fence,
-        signals,
+        signals: Arc::clone(signals),
     };
     let connection = Connection::new(session, raw_paths);
-    Ok(Round::new(look, connection, state, batches))
-}
-
-/// One connection, from the login until it breaks or the thread is stopped.
-fn session(
-    services: &SyncServices,
-    (id, fence): (MailboxId, &Fence),
-    signals: &Signals,
-    (state, batches, has_watched): (&mut State, &mut Batches, &mut bool),
-) -> Result<(), SyncError> {
-    let mut round = begin(services, (id, fence), signals, (state, batches))?;
-    while !signals.is_stopped() {
-        signals.take_poke();
-        round.pass()?;
-        *has_watched = true;
-        round.watch()?;
-    }
-    round.end();
-    Ok(())
+    Ok(Round::new(look, connection, kept))
 }
 
 /// Takes the server's folders over; how each is called on the wire.

@@ -39,7 +39,7 @@ impl Pipeline {
 
 /// Runs `fetch`, which puts batches in; returns what it returned once all of them are stored.
 pub(super) fn run(
-    look: &Look<'_>,
+    look: &Look,
     fetch: impl FnOnce(&Pipeline) -> Result<(), MailError>,
 ) -> Result<Result<(), MailError>, SyncError> {
     std::thread::scope(|scope| {
@@ -64,7 +64,7 @@ pub(super) fn run(
 }
 
 fn read(
-    look: &Look<'_>,
+    look: &Look,
     to_read: Receiver<Vec<Arrival>>,
     second: &SyncSender<Prepared>,
 ) -> Result<(), StoreError> {
@@ -77,14 +77,14 @@ fn read(
     Ok(())
 }
 
-fn store(look: &Look<'_>, to_store: Receiver<Prepared>) -> Result<(), StoreError> {
+fn store(look: &Look, to_store: Receiver<Prepared>) -> Result<(), StoreError> {
     while let Ok(mut prepared) = to_store.recv() {
         while prepared.len() < STORED_AT_ONCE_MAX
             && let Ok(behind) = to_store.try_recv()
         {
             prepared.append(behind);
         }
-        let place = (look.mailbox.id, Some(look.fence));
+        let place = (look.mailbox.id, Some(&look.fence));
         store_now(&look.services.store, place, prepared, now())?;
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(super) struct Compared {
 /// Compares the open folder, whose new mails were just listed, with the ledger, and puts right what differs. `exists`: how
 /// many mails the server says it holds.
 pub(super) fn compare(
-    look: &Look<'_>,
+    look: &Look,
     session: &mut ImapSession,
     folder: &Folder,
     exists: u32,
@@ -85,7 +85,7 @@ type Found<'a> = (
 );
 
 fn repair(
-    look: &Look<'_>,
+    look: &Look,
     session: &mut ImapSession,
     folder: &Folder,
     (unknown, returned, gone): Found<'_>,

@@ -1,18 +1,21 @@
 //! A connection to a mailbox, from the login on, and the order of what is done on it: every folder is looked at, new mail
-//! comes first, then what was there before, in the order in which it was received; then it waits for news.
-//! Not for: connecting, and what follows a failure (that is `sync`).
+//! comes first, then what was there before, in the order in which it was received; then news are waited for.
+//! Not for: connecting, and what follows a failure (that is `sitting`).
 
 use super::connection::Connection;
 use super::fetch::{Batches, Fetching};
 use super::folder::{self, Seen};
+use super::sitting::Rest;
 use super::state::State;
+use super::turns::Turn;
 use super::{Look, SyncError, epoch, now, reconcile};
-use crate::mail::imap::{self, FolderStatus, Follows, IdleEnd};
-use crate::model::FolderId;
+use crate::mail::imap::{self, FolderStatus, Follows, Heard, IdleStart};
+use crate::model::{FolderId, MailboxId};
 use crate::model::mailbox::{Folder, FolderRole, Reconciliation, SyncStage};
+use crate::store::leases::Fence;
 use crate::store::ledger::{self, Waiting};
 use crate::store::placements::OpenPlacement;
-use crate::store::{mailbox_writes, mailboxes, placements};
+use crate::store::{Store, mailbox_writes, mailboxes, placements};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -24,8 +27,27 @@ const PLANNED_MAX: i64 = 20_000;
 const SLICE: Duration = Duration::from_secs(2);
 /// A folder whose UIDs begin anew each time is looked at this often only.
 const UNSTABLE_EVERY: Duration = Duration::from_secs(600);
+/// Arrived mails that are taken in without a turn: so few are held in memory.
+const FEW_MAILS: usize = 50;
+const FEW_BYTES: i64 = 4 << 20;
 /// With more folders, and a server that can't tell of all in one answer, each is looked at less often.
 const FEW_FOLDERS: usize = 5;
+
+/// Longer than anything here waits.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// How many of these mails, from the first, are few enough to be taken in beside what others do.
+fn few(lines: &[OpenPlacement]) -> usize {
+    let mut bytes = 0_i64;
+    lines
+        .iter()
+        .take(FEW_MAILS)
+        .take_while(|line| {
+            bytes = bytes.saturating_add(line.size_bytes);
+            bytes <= FEW_BYTES
+        })
+        .count()
+}
 
 /// What was seen of a folder last.
 struct View {
@@ -34,69 +56,207 @@ struct View {
     compared_at: Instant,
 }
 
+/// What outlasts a connection.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub state: State,
+    pub batches: Batches,
+}
+
+impl Kept {
+    pub fn new(store: Store, id: MailboxId, fence: Fence) -> Self {
+        Self {
+            state: State::new(store, id, fence),
+            batches: Batches::default(),
+        }
+    }
+}
+
 /// One connection's work.
-pub(super) struct Round<'a> {
-    look: Look<'a>,
+pub(super) struct Round {
+    look: Look,
     connection: Connection,
-    state: &'a mut State,
-    batches: &'a mut Batches,
+    kept: Kept,
     folders: Vec<Folder>,
     views: HashMap<FolderId, View>,
     unstable: HashMap<FolderId, Instant>,
     others_looked_at: Instant,
     /// An epoch began: all is compared once what is new is in.
     is_to_reconcile: bool,
+    /// A pass over all folders is under way: what it found is not all taken in yet.
+    is_passing: bool,
+    has_passed: bool,
+    /// When the next pass is due.
+    pass_at: Instant,
+    /// Where the server idles: until when.
+    idles_until: Option<Instant>,
 }
 
-impl<'a> Round<'a> {
-    pub fn new(
-        look: Look<'a>,
-        connection: Connection,
-        state: &'a mut State,
-        batches: &'a mut Batches,
-    ) -> Self {
+impl Round {
+    pub fn new(look: Look, connection: Connection, kept: Kept) -> Self {
         Self {
             look,
             connection,
-            state,
-            batches,
+            kept,
             folders: Vec::new(),
             views: HashMap::new(),
             unstable: HashMap::new(),
             others_looked_at: Instant::now(),
             is_to_reconcile: false,
+            is_passing: false,
+            has_passed: false,
+            pass_at: Instant::now(),
+            idles_until: None,
         }
     }
 
-    /// Says goodbye.
-    pub fn end(self) {
-        self.connection.session.log_out();
+    pub const fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Whether everything was taken in once since it connected.
+    pub const fn has_passed(&self) -> bool {
+        self.has_passed
+    }
+
+    /// Says goodbye, where the server listens.
+    pub fn end(&mut self) {
+        if self.connection.session.end_idle().is_ok() {
+            self.connection.session.log_out();
+        }
     }
 
     /// Looks at every folder, takes everything in, and compares with the server where that is due.
     pub fn pass(&mut self) -> Result<(), SyncError> {
+        self.begin_pass()?;
+        self.finish(&mut Turn::Always).map(drop)
+    }
+
+    /// Does what there is to do; what is then waited for.
+    pub fn go_on(&mut self, mut turn: Turn<'_>) -> Result<Rest, SyncError> {
+        if let Some(rest) = self.wake(&turn)? {
+            return Ok(rest);
+        }
+        if self.look.signals.is_poked() || Instant::now() >= self.pass_at {
+            self.begin_pass()?;
+        } else if let Some(watched) = self.watched() {
+            // Also after a wait for news: what came between the last look and IDLE would wait for the next mail.
+            self.look_at(&watched)?;
+        }
+        let is_done = self.finish(&mut turn)?;
+        if self.look.signals.is_stopped() {
+            self.end();
+            return Ok(Rest::Over);
+        }
+        self.rest(is_done)
+    }
+
+    /// Ends the waiting for news, unless it is to go on: nothing was heard, and nothing else is due.
+    fn wake(&mut self, turn: &Turn<'_>) -> Result<Option<Rest>, SyncError> {
+        let Some(until) = self.idles_until else {
+            return Ok(None);
+        };
+        let signals = &self.look.signals;
+        let heard = self.connection.session.hear(Duration::ZERO)?;
+        let is_told = signals.is_stopped() || signals.is_poked() || turn.is_held();
+        if heard == Heard::Nothing && !is_told && Instant::now() < until {
+            let connection = self.connection.session.cut_handle();
+            return Ok(Some(if self.is_passing {
+                Rest::Turn(Some(connection), until)
+            } else {
+                Rest::News(connection, until)
+            }));
+        }
+        self.idles_until = None;
+        self.connection.session.end_idle()?;
+        if heard == Heard::Unsupported {
+            return Ok(Some(self.poll(until)));
+        }
+        Ok(None)
+    }
+
+    /// What is waited for until there is something to do again.
+    fn rest(&mut self, is_done: bool) -> Result<Rest, SyncError> {
+        let now = Instant::now();
+        let until = now + self.next_try()?.min(self.pass_at.saturating_duration_since(now));
+        let rest = self.wait_for_news(until)?;
+        Ok(match rest {
+            rest if is_done => rest,
+            Rest::News(connection, until) => Rest::Turn(Some(connection), until),
+            // Where the server tells nothing by itself, new mail is looked for while others have their turn.
+            Rest::Time(until) => Rest::Turn(None, until.min(now + SLICE)),
+            other => other,
+        })
+    }
+
+    fn wait_for_news(&mut self, until: Instant) -> Result<Rest, SyncError> {
+        let Some(watched) = self.watched() else {
+            return Ok(Rest::Time(until));
+        };
+        // Fetching may have opened another folder, or the look was put off.
+        if !self.connection.open(watched.id)? {
+            let tick = Instant::now() + self.look.services.times.tick;
+            return Ok(Rest::Time(until.min(tick)));
+        }
+        Ok(match self.connection.session.begin_idle()? {
+            IdleStart::Changed => Rest::Time(Instant::now()),
+            IdleStart::Unsupported => self.poll(until),
+            IdleStart::Idling => {
+                let idle_for = imap::idle_for(&self.look.mailbox.imap.host);
+                let until = until.min(Instant::now() + idle_for);
+                self.idles_until = Some(until);
+                Rest::News(self.connection.session.cut_handle(), until)
+            }
+        })
+    }
+
+    /// The next look, where the server tells nothing by itself.
+    fn poll(&self, until: Instant) -> Rest {
+        Rest::Time(until.min(Instant::now() + self.look.services.times.poll_every))
+    }
+
+    /// Looks at every folder.
+    fn begin_pass(&mut self) -> Result<(), SyncError> {
+        self.look.signals.take_poke();
         self.reload()?;
         if self.views.is_empty() {
-            self.state.stage(SyncStage::Backfill)?;
+            self.kept.state.stage(SyncStage::Backfill)?;
         }
+        self.is_passing = true;
         self.look_at_all()?;
-        self.fetch_arrived()?;
-        self.backfill()?;
-        self.settle()?;
-        if self.is_reconciling_due()? && self.reconcile()? {
-            self.fetch_arrived()?;
-            self.backfill()?;
-            self.settle()?;
+        self.pass_at = Instant::now() + self.others_every();
+        Ok(())
+    }
+
+    /// Takes in what waits; ends a pass, where one is under way. False where others have the turn that it takes.
+    fn finish(&mut self, turn: &mut Turn<'_>) -> Result<bool, SyncError> {
+        if !self.take_in(turn)? {
+            return Ok(false);
+        }
+        if !self.is_passing {
+            return Ok(true);
+        }
+        if self.is_reconciling_due()? && self.reconcile()? && !self.take_in(turn)? {
+            return Ok(false);
         }
         if self.look.signals.is_stopped() {
-            return Ok(());
+            return Ok(true);
         }
+        self.is_passing = false;
+        self.has_passed = true;
         if self.unstable.is_empty() {
-            self.state.watching()?;
+            self.kept.state.watching()?;
         } else {
-            self.state.failed(&imap::unstable());
+            self.kept.state.failed(&imap::unstable());
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Takes in what arrived, then what was there before; false where others have the turn that it takes.
+    fn take_in(&mut self, turn: &mut Turn<'_>) -> Result<bool, SyncError> {
+        let is_done = self.fetch_arrived(turn)? && self.backfill(turn)?;
+        self.settle()?;
+        Ok(is_done)
     }
 
     /// The mailbox and its folders as users have them now.
@@ -233,60 +393,77 @@ impl<'a> Round<'a> {
         let mut fetching = Fetching {
             look: &self.look,
             connection: &mut self.connection,
-            batches: self.batches,
+            batches: &mut self.kept.batches,
             until,
         };
         fetching.fetch(lines)
     }
 
-    /// Takes in what came since the mailbox was connected.
-    fn fetch_arrived(&mut self) -> Result<(), SyncError> {
+    /// Takes in what came since the mailbox was connected. Few mails at once take no turn. False where others have it.
+    fn fetch_arrived(&mut self, turn: &mut Turn<'_>) -> Result<bool, SyncError> {
         loop {
-            let waiting = self.waiting(Waiting::Arrived, ARRIVED_MAX)?;
+            let mut waiting = self.waiting(Waiting::Arrived, ARRIVED_MAX)?;
+            let few = few(&waiting);
+            let is_whole = few == waiting.len();
+            if !is_whole && !turn.take() {
+                waiting.truncate(few);
+                let done = self.fetch(&waiting, None)?;
+                if few == 0 || done < few {
+                    return Ok(false);
+                }
+                continue;
+            }
             if waiting.is_empty() || self.fetch(&waiting, None)? < waiting.len() {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
 
     /// Takes in what was there before, in the order in which it was received; new mail goes first whenever it comes.
-    fn backfill(&mut self) -> Result<(), SyncError> {
+    /// False where others have the turn that it takes.
+    fn backfill(&mut self, turn: &mut Turn<'_>) -> Result<bool, SyncError> {
         loop {
+            if self.waiting(Waiting::Before, 1)?.is_empty() {
+                return Ok(true);
+            }
+            if !turn.take() {
+                return Ok(false);
+            }
             let plan = self.waiting(Waiting::Before, PLANNED_MAX)?;
             let mut rest = plan.as_slice();
-            if rest.is_empty() {
-                return Ok(());
-            }
             while !rest.is_empty() {
                 if self.look.signals.is_stopped() {
-                    return Ok(());
+                    return Ok(true);
                 }
                 if self.look.signals.take_poke() {
                     // What is synced, and how far back, may have been changed: it is planned anew.
                     self.reload()?;
                     self.look_at_all()?;
-                    self.fetch_arrived()?;
+                    self.fetch_arrived(turn)?;
                     break;
                 }
                 let done = self.fetch(rest, Some(Instant::now() + SLICE))?;
                 if done == 0 {
                     // A folder is another by now: the next look takes that over.
-                    return Ok(());
+                    return Ok(true);
                 }
                 rest = rest.get(done..).unwrap_or_default();
-                self.look_for_arrived()?;
+                self.look_for_arrived(turn)?;
+                if turn.is_wanted() {
+                    return Ok(rest.is_empty());
+                }
             }
         }
     }
 
     /// A look for new mail in between.
-    fn look_for_arrived(&mut self) -> Result<(), SyncError> {
+    fn look_for_arrived(&mut self, turn: &mut Turn<'_>) -> Result<(), SyncError> {
         if self.others_looked_at.elapsed() >= self.others_every() {
             self.look_at_all()?;
         } else if let Some(watched) = self.watched() {
             self.look_at(&watched)?;
         }
-        self.fetch_arrived()
+        self.fetch_arrived(turn).map(drop)
     }
 
     /// What is held is settled where it turned up elsewhere, or its time is over.
@@ -366,66 +543,12 @@ impl<'a> Round<'a> {
         every.mul_f64(0.9 + 0.2 * rand::random::<f64>())
     }
 
-    /// Waits where new mail comes in, taking in what comes, until it is time to look at the other folders too.
-    pub fn watch(&mut self) -> Result<(), SyncError> {
-        let until = Instant::now() + self.others_every();
-        let signals = self.look.signals;
-        let told = || {
-            signals.progressed();
-            signals.is_stopped() || signals.is_poked()
-        };
-        let Some(watched) = self.watched() else {
-            while !told() && Instant::now() < until {
-                signals.wait(self.look.services.times.tick);
-            }
-            return Ok(());
-        };
-        let idle_for = imap::idle_for(&self.look.mailbox.imap.host);
-        let poll_every = self.look.services.times.poll_every;
-        loop {
-            // What came between the last look and IDLE would wait for the next mail: look once more first.
-            let known = self.folders.iter().find(|folder| folder.id == watched.id);
-            let known = known.cloned().unwrap_or_else(|| watched.clone());
-            self.look_at(&known)?;
-            self.fetch_arrived()?;
-            // What did not come at first, and is due again.
-            self.backfill()?;
-            self.settle()?;
-            let left = until
-                .saturating_duration_since(Instant::now())
-                .min(self.next_try()?);
-            if told() || left.is_zero() {
-                return Ok(());
-            }
-            // Fetching may have opened another folder, or the look was put off.
-            if !self.connection.open(watched.id)? {
-                signals.wait(left.min(self.look.services.times.tick));
-                continue;
-            }
-            match self.connection.session.idle(left.min(idle_for), &told)? {
-                IdleEnd::Changed => {}
-                IdleEnd::TimedOut => {
-                    if Instant::now() >= until {
-                        return Ok(());
-                    }
-                }
-                IdleEnd::Stopped => return Ok(()),
-                IdleEnd::Unsupported => {
-                    let again = Instant::now() + poll_every.min(left);
-                    while !told() && Instant::now() < again {
-                        signals.wait(self.look.services.times.tick);
-                    }
-                }
-            }
-        }
-    }
-
     /// How long until a mail that did not come is asked for again.
     fn next_try(&self) -> Result<Duration, SyncError> {
         let id = self.look.mailbox.id;
         let store = &self.look.services.store;
         let next = store.read_now(|conn| ledger::next_try(conn, id, now()))?;
-        Ok(next.map_or(Duration::MAX, |next| {
+        Ok(next.map_or(NEVER, |next| {
             let micros = next.micros().saturating_sub(now().micros()).max(0);
             Duration::from_micros(u64::try_from(micros).unwrap_or(0))
         }))

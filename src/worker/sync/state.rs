@@ -8,6 +8,7 @@ use crate::model::mailbox::{MailboxWarning, SyncError, SyncStage};
 use crate::store::leases::Fence;
 use crate::store::{Store, StoreError, mailbox_writes};
 
+#[derive(Clone)]
 pub(super) struct State {
     store: Store,
     id: MailboxId,

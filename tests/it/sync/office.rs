@@ -20,7 +20,7 @@ use mailroom::store::raw::RawStore;
 use mailroom::store::sealed::{Place, Sealer};
 use mailroom::store::sql::{Row, sql};
 use mailroom::store::{Store, StoreError, mailboxes, roles};
-use mailroom::worker::sync::{self, Signals, SyncServices, SyncTimes};
+use mailroom::worker::sync::{self, Signals, SyncServices, SyncTimes, Turns};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,7 +173,7 @@ impl Office {
     /// Syncs once.
     pub async fn once(&self) -> Result<(), String> {
         let (services, id, fence) = (self.services.clone(), self.mailbox, self.fence());
-        tokio::task::spawn_blocking(move || sync::once(&services, id, &fence, &Signals::default()))
+        tokio::task::spawn_blocking(move || sync::once(&services, id, &fence, &Arc::default()))
             .await
             .unwrap()
             .map_err(|error| error.to_string())
@@ -183,7 +183,7 @@ impl Office {
     pub async fn passes(&self, mut after: impl FnMut() -> ControlFlow<()> + Send + 'static) {
         let (services, id, fence) = (self.services.clone(), self.mailbox, self.fence());
         tokio::task::spawn_blocking(move || {
-            sync::passes(&services, (id, &fence), &Signals::default(), &mut after)
+            sync::passes(&services, (id, &fence), &Arc::default(), &mut after)
         })
         .await
         .unwrap()
@@ -262,9 +262,12 @@ impl Office {
         let told = Arc::clone(&signals);
         Running {
             signals,
-            thread: Some(std::thread::spawn(move || {
-                sync::run(&services, id, &fence, &told)
-            })),
+            task: Some(tokio::spawn(sync::run(
+                services,
+                (id, fence),
+                told,
+                Turns::default(),
+            ))),
         }
     }
 
@@ -285,14 +288,14 @@ impl Office {
 /// A sync that runs.
 pub struct Running {
     pub signals: Arc<Signals>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.signals.stop();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
+        if let Some(task) = self.task.take() {
+            let ended = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(task));
             assert!(ended.is_ok() || std::thread::panicking());
         }
     }

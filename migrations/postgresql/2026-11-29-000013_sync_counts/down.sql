@@ -1,0 +1,2 @@
+DROP INDEX placements_old;
+DROP INDEX placements_gone;
