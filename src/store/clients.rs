@@ -1,6 +1,6 @@
 //! Whose addresses these are, and what there is of a client already.
 
-use super::sql::{BOUND_MAX, sql};
+use super::sql::{BOUND_MAX, Value, padded_parts, sql};
 use super::{AnyConn, Later, StoreError, Tx};
 use crate::model::decisions::Who;
 use crate::model::{EmailId, ItemId, MailboxId, MessageId};
@@ -166,26 +166,30 @@ pub fn items_of_messages(
     Ok(found)
 }
 
-/// How many mails of these senders came to a mailbox in these hours (since 1970).
+/// How many mails of each of these senders came to a mailbox in an hour (since 1970). What a backfill asks for is spread
+/// over many hours: only the pairs that are named are looked at.
 ///
 /// # Errors
 /// What the database says.
 pub fn sender_counts(
     conn: &mut AnyConn,
     mailbox: MailboxId,
-    (keys, hours): (&[&str], &BTreeSet<i64>),
+    wanted: &BTreeSet<(&str, i64)>,
 ) -> Result<HashMap<(String, i64), i64>, StoreError> {
     let mut found = HashMap::new();
-    for part in keys.chunks(BOUND_MAX) {
-        let rows: Vec<(String, i64, i64)> =
-            sql("SELECT address_key, hour, count FROM sender_counts WHERE mailbox_id = ")
-                .bind(mailbox.0)
-                .push(" AND address_key IN (")
-                .any_of(part.iter().copied())
-                .push(") AND hour IN (")
-                .any_of(hours.iter().copied())
-                .push(")")
-                .rows(conn)?;
+    let wanted: Vec<[Value; 2]> = wanted
+        .iter()
+        .map(|(key, hour)| [(*key).into(), (*hour).into()])
+        .collect();
+    for part in padded_parts(wanted) {
+        let rows: Vec<(String, i64, i64)> = sql("WITH wanted (k, h) AS (VALUES ")
+            .tuples(part)
+            .push(
+                ") SELECT c.address_key, c.hour, c.count FROM wanted w CROSS JOIN sender_counts c \
+                 WHERE c.address_key = w.k AND c.hour = w.h AND c.mailbox_id = ",
+            )
+            .bind(mailbox.0)
+            .rows(conn)?;
         found.extend(
             rows.into_iter()
                 .map(|(key, hour, count)| ((key, hour), count)),

@@ -4,7 +4,7 @@
 
 use super::sql::{Rows, sql};
 use super::{AnyConn, Store, StoreError, Tx};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
@@ -13,6 +13,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 /// The BLAKE3 hash of a mail's bytes.
 pub type RawHash = [u8; 32];
@@ -30,7 +32,11 @@ pub struct RawStore {
     /// Where it is a folder of this machine.
     folder: Option<PathBuf>,
     runtime: tokio::runtime::Handle,
+    writes: Arc<Semaphore>,
 }
+
+/// Objects that are written at once: the next is on its way to the disk while one is waited for.
+const WRITES_AT_ONCE: usize = 3;
 
 /// Mails whose bytes are durable, to be named by the transaction that stores what they say.
 #[derive(Debug, Clone, Default)]
@@ -38,10 +44,18 @@ pub struct Durable {
     rows: Rows,
 }
 
-impl Durable {
+/// Mails whose bytes are being made durable.
+#[derive(Debug, Default)]
+pub struct Keeping {
+    rows: Rows,
+    writes: Vec<JoinHandle<Result<(), object_store::Error>>>,
+}
+
+impl Keeping {
     /// Takes those of another batch too.
-    pub fn append(&mut self, other: Self) {
+    pub fn append(&mut self, mut other: Self) {
         self.rows.append(other.rows);
+        self.writes.append(&mut other.writes);
     }
 }
 
@@ -66,6 +80,7 @@ impl RawStore {
                 prefix: Path::parse(prefix).map_err(|error| setting(&error))?,
                 folder: None,
                 runtime,
+                writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             });
         }
         let folder = url.strip_prefix("file://").unwrap_or(url);
@@ -82,47 +97,72 @@ impl RawStore {
             prefix: Path::default(),
             folder: Some(PathBuf::from(folder)),
             runtime,
+            writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
         })
     }
 
-    /// Makes these mails durable, in one object; those that are kept already are left out.
-    /// For worker threads: it blocks, and must not be called on a thread of the async runtime.
+    /// Begins to make these mails durable, in one object; those that are kept already are left out.
+    /// For worker threads: it blocks while several are being written, and must not be called on a thread of the async
+    /// runtime.
     ///
     /// # Errors
-    /// `Raw` where the object could not be written; then nothing is kept.
-    pub fn keep_now(
+    /// What the database says.
+    pub fn begin_to_keep_now(
         &self,
         store: &Store,
-        mails: &[(RawHash, Bytes)],
-    ) -> Result<Durable, StoreError> {
+        mails: Vec<(RawHash, Bytes)>,
+    ) -> Result<Keeping, StoreError> {
         let known = store.read_now(|conn| known(conn, mails.iter().map(|(hash, _raw)| hash)))?;
         let mut seen = HashSet::new();
-        let new: Vec<&(RawHash, Bytes)> = mails
-            .iter()
+        let new: Vec<(RawHash, Bytes)> = mails
+            .into_iter()
             .filter(|(hash, _raw)| !known.contains(hash.as_slice()) && seen.insert(*hash))
             .collect();
         if new.is_empty() {
-            return Ok(Durable::default());
+            return Ok(Keeping::default());
         }
-        let mut hashes: Vec<&[u8]> = Vec::with_capacity(new.len());
-        let mut object = BytesMut::with_capacity(new.iter().map(|(_hash, raw)| raw.len()).sum());
-        let mut places = Vec::with_capacity(new.len());
-        for (hash, raw) in new {
-            hashes.push(hash);
-            places.push((hash, object.len(), raw.len()));
-            object.extend_from_slice(raw);
-        }
-        let key = self.put_packed_now(&hashes, object.freeze())?;
+        let hashes: Vec<&[u8]> = new.iter().map(|(hash, _raw)| hash.as_slice()).collect();
+        let key = self.key_of_packed(&hashes);
+        let name = key.to_string();
         let mut rows = Rows::default();
-        for (hash, offset, length) in places {
+        let mut offset = 0;
+        for (hash, raw) in &new {
             rows.push([
                 hash.to_vec().into(),
-                key.as_str().into(),
+                name.as_str().into(),
                 number(offset)?.into(),
-                number(length)?.into(),
+                number(raw.len())?.into(),
             ]);
+            offset += raw.len();
         }
-        Ok(Durable { rows })
+        // The bytes are written from where they came in.
+        let payload: PutPayload = new.into_iter().map(|(_hash, raw)| raw).collect();
+        let permit = self
+            .runtime
+            .block_on(Arc::clone(&self.writes).acquire_owned());
+        let objects = Arc::clone(&self.objects);
+        let write = self.runtime.spawn(async move {
+            let _permit = permit;
+            objects.put(&key, payload).await.map(drop)
+        });
+        Ok(Keeping {
+            rows,
+            writes: vec![write],
+        })
+    }
+
+    /// Waits until these mails are durable. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where an object could not be written; then none is kept.
+    pub fn keep_now(&self, keeping: Keeping) -> Result<Durable, StoreError> {
+        for write in keeping.writes {
+            self.runtime
+                .block_on(write)
+                .map_err(|error| StoreError::Raw(error.to_string()))?
+                .map_err(|error| StoreError::Raw(error.to_string()))?;
+        }
+        Ok(Durable { rows: keeping.rows })
     }
 
     /// The name of an object within this store: its key without the store's own prefix.
@@ -225,11 +265,7 @@ impl RawStore {
     /// # Errors
     /// `Raw` where it can't be written.
     pub fn put_packed_now(&self, hashes: &[&[u8]], object: Bytes) -> Result<String, StoreError> {
-        let mut name = blake3::Hasher::new();
-        for hash in hashes {
-            name.update(hash);
-        }
-        let key = self.key_of(&name.finalize().to_hex());
+        let key = self.key_of_packed(hashes);
         self.runtime
             .block_on(self.objects.put(&key, PutPayload::from_bytes(object)))
             .map_err(|error| StoreError::Raw(error.to_string()))?;
@@ -283,6 +319,14 @@ impl RawStore {
             }
         }
         Ok(())
+    }
+
+    fn key_of_packed(&self, hashes: &[&[u8]]) -> Path {
+        let mut name = blake3::Hasher::new();
+        for hash in hashes {
+            name.update(hash);
+        }
+        self.key_of(&name.finalize().to_hex())
     }
 
     fn key_of(&self, hash: &str) -> Path {
@@ -351,7 +395,7 @@ fn known<'h>(
     hashes: impl Iterator<Item = &'h RawHash>,
 ) -> Result<HashSet<Vec<u8>>, StoreError> {
     let found: Vec<Vec<u8>> = sql("SELECT hash FROM raw_mails WHERE hash IN (")
-        .list(hashes.map(|hash| hash.to_vec()))
+        .any_of(hashes.map(|hash| hash.to_vec()))
         .push(")")
         .rows(conn)?;
     Ok(found.into_iter().collect())

@@ -148,6 +148,30 @@ impl Sql {
 }
 
 impl Value {
+    const fn number(&self) -> Option<i64> {
+        match self {
+            Self::I64(value) => Some(*value),
+            Self::OptI64(value) => *value,
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(value) => Some(value),
+            Self::OptText(value) => value.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(value) => Some(value),
+            Self::OptBytes(value) => value.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Binds it, where the statement being built has its place.
     fn bind<'b, DB: Binds>(&'b self, out: &mut AstPass<'_, 'b, DB>) -> QueryResult<()> {
         match self {
@@ -229,27 +253,6 @@ macro_rules! binds {
             }
         }
 
-        impl QueryFragment<$backend> for Insert<'_> {
-            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
-                out.push_sql("INSERT INTO ");
-                out.push_sql(self.into);
-                out.push_sql(" VALUES ");
-                let mut before_row = "(";
-                for row in self.values.chunks(self.columns) {
-                    let mut before_value = before_row;
-                    for value in row {
-                        out.push_sql(before_value);
-                        value.bind(&mut out)?;
-                        before_value = ", ";
-                    }
-                    before_row = "), (";
-                }
-                out.push_sql(")");
-                out.push_sql(self.after);
-                Ok(())
-            }
-        }
-
         impl<S> QueryFragment<$backend> for Typed<S> {
             fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
                 self.sql.walk_ast(out)
@@ -267,7 +270,7 @@ impl QueryId for Sql {
 
 impl<C> RunQueryDsl<C> for Sql {}
 
-/// An `INSERT` of many rows, whose values are only looked at.
+/// An `INSERT` of many rows on SQLite, whose values are only looked at.
 struct Insert<'v> {
     into: &'static str,
     after: &'static str,
@@ -281,6 +284,98 @@ impl QueryId for Insert<'_> {
 }
 
 impl<C> RunQueryDsl<C> for Insert<'_> {}
+
+impl QueryFragment<Sqlite> for Insert<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO ");
+        out.push_sql(self.into);
+        out.push_sql(" VALUES ");
+        let mut before_row = "(";
+        for row in self.values.chunks(self.columns) {
+            let mut before_value = before_row;
+            for value in row {
+                out.push_sql(before_value);
+                value.bind(&mut out)?;
+                before_value = ", ";
+            }
+            before_row = "), (";
+        }
+        out.push_sql(")");
+        out.push_sql(self.after);
+        Ok(())
+    }
+}
+
+/// The values of one column, for PostgreSQL.
+enum ColumnValues<'v> {
+    Numbers(Vec<Option<i64>>),
+    Texts(Vec<Option<&'v str>>),
+    Truths(Vec<bool>),
+    Bytes(Vec<Option<&'v [u8]>>),
+}
+
+impl<'v> ColumnValues<'v> {
+    /// Those of one column; all are of the kind of the first.
+    fn of(values: impl Iterator<Item = &'v Value> + Clone) -> Self {
+        match values.clone().next() {
+            None | Some(Value::I64(_) | Value::OptI64(_)) => {
+                Self::Numbers(values.map(Value::number).collect())
+            }
+            Some(Value::Text(_) | Value::OptText(_)) => {
+                Self::Texts(values.map(Value::text).collect())
+            }
+            Some(Value::Bool(_)) => {
+                Self::Truths(values.map(|value| matches!(value, Value::Bool(true))).collect())
+            }
+            Some(Value::Bytes(_) | Value::OptBytes(_)) => {
+                Self::Bytes(values.map(Value::bytes).collect())
+            }
+        }
+    }
+}
+
+/// An `INSERT` of many rows on PostgreSQL, column by column.
+struct InsertColumns<'v> {
+    into: &'static str,
+    after: &'static str,
+    columns: Vec<ColumnValues<'v>>,
+}
+
+impl QueryId for InsertColumns<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<C> RunQueryDsl<C> for InsertColumns<'_> {}
+
+impl QueryFragment<Pg> for InsertColumns<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO ");
+        out.push_sql(self.into);
+        let mut before = " SELECT * FROM unnest(";
+        for column in &self.columns {
+            out.push_sql(before);
+            before = ", ";
+            match column {
+                ColumnValues::Numbers(values) => {
+                    out.push_bind_param::<st::Array<st::Nullable<st::BigInt>>, _>(values)?;
+                }
+                ColumnValues::Texts(values) => {
+                    out.push_bind_param::<st::Array<st::Nullable<st::Text>>, _>(values)?;
+                }
+                ColumnValues::Truths(values) => {
+                    out.push_bind_param::<st::Array<st::Bool>, _>(values)?;
+                }
+                ColumnValues::Bytes(values) => {
+                    out.push_bind_param::<st::Array<st::Nullable<st::Binary>>, _>(values)?;
+                }
+            }
+        }
+        out.push_sql(")");
+        out.push_sql(self.after);
+        Ok(())
+    }
+}
 
 /// The same SQL, with the types of its columns.
 struct Typed<S> {
@@ -415,7 +510,10 @@ pub fn insert_row(table: &'static str, columns: Vec<(&'static str, Value)>) -> S
 /// Values bound in one list: far below what either database takes (32,766 on SQLite, 65,535 on PostgreSQL).
 pub const BOUND_MAX: usize = 500;
 
-/// Rows of one `INSERT`, in sizes that are powers of two, so that few statements are ever prepared.
+/// Rows of one `INSERT` on PostgreSQL: what the statement holds in memory.
+const UNNESTED_ROWS_MAX: usize = 4096;
+
+/// Rows of one `INSERT` on SQLite, in sizes that are powers of two, so that few statements are ever prepared.
 const INSERT_ROWS_MAX: usize = 256;
 
 /// Rows that are inserted together, each with the same number of values, held one after the other.
@@ -449,6 +547,9 @@ impl Rows {
         into: &'static str,
         after: &'static str,
     ) -> Result<(), StoreError> {
+        if let AnyConn::Pg(conn) = conn {
+            return self.insert_columns(conn, into, after);
+        }
         let mut left = self.values.as_slice();
         while !left.is_empty() {
             let rows = left.len().checked_div(self.columns).unwrap_or_default();
@@ -463,10 +564,32 @@ impl Rows {
                 columns: self.columns.max(1),
                 values,
             };
-            match conn {
-                AnyConn::Pg(conn) => insert.execute(conn)?,
-                AnyConn::Sqlite(conn) => insert.execute(conn)?,
+            if let AnyConn::Sqlite(conn) = conn {
+                insert.execute(conn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same on PostgreSQL, by one array for each column: it takes one short statement for any number of rows, which
+    /// is planned once, where a list of tuples is planned and evaluated value by value.
+    fn insert_columns(
+        &self,
+        conn: &mut PgConnection,
+        into: &'static str,
+        after: &'static str,
+    ) -> Result<(), StoreError> {
+        let columns = self.columns.max(1);
+        for values in self.values.chunks(columns.saturating_mul(UNNESTED_ROWS_MAX)) {
+            let columns = (0..columns)
+                .map(|column| ColumnValues::of(values.iter().skip(column).step_by(columns)))
+                .collect();
+            let insert = InsertColumns {
+                into,
+                after,
+                columns,
             };
+            insert.execute(conn)?;
         }
         Ok(())
     }

@@ -192,17 +192,15 @@ impl Known {
     }
 
     fn load_counts(&mut self, conn: &mut AnyConn, wanted: &[Wanted<'_>]) -> Result<(), StoreError> {
-        let senders: BTreeSet<&str> = wanted
-            .iter()
-            .filter_map(|mail| mail.mail.sender.as_ref())
-            .map(|(key, _name)| key.as_str())
-            .collect();
-        let hours: BTreeSet<i64> = wanted.iter().map(|mail| hour(mail.mail)).collect();
-        let senders: Vec<&str> = senders
-            .into_iter()
-            .chain([clients::WHOLE_MAILBOX])
-            .collect();
-        self.counts = clients::sender_counts(conn, self.mailbox, (&senders, &hours))?;
+        let mut pairs = BTreeSet::new();
+        for mail in wanted {
+            let hour = hour(mail.mail);
+            pairs.insert((clients::WHOLE_MAILBOX, hour));
+            if let Some((key, _name)) = &mail.mail.sender {
+                pairs.insert((key.as_str(), hour));
+            }
+        }
+        self.counts = clients::sender_counts(conn, self.mailbox, &pairs)?;
         Ok(())
     }
 

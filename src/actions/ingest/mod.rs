@@ -22,7 +22,7 @@ use crate::rules::threading::{self, ArrivedMessage, RepairFacts, choose_thread, 
 use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
 use crate::store::leases::{self, Fence};
 use crate::store::messages::NewMessage;
-use crate::store::raw::{self, Durable, RawHash, RawStore};
+use crate::store::raw::{self, Durable, Keeping, RawHash, RawStore};
 use crate::store::{Store, StoreError, Tx, clients, dialect, placements};
 use crate::view;
 use bytes::Bytes;
@@ -74,10 +74,11 @@ struct Read {
     received_at: Time,
 }
 
-/// A batch whose mails are read and whose bytes are durable: what is left is one transaction.
+/// A batch whose mails are read and whose bytes are on their way to where they are kept: what is left is to wait for
+/// them, and one transaction.
 pub struct Prepared {
     reads: Vec<Read>,
-    durable: Durable,
+    keeping: Keeping,
 }
 
 impl Prepared {
@@ -94,11 +95,11 @@ impl Prepared {
     /// Takes the mails of the batch behind it too: one transaction for both costs less than two.
     pub fn append(&mut self, mut behind: Self) {
         self.reads.append(&mut behind.reads);
-        self.durable.append(behind.durable);
+        self.keeping.append(behind.keeping);
     }
 }
 
-/// Reads the mails of a batch and makes their bytes durable. Blocks: for worker threads. It writes nothing to the
+/// Reads the mails of a batch and begins to make their bytes durable. Blocks: for worker threads. It writes nothing to the
 /// database, so it can run beside the storing of the batch before.
 ///
 /// # Errors
@@ -113,11 +114,11 @@ pub fn prepare_now(
         .iter_mut()
         .map(|read| (read.hash, std::mem::take(&mut read.arrival.raw)))
         .collect();
-    let durable = raw.keep_now(store, &bytes)?;
-    Ok(Prepared { reads, durable })
+    let keeping = raw.begin_to_keep_now(store, bytes)?;
+    Ok(Prepared { reads, keeping })
 }
 
-/// Takes a batch of mails of one mailbox in, in their order. Blocks: for worker threads.
+/// Takes a batch of mails of one mailbox in, in their order, once their bytes are durable. Blocks: for worker threads.
 /// A mail that the database refuses is quarantined with its raw bytes and stops nothing.
 /// `fence` is the lease under which a worker writes.
 ///
@@ -126,11 +127,13 @@ pub fn prepare_now(
 /// has the mailbox now.
 pub fn store_now(
     store: &Store,
+    raw: &RawStore,
     (mailbox, fence): (MailboxId, Option<&Fence>),
     prepared: Prepared,
     now: Time,
 ) -> Result<Vec<Taken>, StoreError> {
-    let Prepared { reads, durable } = prepared;
+    let Prepared { reads, keeping } = prepared;
+    let durable = raw.keep_now(keeping)?;
     let place = (mailbox, fence);
     match write(store, place, &reads, &durable, now) {
         Ok(taken) => Ok(taken),
@@ -157,7 +160,7 @@ pub fn ingest_now(
     now: Time,
 ) -> Result<Vec<Taken>, StoreError> {
     let prepared = prepare_now(store, raw, arrivals)?;
-    store_now(store, place, prepared, now)
+    store_now(store, raw, place, prepared, now)
 }
 
 /// Whether the error is the world's and not a mail's.

@@ -85,7 +85,8 @@ fn store(look: &Look, to_store: Receiver<Prepared>) -> Result<(), StoreError> {
             prepared.append(behind);
         }
         let place = (look.mailbox.id, Some(&look.fence));
-        store_now(&look.services.store, place, prepared, now())?;
+        let services = &look.services;
+        store_now(&services.store, &services.raw, place, prepared, now())?;
     }
     Ok(())
 }
