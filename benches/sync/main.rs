@@ -12,8 +12,10 @@
     reason = "a measurement may fail loudly, and sizes are far below what doubles can count"
 )]
 
+mod again;
 mod far;
 mod letters;
+mod many;
 mod peers;
 #[path = "../../tests/it/support/postgres.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
@@ -34,6 +36,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(40);
 struct Asked {
     runs: usize,
     mails: u64,
+    mailboxes: usize,
     /// Parts by name; none: all.
     parts: Vec<String>,
 }
@@ -42,6 +45,7 @@ fn asked() -> Asked {
     let mut asked = Asked {
         runs: 5,
         mails: 20_000,
+        mailboxes: 500,
         parts: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
@@ -50,6 +54,7 @@ fn asked() -> Asked {
         match word.as_str() {
             "--runs" => asked.runs = number().unwrap_or(5) as usize,
             "--mails" => asked.mails = number().unwrap_or(20_000),
+            "--mailboxes" => asked.mailboxes = number().unwrap_or(500) as usize,
             // cargo says that it is a benchmark.
             "--bench" => {}
             part => asked.parts.push(part.to_owned()),
@@ -199,6 +204,37 @@ async fn main() {
         };
         let (took, _used, _size) = full_sync(&setting, far, &password, asked.mails).await;
         figures.put(setting.name, took);
+    }
+    // The last on this Dovecot: it changes what is there.
+    if is_wanted("again") {
+        let setting = Setting {
+            name: "again",
+            database_url: None,
+            redis_url: None,
+        };
+        let server = Server::start(&setting).await;
+        let mailbox = server.connect(ADDRESS, port, &password).await;
+        server.wait_until_watching(&mailbox).await;
+        let folder = server.stop();
+        let dovecot = std::sync::Arc::new(dovecot);
+        let measured = again::measure(&folder.path().join("data"), dovecot, ADDRESS).await;
+        figures.put("nothing_new_ms", measured.nothing_new_ms);
+        figures.put("changes_ms", measured.changes_ms);
+    }
+    if is_wanted("many") {
+        for setting in &self::settings(&|_| true) {
+            let measured = many::measure(setting, asked.mailboxes).await;
+            let name = setting.name.replace("_seconds", "");
+            for (what, value) in [
+                ("connecting_seconds", measured.connecting_seconds),
+                ("idle_kb_each", measured.idle_kb_each),
+                ("idle_cpu_percent", measured.idle_cpu_percent),
+                ("median_ms", measured.median_ms),
+                ("p99_ms", measured.p99_ms),
+            ] {
+                figures.put(&format!("{name}_many_{what}"), value);
+            }
+        }
     }
     for name in ["sqlite", "postgres"] {
         let took = format!("{name}_seconds");

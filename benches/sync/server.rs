@@ -35,8 +35,9 @@ pub struct Server {
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Used {
-    /// Its largest resident size.
+    /// Its largest resident size, and its present one.
     pub peak_mb: f64,
+    pub resident_mb: f64,
     pub cpu_seconds: f64,
 }
 
@@ -58,6 +59,7 @@ pub fn used(pid: u32) -> Used {
         .sum();
     Used {
         peak_mb: megabytes("VmHWM:"),
+        resident_mb: megabytes("VmRSS:"),
         // Linux counts in hundredths of a second wherever it runs today.
         cpu_seconds: ticks / 100.0,
     }
@@ -109,9 +111,30 @@ impl Server {
         }
     }
 
+    /// The process that syncs.
+    pub fn pid(&self) -> u32 {
+        self.worker.as_ref().unwrap_or(&self.server).pid()
+    }
+
     /// What the process that syncs has used.
     pub fn used(&self) -> Used {
-        used(self.worker.as_ref().unwrap_or(&self.server).pid())
+        used(self.pid())
+    }
+
+    /// Stops it; the folder that it kept its data in.
+    pub fn stop(self) -> PrivateFolder {
+        drop((self.server, self.worker));
+        self.folder
+    }
+
+    /// Where subscriptions are asked for.
+    pub fn socket_url(&self) -> String {
+        format!("{}/graphql", self.url.replacen("http", "ws", 1))
+    }
+
+    /// The administrator's token.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// How large the data has become.

@@ -283,7 +283,7 @@ fn move_to(
         .filter(|id| !on.contains(id))
         .collect();
     steps.push(saved_step((&on, &made, &left), responsible, &reason));
-    put_trace(tx, context, stored.email.id, (steps, reason))?;
+    put_trace(tx, context, stored.email.id, (steps, reason));
     Ok(Rerouted::Moved)
 }
 

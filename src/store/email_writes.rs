@@ -359,18 +359,14 @@ pub fn update_activity_responsible(
 }
 
 /// Keeps why an email is where it is, in place of an earlier trace; held back until the rest of the batch is written.
-///
-/// # Errors
-/// `Database` where the trace can't be said as JSON.
-pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) -> Result<(), StoreError> {
+pub fn put_trace(tx: &mut Tx<'_>, email: EmailId, trace: &RoutingTrace) {
     let row = [
         email.0.into(),
-        super::traces::pack(trace)?.into(),
+        super::traces::pack(trace).into(),
         trace.settings_version.into(),
         tx.now.micros().into(),
     ];
     tx.later(Later::Traces, row);
-    Ok(())
 }
 
 /// These emails are no longer in the CRM: they have no links, no time of saving and no primary item.

@@ -324,9 +324,11 @@ impl<'v> ColumnValues<'v> {
             Some(Value::Text(_) | Value::OptText(_)) => {
                 Self::Texts(values.map(Value::text).collect())
             }
-            Some(Value::Bool(_)) => {
-                Self::Truths(values.map(|value| matches!(value, Value::Bool(true))).collect())
-            }
+            Some(Value::Bool(_)) => Self::Truths(
+                values
+                    .map(|value| matches!(value, Value::Bool(true)))
+                    .collect(),
+            ),
             Some(Value::Bytes(_) | Value::OptBytes(_)) => {
                 Self::Bytes(values.map(Value::bytes).collect())
             }
@@ -580,7 +582,10 @@ impl Rows {
         after: &'static str,
     ) -> Result<(), StoreError> {
         let columns = self.columns.max(1);
-        for values in self.values.chunks(columns.saturating_mul(UNNESTED_ROWS_MAX)) {
+        for values in self
+            .values
+            .chunks(columns.saturating_mul(UNNESTED_ROWS_MAX))
+        {
             let columns = (0..columns)
                 .map(|column| ColumnValues::of(values.iter().skip(column).step_by(columns)))
                 .collect();

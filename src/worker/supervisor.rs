@@ -192,7 +192,12 @@ async fn look_through(
         }
         let signals = Arc::new(Signals::default());
         let told = Arc::clone(&signals);
-        let task = tokio::spawn(sync::run(services.clone(), (id, fence), told, turns.clone()));
+        let task = tokio::spawn(sync::run(
+            services.clone(),
+            (id, fence),
+            told,
+            turns.clone(),
+        ));
         running.insert(
             id,
             Running {

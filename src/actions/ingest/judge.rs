@@ -478,7 +478,8 @@ fn keep(
         left: Vec::new(),
     };
     steps.push(trace::step(OUTCOME_STEP, &seen, reason.clone()));
-    put_trace(tx, context, email.0, (steps, reason))
+    put_trace(tx, context, email.0, (steps, reason));
+    Ok(())
 }
 
 /// Saves it on these items; `made`: those of them that were made for it.
@@ -502,7 +503,8 @@ fn save(
     };
     let responsible_id = save_on(tx, known, &saving, on)?;
     steps.push(saved_step((on, made, &[]), responsible_id, &reason));
-    put_trace(tx, context, judged.email_id, (steps, reason))
+    put_trace(tx, context, judged.email_id, (steps, reason));
+    Ok(())
 }
 
 /// The last step of a saved mail's trace: what it is on, what of that it made, and what it made before.
@@ -538,11 +540,11 @@ pub fn put_trace(
     context: &Context,
     email: EmailId,
     (steps, reason): (Vec<RoutingStep>, String),
-) -> Result<(), StoreError> {
+) {
     let trace = RoutingTrace {
         steps,
         reason,
         settings_version: context.settings.version,
     };
-    email_writes::put_trace(tx, email, &trace)
+    email_writes::put_trace(tx, email, &trace);
 }

@@ -130,11 +130,7 @@ fn confirmed_gone(
 }
 
 /// The lines of the ledger that are said to be gone, rising by UID.
-fn named(
-    look: &Look,
-    place: Place,
-    changes: &Changes,
-) -> Result<Vec<LivePlacement>, SyncError> {
+fn named(look: &Look, place: Place, changes: &Changes) -> Result<Vec<LivePlacement>, SyncError> {
     let store = &look.services.store;
     let count = changes
         .vanished

@@ -15,10 +15,10 @@ mod state;
 mod turns;
 
 use crate::clock;
+use crate::mail::MailError;
 use crate::mail::hosts::HostPolicy;
 use crate::mail::imap::{self, CutHandle, ImapSession};
 use crate::mail::tls::TlsTrust;
-use crate::mail::MailError;
 use crate::model::mailbox::{Mailbox, MailboxWarning, SyncStage};
 use crate::model::{MailboxId, Time};
 use crate::store::leases::{self, Fence};
@@ -28,7 +28,6 @@ use crate::store::{Store, StoreError, Tx, mailbox_writes, mailboxes};
 use connection::Connection;
 use round::{Kept, Round};
 pub use sitting::run;
-pub use turns::Turns;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::Notify;
+pub use turns::Turns;
 
 /// What syncing needs. Cheap to clone.
 #[derive(Clone)]

@@ -10,8 +10,8 @@ use super::state::State;
 use super::turns::Turn;
 use super::{Look, SyncError, epoch, now, reconcile};
 use crate::mail::imap::{self, FolderStatus, Follows, Heard, IdleStart};
-use crate::model::{FolderId, MailboxId};
 use crate::model::mailbox::{Folder, FolderRole, Reconciliation, SyncStage};
+use crate::model::{FolderId, MailboxId};
 use crate::store::leases::Fence;
 use crate::store::ledger::{self, Waiting};
 use crate::store::placements::OpenPlacement;
@@ -178,7 +178,10 @@ impl Round {
     /// What is waited for until there is something to do again.
     fn rest(&mut self, is_done: bool) -> Result<Rest, SyncError> {
         let now = Instant::now();
-        let until = now + self.next_try()?.min(self.pass_at.saturating_duration_since(now));
+        let until = now
+            + self
+                .next_try()?
+                .min(self.pass_at.saturating_duration_since(now));
         let rest = self.wait_for_news(until)?;
         Ok(match rest {
             rest if is_done => rest,

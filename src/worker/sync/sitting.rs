@@ -60,7 +60,11 @@ pub async fn run(
     turns: Turns,
 ) {
     let mut sitting = Sitting {
-        at: At::Away(Box::new(Kept::new(services.store.clone(), id, fence.clone()))),
+        at: At::Away(Box::new(Kept::new(
+            services.store.clone(),
+            id,
+            fence.clone(),
+        ))),
         retry: services.times.retry_first,
         services,
         id,

@@ -19,15 +19,12 @@ pub struct Turns {
     turns: Arc<Semaphore>,
     /// How many wait for a turn.
     waiting: Arc<AtomicUsize>,
+    threads_max: usize,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self {
-            threads: Arc::new(Semaphore::new(THREADS)),
-            turns: Arc::new(Semaphore::new(TURNS)),
-            waiting: Arc::new(AtomicUsize::new(0)),
-        }
+        Self::of(THREADS, TURNS)
     }
 }
 
@@ -48,6 +45,27 @@ impl Drop for Waiting<'_> {
 }
 
 impl Turns {
+    /// So many threads, and so many turns at once.
+    pub fn of(threads: usize, turns: usize) -> Self {
+        Self {
+            threads: Arc::new(Semaphore::new(threads)),
+            turns: Arc::new(Semaphore::new(turns)),
+            waiting: Arc::new(AtomicUsize::new(0)),
+            threads_max: threads,
+        }
+    }
+
+    /// How many mailboxes have a thread now.
+    pub fn at_work(&self) -> usize {
+        let free = self.threads.available_permits();
+        self.threads_max.saturating_sub(free)
+    }
+
+    /// How many mailboxes wait for a turn.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Waits for a thread; `None` never comes: nobody closes them.
     pub(super) async fn thread(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.threads).acquire_owned().await.ok()
@@ -91,7 +109,7 @@ impl Turn<'_> {
     pub fn is_wanted(&self) -> bool {
         match self {
             Self::Always => false,
-            Self::Shared(turns, _held) => turns.waiting.load(Ordering::Acquire) > 0,
+            Self::Shared(turns, _held) => turns.waiting() > 0,
         }
     }
 }

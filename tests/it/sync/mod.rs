@@ -9,3 +9,4 @@ mod order;
 mod quarantine;
 mod reconcile;
 mod speed;
+mod turns;

@@ -257,6 +257,11 @@ impl Office {
 
     /// Starts the sync as a worker does.
     pub fn start(&self) -> Running {
+        self.start_with(Turns::default())
+    }
+
+    /// The same, sharing these turns with others.
+    pub fn start_with(&self, turns: Turns) -> Running {
         let (services, id, fence) = (self.services.clone(), self.mailbox, self.fence());
         let signals = Arc::new(Signals::default());
         let told = Arc::clone(&signals);
@@ -266,7 +271,7 @@ impl Office {
                 services,
                 (id, fence),
                 told,
-                Turns::default(),
+                turns,
             ))),
         }
     }
@@ -295,7 +300,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.signals.stop();
         if let Some(task) = self.task.take() {
-            let ended = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(task));
+            let ended =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(task));
             assert!(ended.is_ok() || std::thread::panicking());
         }
     }

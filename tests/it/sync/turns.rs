@@ -1,0 +1,66 @@
+//! Mailboxes share their worker's threads and memory: one that waits has no thread, and few take in many mails at once.
+
+use super::office::{Office, mail, on_both_stores};
+use crate::support::imap_server::ImapServer;
+use mailroom::clock;
+use mailroom::model::mailbox::SyncStage;
+use mailroom::worker::sync::Turns;
+
+const CAPABILITIES: &str = "IDLE ENABLE CONDSTORE QRESYNC";
+
+on_both_stores! {
+    async fn r06_a_mailbox_that_waits_for_news_has_no_thread(on) {
+        let server = ImapServer::start(CAPABILITIES);
+        let office = Office::over(on, &server).await;
+        let turns = Turns::default();
+        let running = office.start_with(turns.clone());
+        for number in 1..=3_usize {
+            let idles = || server.count_told("IDLE") >= number && turns.at_work() == 0;
+            office.until("it waits without a thread", |_| idles()).await;
+            server.state().folder("INBOX").add(mail(&format!("m{number}")), clock::now().seconds());
+            office.until("the mail is in", |office| office.emails().len() == number).await;
+        }
+        drop(running);
+        assert_eq!(turns.at_work(), 0);
+    }
+
+    async fn r08_a_mailbox_that_waits_for_its_turn_still_takes_new_mail_in(on) {
+        let server = ImapServer::start(CAPABILITIES);
+        for number in 0..100_i64 {
+            server.state().folder("INBOX").add(mail(&format!("old{number}")), 1_700_000_000 + number);
+        }
+        let office = Office::over(on, &server).await;
+        // Others have all the turns, for ever.
+        let turns = Turns::of(4, 0);
+        let running = office.start_with(turns.clone());
+        office.until("it waits for its turn", |_| turns.waiting() == 1 && turns.at_work() == 0).await;
+        let state = office.state();
+        assert_eq!((state.stage, state.total, state.done), (SyncStage::Backfill, Some(100), 0));
+        server.state().folder("INBOX").add(mail("new"), clock::now().seconds() + 1);
+        office.until("the new mail is in", |office| office.emails() == [("new".to_owned(), "SAVED".to_owned())]).await;
+        office.until("it waits again", |_| turns.waiting() == 1 && turns.at_work() == 0).await;
+        assert_eq!(office.state().done, 1);
+        drop(running);
+        // Its turn comes.
+        let running = office.start();
+        office.until("the backfill is over", |office| office.state().stage == SyncStage::Watching && office.state().done == 101).await;
+        drop(running);
+    }
+
+    async fn r08_one_that_has_a_turn_gives_it_up_where_others_wait(on) {
+        let server = ImapServer::start(CAPABILITIES);
+        for number in 0..4000_i64 {
+            server.state().folder("INBOX").add(mail(&format!("old{number}")), 1_700_000_000 + number);
+        }
+        server.state().quirks.fetch_takes = std::time::Duration::from_millis(300);
+        let (one, other) = (Office::over(on, &server).await, Office::over(on, &server).await);
+        let turns = Turns::of(4, 1);
+        let (first, second) = (one.start_with(turns.clone()), other.start_with(turns.clone()));
+        one.until("both get on", |one| one.state().done > 0 && other.state().done > 0).await;
+        let (done, other_done) = (one.state().done, other.state().done);
+        assert!(done < 4000 && other_done < 4000, "by turns: {done}, {other_done}");
+        server.state().quirks.fetch_takes = std::time::Duration::ZERO;
+        one.until("both are through", |one| one.state().done == 4000 && other.state().done == 4000).await;
+        drop((first, second));
+    }
+}
