@@ -261,7 +261,7 @@ impl House {
             write_mail(tx.conn, world)?;
             write_history(tx.conn, world)?;
             for email in world.emails.keys() {
-                put_trace(tx, EmailId(*email), &trace)?;
+                put_trace(tx, EmailId(*email), &trace);
             }
             Ok(())
         });
