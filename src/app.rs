@@ -9,17 +9,18 @@ use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::auth::keys::{KeyError, Keys};
 use crate::bus::{Bus, BusError};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Metrics};
 use crate::graphql::api::{Api, Introspection};
 use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::Files;
 use crate::http::reset_password::ResetPage;
 use crate::http::set_up::SetUpPage;
-use crate::http::{self, HttpParts, SocketTimes};
+use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, Watched};
 use crate::live::{Hub, Live};
 use crate::mail::hosts::{HostPolicy, LoopbackUse};
 use crate::mail::imap::Compress;
 use crate::mail::tls::TlsTrust;
+use crate::model::measure::{Beats, Syncs};
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
@@ -27,7 +28,6 @@ use crate::store::{Store, StoreError, users};
 use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
-use futures_util::FutureExt;
 use std::fs::{File as LockFile, TryLockError};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -190,6 +190,31 @@ fn lock(config: &Config) -> Result<LockFile, AppError> {
     }
 }
 
+/// A shorter token could be guessed.
+const METRICS_TOKEN_BYTES_MIN: usize = 16;
+
+fn metrics_readers(metrics: &Metrics) -> Result<MetricsReaders, AppError> {
+    let path = match metrics {
+        Metrics::Off => return Ok(MetricsReaders::Nobody),
+        Metrics::Loopback => return Ok(MetricsReaders::Loopback),
+        Metrics::TokenFile(path) => path,
+    };
+    let bad = |why: String| {
+        let path = path.display();
+        AppError::Setting(format!(
+            "MAILROOM_METRICS must be loopback, off or a file that holds a bearer token; {path} {why}"
+        ))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(format!("can't be read: {error}")))?;
+    let token = text.trim();
+    if token.len() < METRICS_TOKEN_BYTES_MIN {
+        return Err(bad(format!(
+            "holds fewer than {METRICS_TOKEN_BYTES_MIN} characters"
+        )));
+    }
+    Ok(MetricsReaders::Holder(blake3::hash(token.as_bytes())))
+}
+
 fn mail_access(config: &Config) -> Result<MailAccess, AppError> {
     let loopback = if config.listens_on_loopback() {
         LoopbackUse::Allowed
@@ -300,10 +325,29 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     };
     let api = Api::new(graphql::schema(services), Introspection::SignedIn);
     let set_up_url = set_up_url(&app, &url).await?;
-    let parts = http_parts(&app, api.clone(), accounts.clone(), (reader, links));
+    let syncs = if syncs_too(&app.config) {
+        Syncs::Here
+    } else {
+        Syncs::Elsewhere
+    };
+    let beats = Beats::new(clock::now(), syncs);
+    let watched = Watched {
+        store: app.store.clone(),
+        bus: bus.clone(),
+        hub: hub.clone(),
+        beats: beats.clone(),
+    };
+    let metrics = metrics_readers(&app.config.metrics)?;
+    let parts = http_parts(
+        &app,
+        api.clone(),
+        accounts.clone(),
+        (reader, links),
+        (watched, metrics),
+    );
     let mut tasks = vec![
         tokio::spawn(look_again(accounts, hub.clone())),
-        tokio::spawn(relay::run(app.store.clone(), bus.clone())),
+        tokio::spawn(relay::run(app.store.clone(), bus.clone(), beats.clone())),
     ];
     let mut server_stop = stopped.clone();
     let server = async move {
@@ -316,10 +360,11 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         }
     };
     tasks.push(tokio::spawn(server));
-    if syncs_too(&app.config) {
+    if syncs == Syncs::Here {
         tasks.push(tokio::spawn(supervisor::run(
             app.sync_services(),
             bus,
+            beats,
             stopped.clone(),
         )));
         let services = app.upkeep_services();
@@ -349,9 +394,12 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     }
     let bus = app.bus()?;
     let (stop, stopped) = watch::channel(false);
+    let beats = Beats::new(clock::now(), Syncs::Here);
+    let relay = relay::run(app.store.clone(), bus.clone(), beats.clone());
+    let supervisor = supervisor::run(app.sync_services(), bus, beats, stopped.clone());
     let tasks = vec![
-        tokio::spawn(relay::run(app.store.clone(), bus.clone())),
-        tokio::spawn(supervisor::run(app.sync_services(), bus, stopped.clone())),
+        tokio::spawn(relay),
+        tokio::spawn(supervisor),
         tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
     ];
     Ok(Running {
@@ -397,6 +445,7 @@ fn http_parts(
     api: Api,
     accounts: Arc<Accounts>,
     (reader, links): (MailReader, FileLinks),
+    (watched, metrics): (Watched, MetricsReaders),
 ) -> HttpParts {
     let files = Files {
         store: app.store.clone(),
@@ -412,22 +461,13 @@ fn http_parts(
         actions: app.actions.clone(),
         clock: clock::now,
     };
-    let store = app.store.clone();
     HttpParts {
         api,
         authenticator: accounts,
         clock: clock::now,
-        ready: Arc::new(move || {
-            let store = store.clone();
-            async move {
-                store
-                    .read(crate::store::roles::rights_epoch)
-                    .await
-                    .map(drop)
-                    .map_err(|_error| "the database does not answer".to_owned())
-            }
-            .boxed()
-        }),
+        ready: http::probe(watched.clone(), clock::now),
+        metrics,
+        watched: Some(watched),
         graphiql: true,
         allowed_origins: app.config.allow_origins.clone(),
         mounts: vec![

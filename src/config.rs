@@ -24,6 +24,7 @@ pub struct Given {
     pub raw_store: Option<String>,
     pub allow_origins: Option<String>,
     pub erase_after_days: Option<String>,
+    pub metrics: Option<String>,
 }
 
 /// The settings of a process.
@@ -45,6 +46,18 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Days after which what a disconnected mailbox held and the CRM did not save is erased; `None`: never.
     pub erase_after_days: Option<i64>,
+    pub metrics: Metrics,
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Metrics {
+    /// Nobody.
+    Off,
+    /// Whoever asks from this machine.
+    Loopback,
+    /// Whoever has the bearer token that stands in this file.
+    TokenFile(PathBuf),
 }
 
 /// Where it listens by default: on loopback only.
@@ -94,6 +107,7 @@ impl Config {
             ca_file: given.ca_file,
             allow_origins: split(given.allow_origins.as_deref().unwrap_or_default()),
             erase_after_days: erase_after_days(given.erase_after_days.as_deref())?,
+            metrics: metrics(given.metrics.as_deref()),
             data_dir,
         })
     }
@@ -124,6 +138,14 @@ fn erase_after_days(text: Option<&str>) -> Result<Option<i64>, SettingError> {
                 "MAILROOM_ERASE_AFTER_DAYS must be a number of days up to {ERASE_AFTER_DAYS_MAX}, or never, not {text:?}"
             ))),
         },
+    }
+}
+
+fn metrics(text: Option<&str>) -> Metrics {
+    match text.map(str::trim) {
+        None | Some("" | "loopback") => Metrics::Loopback,
+        Some("off") => Metrics::Off,
+        Some(file) => Metrics::TokenFile(PathBuf::from(file)),
     }
 }
 
@@ -181,6 +203,7 @@ mod tests {
         assert!(config.is_sqlite() && config.listens_on_loopback());
         assert_eq!(config.listen.port(), 8080);
         assert_eq!(config.erase_after_days, Some(30));
+        assert_eq!(config.metrics, Metrics::Loopback);
     }
 
     #[test]

@@ -122,6 +122,15 @@ pub struct Settings {
         hide_env_values = true
     )]
     erase_after_days: Option<String>,
+    /// Who may read /metrics: loopback, off, or a file that holds a bearer token [default: loopback]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_METRICS",
+        value_name = "WHO",
+        hide_env_values = true
+    )]
+    metrics: Option<String>,
     /// What is logged to standard error: error, warn, info, debug, or a filter like mailroom=debug [default: info]
     #[arg(
         long,
@@ -154,6 +163,7 @@ impl Settings {
             ca_file: self.ca_file.clone(),
             raw_store: self.raw_store.clone(),
             erase_after_days: self.erase_after_days.clone(),
+            metrics: self.metrics.clone(),
         })
     }
 }

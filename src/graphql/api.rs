@@ -3,19 +3,22 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{ObjectType, Request, Response, Schema, SubscriptionType, Variables};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use serde_json::{Map, Value as Json};
+use tracing::Instrument as _;
 
 use super::answer::{Begins, refuse, shape};
 use super::cost::Costs;
 use super::document::{self, Accepted, DocumentCache, RequestError};
 use super::error::Code;
 use super::limits::{self, DEADLINE_SECONDS};
+use super::tally::{Outcome, Tally};
+use crate::model::measure::micros;
 use crate::model::people::Session;
 
 pub use super::answer::{ApiResponse, RequestId};
@@ -50,6 +53,7 @@ pub struct Prepared {
     request: ApiRequest,
     accepted: Arc<Accepted>,
     kind: OperationKind,
+    cost: usize,
 }
 
 impl Prepared {
@@ -65,8 +69,12 @@ pub struct Api {
     executor: Arc<dyn Executor>,
     documents: Arc<DocumentCache>,
     costs: Arc<Costs>,
+    tally: Arc<Tally>,
     introspection: Introspection,
 }
+
+/// A query or mutation that takes longer is told of in the log.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A schema of any root types.
 trait Executor: Send + Sync {
@@ -106,8 +114,14 @@ impl Api {
             costs: Arc::new(Costs::of_schema(&schema.sdl())),
             executor: Arc::new(schema),
             documents: Arc::default(),
+            tally: Arc::default(),
             introspection,
         }
+    }
+
+    /// What was asked so far, in numbers.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Parses a request and checks it against the limits. The error is a response without `data`.
@@ -116,8 +130,10 @@ impl Api {
         request: ApiRequest,
         request_id: &RequestId,
     ) -> Result<Prepared, ApiResponse> {
-        self.accept(request)
-            .map_err(|error| refuse(vec![error], request_id))
+        self.accept(request).map_err(|error| {
+            self.tally.ended(None, Outcome::Refused(error.code));
+            refuse(vec![error], request_id)
+        })
     }
 
     fn accept(&self, request: ApiRequest) -> Result<Prepared, RequestError> {
@@ -125,20 +141,48 @@ impl Api {
         let accepted = self.documents.accept(&request.query)?;
         let operation = document::choose(&accepted.document, request.operation_name.as_deref())?;
         document::check_required_variables(&operation.node, &request.variables)?;
-        let dear = self
+        let cost = self
             .costs
             .check(&accepted.document, &operation.node, &request.variables);
-        dear.map_err(|dear| RequestError::new(Code::CostLimitExceeded, dear.to_string(), None))?;
+        let cost = cost
+            .map_err(|dear| RequestError::new(Code::CostLimitExceeded, dear.to_string(), None))?;
         let kind = operation.node.ty.into();
+        self.tally.cost(kind, cost);
         Ok(Prepared {
             request,
             accepted,
             kind,
+            cost,
         })
     }
 
     /// Runs a prepared query or mutation.
     pub async fn run(
+        &self,
+        prepared: Prepared,
+        session: Option<Session>,
+        request_id: RequestId,
+    ) -> ApiResponse {
+        let (kind, cost, began) = (prepared.kind, prepared.cost, Instant::now());
+        // What is logged on the way carries the request's id.
+        let span = tracing::info_span!("operation", request_id = %request_id, kind = kind.as_text());
+        let running = self.run_now(prepared, session, request_id);
+        let response = running.instrument(span.clone()).await;
+        let (outcome, took) = (outcome(&response), began.elapsed());
+        self.tally.ended(Some(kind), outcome);
+        self.tally.took(kind, took);
+        let microseconds = micros(took);
+        span.in_scope(|| {
+            if took >= SLOW {
+                tracing::info!(cost, microseconds, ?outcome, "slow operation");
+            } else {
+                tracing::debug!(cost, microseconds, ?outcome, "operation");
+            }
+        });
+        response
+    }
+
+    async fn run_now(
         &self,
         prepared: Prepared,
         session: Option<Session>,
@@ -183,10 +227,14 @@ impl Api {
         }
         let request = match self.library_request(prepared, session, &request_id) {
             Ok(request) => request,
-            Err(error) => return stream::iter([refuse(vec![error], &request_id)]).boxed(),
+            Err(error) => {
+                let outcome = Outcome::Refused(error.code);
+                self.tally.ended(Some(OperationKind::Subscription), outcome);
+                return stream::iter([refuse(vec![error], &request_id)]).boxed();
+            }
         };
         let responses = AssertUnwindSafe(self.executor.stream(request)).catch_unwind();
-        shape_stream(responses, request_id)
+        shape_stream(responses, Arc::clone(&self.tally), request_id)
     }
 
     /// [`Api::prepare`] and [`Api::run`] in one.
@@ -225,6 +273,7 @@ impl Api {
             request,
             accepted,
             kind,
+            cost: _,
         } = prepared;
         if accepted.facts.uses_introspection
             && session.is_none()
@@ -251,9 +300,11 @@ impl Api {
 
 fn shape_stream(
     responses: impl Stream<Item = std::thread::Result<Response>> + Send + 'static,
+    tally: Arc<Tally>,
     request_id: RequestId,
 ) -> BoxStream<'static, ApiResponse> {
     let shaped = async_stream::stream! {
+        let _present = tally.subscriptions.enter();
         let mut responses = Box::pin(responses);
         let mut begins = Begins::Stream;
         while let Some(response) = responses.next().await {
@@ -264,6 +315,10 @@ fn shape_stream(
                     refuse(vec![panicked()], &request_id)
                 }
             };
+            if begins == Begins::Stream {
+                tally.ended(Some(OperationKind::Subscription), outcome(&response));
+            }
+            tally.events.count();
             begins = Begins::Event;
             let is_last = response.is_request_error();
             yield response;
@@ -273,6 +328,14 @@ fn shape_stream(
         }
     };
     shaped.boxed()
+}
+
+fn outcome(response: &ApiResponse) -> Outcome {
+    match (response.refused, &response.errors) {
+        (Some(code), _) => Outcome::Refused(code),
+        (None, Some(_errors)) => Outcome::Errors,
+        (None, None) => Outcome::Ok,
+    }
 }
 
 fn panicked() -> RequestError {

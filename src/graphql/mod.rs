@@ -30,6 +30,7 @@ mod settings;
 mod simulation;
 mod stage;
 mod subscription;
+pub mod tally;
 mod timeline;
 mod trace;
 mod viewer;

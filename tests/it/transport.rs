@@ -15,7 +15,7 @@ use mailroom::auth::{AuthRefusal, Authenticator};
 use mailroom::clock;
 use mailroom::graphql::api::{Api, ApiRequest, Caller, Introspection, RequestId};
 use mailroom::graphql::{error, limits};
-use mailroom::http::{HttpParts, SocketTimes, serve};
+use mailroom::http::{HttpParts, MetricsReaders, SocketTimes, serve};
 use mailroom::model::UserId;
 use mailroom::model::people::{Session, Viewer};
 use serde_json::{Value, json};
@@ -206,6 +206,8 @@ impl Server {
             authenticator: tokens.clone(),
             clock: clock::now,
             ready: Arc::new(|| async { Err("database".to_owned()) }.boxed()),
+            metrics: MetricsReaders::Loopback,
+            watched: None,
             graphiql: true,
             allowed_origins: vec!["https://crm.example.com".to_owned()],
             mounts: Vec::new(),

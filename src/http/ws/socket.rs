@@ -193,6 +193,7 @@ impl Socket {
 
     /// Runs until either side ends it.
     pub async fn run(mut self) {
+        let present = self.state.traffic.sockets.enter();
         let ending = self.converse().await;
         // Subscriptions stop, and the user gets the place back, before the last frame is through.
         self.turns.clear();
@@ -200,7 +201,12 @@ impl Socket {
         self.phase = Phase::Waiting;
         let code = ending.as_ref().map(|close| close.code);
         tracing::debug!(socket = %self.id, code, operations = self.begun, "socket closed");
+        drop(present);
         if let Some(close) = ending {
+            if !close.reason.is_empty() {
+                // The peer's own codes come back without a reason.
+                self.state.traffic.closed(close.code);
+            }
             self.say_goodbye(close).await;
         }
     }

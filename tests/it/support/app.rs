@@ -67,6 +67,8 @@ pub struct TestApp {
     http: reqwest::Client,
     folder: TempDir,
     database: Option<TestDatabase>,
+    /// Settings beside those of the two settings.
+    given: Given,
 }
 
 impl TestApp {
@@ -74,15 +76,28 @@ impl TestApp {
     pub async fn start(on: On) -> Self {
         let database = (on == On::Postgresql).then(TestDatabase::empty);
         let redis_url = (on == On::Postgresql).then(redis::shared_url);
-        Self::start_on(on, database, redis_url).await
+        Self::start_on(on, database, redis_url, Given::default()).await
+    }
+
+    /// The same with further settings.
+    pub async fn start_with(on: On, given: Given) -> Self {
+        let database = (on == On::Postgresql).then(TestDatabase::empty);
+        let redis_url = (on == On::Postgresql).then(redis::shared_url);
+        Self::start_on(on, database, redis_url, given).await
     }
 
     /// The same on PostgreSQL with a Redis of the test's own.
     pub async fn start_with_redis(url: String) -> Self {
-        Self::start_on(On::Postgresql, Some(TestDatabase::empty()), Some(url)).await
+        let database = Some(TestDatabase::empty());
+        Self::start_on(On::Postgresql, database, Some(url), Given::default()).await
     }
 
-    async fn start_on(on: On, database: Option<TestDatabase>, redis_url: Option<String>) -> Self {
+    async fn start_on(
+        on: On,
+        database: Option<TestDatabase>,
+        redis_url: Option<String>,
+        given: Given,
+    ) -> Self {
         let mut app = Self {
             on,
             running: Vec::new(),
@@ -92,6 +107,7 @@ impl TestApp {
             http: reqwest::Client::new(),
             folder: tempfile::tempdir().unwrap(),
             database,
+            given,
         };
         app.start_again().await;
         app.admin = app.user("Ada Admin", "ada@ours.example", true).await;
@@ -104,7 +120,7 @@ impl TestApp {
             database_url: self.database.as_ref().map(TestDatabase::url),
             redis_url: self.redis_url.clone(),
             listen: Some("127.0.0.1:0".to_owned()),
-            ..Given::default()
+            ..self.given.clone()
         })
         .unwrap()
     }
@@ -191,6 +207,16 @@ impl TestApp {
             .await
             .unwrap()
             .unwrap()
+    }
+
+    /// A plain GET of one of the server's paths: the status and the text.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
     /// Asks over HTTP; the whole response.
