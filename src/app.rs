@@ -9,8 +9,9 @@ use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::auth::keys::{KeyError, Keys};
 use crate::bus::{Bus, BusError};
 use crate::clock;
-use crate::config::{Config, Metrics};
+use crate::config::{self, Config, Metrics};
 use crate::graphql::api::{Api, Introspection};
+use crate::graphql::persisted::{Documents, Learnt, Manifest};
 use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::Files;
 use crate::http::reset_password::ResetPage;
@@ -190,6 +191,23 @@ fn lock(config: &Config) -> Result<LockFile, AppError> {
     }
 }
 
+fn documents(documents: &config::Documents) -> Result<Documents, AppError> {
+    let path = match documents {
+        config::Documents::Open => return Ok(Documents::Open),
+        config::Documents::Learnt => return Ok(Documents::Learnt(Learnt::default())),
+        config::Documents::Trusted(path) => path,
+    };
+    let bad = |why: String| {
+        let path = path.display();
+        AppError::Setting(format!(
+            "MAILROOM_DOCUMENTS must be open, apq or the file of a manifest; {path}: {why}"
+        ))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let manifest = Manifest::read(&text).map_err(bad)?;
+    Ok(Documents::Trusted(manifest))
+}
+
 /// A shorter token could be guessed.
 const METRICS_TOKEN_BYTES_MIN: usize = 16;
 
@@ -323,7 +341,8 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         public_url: url.as_str().into(),
         clock: clock::now,
     };
-    let api = Api::new(graphql::schema(services), Introspection::SignedIn);
+    let api = Api::new(graphql::schema(services), Introspection::SignedIn)
+        .with_documents(documents(&app.config.documents)?);
     let set_up_url = set_up_url(&app, &url).await?;
     let syncs = if syncs_too(&app.config) {
         Syncs::Here

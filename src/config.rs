@@ -25,6 +25,7 @@ pub struct Given {
     pub allow_origins: Option<String>,
     pub erase_after_days: Option<String>,
     pub metrics: Option<String>,
+    pub documents: Option<String>,
 }
 
 /// The settings of a process.
@@ -47,6 +48,18 @@ pub struct Config {
     /// Days after which what a disconnected mailbox held and the CRM did not save is erased; `None`: never.
     pub erase_after_days: Option<i64>,
     pub metrics: Metrics,
+    pub documents: Documents,
+}
+
+/// Which GraphQL documents are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Documents {
+    /// Any.
+    Open,
+    /// Any, also by their hash (automatic persisted queries).
+    Learnt,
+    /// Those of a manifest alone.
+    Trusted(PathBuf),
 }
 
 /// Who may read `/metrics`.
@@ -108,6 +121,7 @@ impl Config {
             allow_origins: split(given.allow_origins.as_deref().unwrap_or_default()),
             erase_after_days: erase_after_days(given.erase_after_days.as_deref())?,
             metrics: metrics(given.metrics.as_deref()),
+            documents: documents(given.documents.as_deref()),
             data_dir,
         })
     }
@@ -146,6 +160,14 @@ fn metrics(text: Option<&str>) -> Metrics {
         None | Some("" | "loopback") => Metrics::Loopback,
         Some("off") => Metrics::Off,
         Some(file) => Metrics::TokenFile(PathBuf::from(file)),
+    }
+}
+
+fn documents(text: Option<&str>) -> Documents {
+    match text.map(str::trim) {
+        None | Some("" | "apq") => Documents::Learnt,
+        Some("open") => Documents::Open,
+        Some(file) => Documents::Trusted(PathBuf::from(file)),
     }
 }
 

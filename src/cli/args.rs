@@ -131,6 +131,15 @@ pub struct Settings {
         hide_env_values = true
     )]
     metrics: Option<String>,
+    /// Which GraphQL documents are run: open, apq (any, also by hash), or the file of a manifest (its own alone) [default: apq]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_DOCUMENTS",
+        value_name = "WHICH",
+        hide_env_values = true
+    )]
+    documents: Option<String>,
     /// What is logged to standard error: error, warn, info, debug, or a filter like mailroom=debug [default: info]
     #[arg(
         long,
@@ -164,6 +173,7 @@ impl Settings {
             raw_store: self.raw_store.clone(),
             erase_after_days: self.erase_after_days.clone(),
             metrics: self.metrics.clone(),
+            documents: self.documents.clone(),
         })
     }
 }

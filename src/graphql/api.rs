@@ -17,17 +17,22 @@ use super::cost::Costs;
 use super::document::{self, Accepted, DocumentCache, RequestError};
 use super::error::Code;
 use super::limits::{self, DEADLINE_SECONDS};
+use super::persisted::Documents;
 use super::tally::{Outcome, Tally};
 use crate::model::measure::micros;
 use crate::model::people::Session;
 
 pub use super::answer::{ApiResponse, RequestId};
 pub use super::document::OperationKind;
+pub use super::persisted::names_document;
 
 /// One GraphQL request, as a client sent it.
 #[derive(Debug, Clone, Default)]
 pub struct ApiRequest {
+    /// The document; empty where the request names one instead.
     pub query: String,
+    /// The name of a document that the server knows.
+    pub document_id: Option<String>,
     pub operation_name: Option<String>,
     pub variables: Map<String, Json>,
     pub extensions: Map<String, Json>,
@@ -54,6 +59,8 @@ pub struct Prepared {
     accepted: Arc<Accepted>,
     kind: OperationKind,
     cost: usize,
+    /// The document is to be kept under this hash, once it has proved to be valid.
+    learn: Option<[u8; 32]>,
 }
 
 impl Prepared {
@@ -70,6 +77,7 @@ pub struct Api {
     documents: Arc<DocumentCache>,
     costs: Arc<Costs>,
     tally: Arc<Tally>,
+    persisted: Arc<Documents>,
     introspection: Introspection,
 }
 
@@ -115,8 +123,16 @@ impl Api {
             executor: Arc::new(schema),
             documents: Arc::default(),
             tally: Arc::default(),
+            persisted: Arc::new(Documents::Open),
             introspection,
         }
+    }
+
+    /// The same, running these documents.
+    #[must_use]
+    pub fn with_documents(mut self, documents: Documents) -> Self {
+        self.persisted = Arc::new(documents);
+        self
     }
 
     /// What was asked so far, in numbers.
@@ -136,8 +152,10 @@ impl Api {
         })
     }
 
-    fn accept(&self, request: ApiRequest) -> Result<Prepared, RequestError> {
+    fn accept(&self, mut request: ApiRequest) -> Result<Prepared, RequestError> {
         limits::check_variables(&request.variables)?;
+        let meant = self.persisted.resolve(&request)?;
+        request.query = meant.text.to_string();
         let accepted = self.documents.accept(&request.query)?;
         let operation = document::choose(&accepted.document, request.operation_name.as_deref())?;
         document::check_required_variables(&operation.node, &request.variables)?;
@@ -153,6 +171,7 @@ impl Api {
             accepted,
             kind,
             cost,
+            learn: meant.learn,
         })
     }
 
@@ -165,12 +184,14 @@ impl Api {
     ) -> ApiResponse {
         let (kind, cost, began) = (prepared.kind, prepared.cost, Instant::now());
         // What is logged on the way carries the request's id.
+        let lesson = self.lesson(&prepared, session.as_ref());
         let span = tracing::info_span!("operation", request_id = %request_id, kind = kind.as_text());
         let running = self.run_now(prepared, session, request_id);
         let response = running.instrument(span.clone()).await;
         let (outcome, took) = (outcome(&response), began.elapsed());
         self.tally.ended(Some(kind), outcome);
         self.tally.took(kind, took);
+        lesson.learn(&response);
         let microseconds = micros(took);
         span.in_scope(|| {
             if took >= SLOW {
@@ -180,6 +201,15 @@ impl Api {
             }
         });
         response
+    }
+
+    /// Documents are learnt from whoever is signed in: others must not push those of users out.
+    fn lesson(&self, prepared: &Prepared, session: Option<&Session>) -> Lesson {
+        let hash = prepared.learn.filter(|_hash| session.is_some());
+        Lesson(hash.map(|hash| {
+            let text = prepared.request.query.clone();
+            (Arc::clone(&self.persisted), hash, text)
+        }))
     }
 
     async fn run_now(
@@ -225,6 +255,7 @@ impl Api {
             return stream::once(async move { api.run(prepared, session, request_id).await })
                 .boxed();
         }
+        let lesson = self.lesson(&prepared, session.as_ref());
         let request = match self.library_request(prepared, session, &request_id) {
             Ok(request) => request,
             Err(error) => {
@@ -234,7 +265,7 @@ impl Api {
             }
         };
         let responses = AssertUnwindSafe(self.executor.stream(request)).catch_unwind();
-        shape_stream(responses, Arc::clone(&self.tally), request_id)
+        shape_stream(responses, (Arc::clone(&self.tally), lesson), request_id)
     }
 
     /// [`Api::prepare`] and [`Api::run`] in one.
@@ -274,6 +305,7 @@ impl Api {
             accepted,
             kind,
             cost: _,
+            learn: _,
         } = prepared;
         if accepted.facts.uses_introspection
             && session.is_none()
@@ -298,9 +330,20 @@ impl Api {
     }
 }
 
+/// A document to be kept, where its first response shows that it was valid.
+struct Lesson(Option<(Arc<Documents>, [u8; 32], String)>);
+
+impl Lesson {
+    fn learn(&self, response: &ApiResponse) {
+        if let (Some((documents, hash, text)), None) = (&self.0, response.refused) {
+            documents.learn(*hash, text);
+        }
+    }
+}
+
 fn shape_stream(
     responses: impl Stream<Item = std::thread::Result<Response>> + Send + 'static,
-    tally: Arc<Tally>,
+    (tally, lesson): (Arc<Tally>, Lesson),
     request_id: RequestId,
 ) -> BoxStream<'static, ApiResponse> {
     let shaped = async_stream::stream! {
@@ -317,6 +360,7 @@ fn shape_stream(
             };
             if begins == Begins::Stream {
                 tally.ended(Some(OperationKind::Subscription), outcome(&response));
+                lesson.learn(&response);
             }
             tally.events.count();
             begins = Begins::Event;

@@ -22,6 +22,7 @@ mod mailbox;
 mod mutation;
 mod node;
 mod paging;
+pub mod persisted;
 mod quarantine;
 mod query;
 mod refusal;

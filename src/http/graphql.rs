@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::media::{self, AnswerType};
 use super::{State, bearer, envelope};
 use crate::auth::AuthRefusal;
-use crate::graphql::api::{ApiRequest, ApiResponse, OperationKind, RequestId};
+use crate::graphql::api::{ApiRequest, ApiResponse, OperationKind, RequestId, names_document};
 use crate::graphql::error::Code;
 use crate::model::people::Session;
 
@@ -22,6 +22,8 @@ use crate::model::people::Session;
 const BODY_BYTES_MAX: usize = 256 * 1024;
 /// A client that needs longer for its body holds a connection for nothing.
 const BODY_SECONDS_MAX: u64 = 10;
+/// A name of a document: a hash with a prefix, or what a compiler made up.
+const DOCUMENT_ID_BYTES_MAX: usize = 128;
 /// One of these shows that the sender is a program, or a page that asked before it sent.
 const PREFLIGHTED_HEADERS: [&str; 3] = [
     "authorization",
@@ -282,9 +284,14 @@ fn parse_body(bytes: &[u8]) -> Result<ApiRequest, Turned> {
 /// Unknown members are passed over, as the specification asks.
 pub fn read_request(mut members: Map<String, Value>) -> Result<ApiRequest, &'static str> {
     let query = match members.remove("query") {
-        Some(Value::String(query)) => query,
+        Some(Value::String(query)) => Some(query),
+        Some(Value::Null) | None => None,
         Some(_) => return Err("\"query\" must be a string."),
-        None => return Err("\"query\" is missing."),
+    };
+    let document_id = match members.remove("documentId") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) if id.len() <= DOCUMENT_ID_BYTES_MAX => Some(id),
+        Some(_) => return Err("\"documentId\" must be a short string or null."),
     };
     let operation_name = match members.remove("operationName") {
         None | Some(Value::Null) => None,
@@ -296,11 +303,19 @@ pub fn read_request(mut members: Map<String, Value>) -> Result<ApiRequest, &'sta
         Some(Value::Object(map)) => Ok(map),
         Some(_) => Err(message),
     };
+    let variables = map("variables", "\"variables\" must be an object or null.")?;
+    let extensions = map("extensions", "\"extensions\" must be an object or null.")?;
+    let is_named = document_id.is_some() || names_document(&extensions);
     Ok(ApiRequest {
-        query,
+        query: match query {
+            Some(query) => query,
+            None if is_named => String::new(),
+            None => return Err("\"query\" is missing."),
+        },
+        document_id,
         operation_name,
-        variables: map("variables", "\"variables\" must be an object or null.")?,
-        extensions: map("extensions", "\"extensions\" must be an object or null.")?,
+        variables,
+        extensions,
     })
 }
 
@@ -309,7 +324,7 @@ fn parse_query(query_string: &str) -> Result<ApiRequest, Turned> {
     let mut members = Map::new();
     for (name, text) in url::form_urlencoded::parse(query_string.as_bytes()) {
         let value = match name.as_ref() {
-            "query" | "operationName" => Value::String(text.into_owned()),
+            "query" | "operationName" | "documentId" => Value::String(text.into_owned()),
             "variables" | "extensions" if text.is_empty() => Value::Null,
             "variables" | "extensions" => serde_json::from_str(&text)
                 .map_err(|_| Turned::bad("\"variables\" and \"extensions\" must be JSON."))?,
@@ -383,6 +398,11 @@ mod tests {
                 true,
             ),
             (r#"{"query":"{a}","variables":{"a":1},"more":1}"#, true),
+            (r#"{"documentId":"sha256:0"}"#, true),
+            (r#"{"extensions":{"persistedQuery":{}}}"#, true),
+            (r#"{"query":null}"#, false),
+            (r#"{"documentId":7}"#, false),
+            (r#"{"extensions":{"persistedQuery":7}}"#, false),
             (r#"{"query":7}"#, false),
             (r#"{"query":"{a}","operationName":1}"#, false),
             (r#"{"query":"{a}","variables":[]}"#, false),

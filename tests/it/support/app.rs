@@ -29,16 +29,20 @@ pub enum On {
     Postgresql,
 }
 
-/// Makes two tests of one: on SQLite, and on PostgreSQL + Redis.
+/// Makes two tests of one: on SQLite, and on PostgreSQL + Redis. `(app with given)` starts it with further settings.
 #[macro_export]
 macro_rules! on_both {
-    ($($(#[$doc:meta])* async fn $name:ident($app:ident) $body:block)+) => {$(
+    ($($(#[$doc:meta])* async fn $name:ident($app:ident $(with $given:expr)?) $body:block)+) => {$(
         mod $name {
             use super::*;
 
             async fn test(on: $crate::support::app::On) {
                 #[allow(unused_mut, reason = "some tests stop the app")]
-                let mut $app = $crate::support::app::TestApp::start(on).await;
+                let mut $app = {
+                    let given = mailroom::config::Given::default();
+                    $(let given = { drop(given); $given };)?
+                    $crate::support::app::TestApp::start_with(on, given).await
+                };
                 $body
             }
 
@@ -74,9 +78,7 @@ pub struct TestApp {
 impl TestApp {
     /// Starts one with an administrator and nothing else.
     pub async fn start(on: On) -> Self {
-        let database = (on == On::Postgresql).then(TestDatabase::empty);
-        let redis_url = (on == On::Postgresql).then(redis::shared_url);
-        Self::start_on(on, database, redis_url, Given::default()).await
+        Self::start_with(on, Given::default()).await
     }
 
     /// The same with further settings.
@@ -219,6 +221,11 @@ impl TestApp {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// Posts a whole request, such as one without a document; the whole response.
+    pub async fn post(&self, token: &str, request: &Value) -> Value {
+        post_at(&self.http, &self.url, token, request).await
+    }
+
     /// Asks over HTTP; the whole response.
     pub async fn ask(&self, token: &str, query: &str, variables: Value) -> Value {
         ask_at(&self.http, &self.url, token, query, variables).await
@@ -300,9 +307,12 @@ async fn ask_at(
     query: &str,
     variables: Value,
 ) -> Value {
-    let request = http
-        .post(format!("{url}/graphql"))
-        .json(&json!({ "query": query, "variables": variables }));
+    let request = json!({ "query": query, "variables": variables });
+    post_at(http, url, token, &request).await
+}
+
+async fn post_at(http: &reqwest::Client, url: &str, token: &str, request: &Value) -> Value {
+    let request = http.post(format!("{url}/graphql")).json(request);
     let request = if token.is_empty() {
         request
     } else {
@@ -325,6 +335,12 @@ pub struct Events(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Events {
     /// Opens a subscription at a server.
     pub async fn open(url: &str, token: &str, query: &str, variables: Value) -> Self {
+        let payload = json!({ "query": query, "variables": variables });
+        Self::open_with(url, token, payload).await
+    }
+
+    /// Runs an operation of this payload at a server.
+    pub async fn open_with(url: &str, token: &str, payload: Value) -> Self {
         let address = format!("{}/graphql", url.replacen("http", "ws", 1));
         let mut request = address.into_client_request().unwrap();
         let protocol = "graphql-transport-ws".parse().unwrap();
@@ -336,7 +352,6 @@ impl Events {
         let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
         events.send(&init).await;
         assert_eq!(events.message().await["type"], "connection_ack");
-        let payload = json!({ "query": query, "variables": variables });
         events
             .send(&json!({ "type": "subscribe", "id": "1", "payload": payload }))
             .await;
