@@ -219,7 +219,7 @@ impl Api {
         request_id: RequestId,
     ) -> ApiResponse {
         if prepared.kind == OperationKind::Subscription {
-            let message = "Subscriptions need a WebSocket.";
+            let message = "Subscriptions need a WebSocket, or Accept: text/event-stream.";
             return ApiResponse::refusal(Code::BadUserInput, message, &request_id);
         }
         let request = match self.library_request(prepared, session, &request_id) {

@@ -50,6 +50,8 @@ pub struct Traffic {
     answers: Mutex<BTreeMap<(String, u16), Counter>>,
     /// Open WebSockets.
     pub sockets: Arc<Gauge>,
+    /// Open event streams.
+    pub streams: Arc<Gauge>,
     /// Close frames that we sent, by code.
     closes: Mutex<BTreeMap<u16, Counter>>,
     figures: tokio::sync::Mutex<Option<(Instant, Figures)>>,
@@ -188,6 +190,10 @@ fn transports(out: &mut Exposition, traffic: &Traffic) {
     let sockets = traffic.sockets.get();
     let name = "mailroom_websocket_sockets";
     out.single(name, Kind::Gauge, "Open WebSockets.", sockets);
+    let streams = traffic.streams.get();
+    let name = "mailroom_event_streams";
+    let help = "Open streams of server-sent events.";
+    out.single(name, Kind::Gauge, help, streams);
     let name = "mailroom_websocket_closes_total";
     let help = "WebSockets that the server closed, by close code.";
     out.family(name, Kind::Counter, help);

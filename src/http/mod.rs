@@ -1,4 +1,4 @@
-//! The room `http`: what the network sees. GraphQL over HTTP and WebSocket at `/graphql`, GraphiQL,
+//! The room `http`: what the network sees. GraphQL over HTTP, WebSocket and server-sent events at `/graphql`, GraphiQL,
 //! health, metrics, and the routes that others mount. The only room that names the web framework.
 //! Not for: anything that a resolver could do.
 
@@ -14,6 +14,7 @@ mod metrics;
 mod origin;
 pub mod reset_password;
 pub mod set_up;
+mod sse;
 mod ws;
 
 use std::future::Future;
@@ -72,7 +73,7 @@ pub struct HttpParts {
     /// Routes of other rooms.
     pub mounts: Vec<Mount>,
     pub socket_times: SocketTimes,
-    /// WebSockets that one user may have open in this process; [`SOCKETS_PER_USER_MAX`] unless a
+    /// WebSockets and event streams together that one user may have open in this process; [`SOCKETS_PER_USER_MAX`] unless a
     /// load test or a robot needs more.
     pub sockets_per_user_max: usize,
     /// Threads that serve; 0 means one a core.

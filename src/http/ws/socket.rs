@@ -402,7 +402,7 @@ impl Socket {
             Ok(session) => session,
             Err(refusal) => return ControlFlow::Break(Some(close_for_refusal(refusal))),
         };
-        let ends = self.moment_of_end(&session);
+        let ends = bearer::moment_of_end(&session, (self.state.clock)());
         match &mut self.phase {
             Phase::Waiting => {}
             Phase::Admitting { token } => {
@@ -424,15 +424,6 @@ impl Socket {
             self.look_up_again();
         }
         ControlFlow::Continue(())
-    }
-
-    fn moment_of_end(&self, session: &Session) -> Option<Instant> {
-        let left = session
-            .expires_at?
-            .micros()
-            .saturating_sub((self.state.clock)().micros());
-        let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
-        Instant::now().checked_add(left)
     }
 
     fn subscribe(&mut self, id: String, request: ApiRequest) -> ControlFlow<Ending> {

@@ -2,4 +2,5 @@
 //! hash, streams over HTTP, rates, tokens from outside.
 
 mod documents;
+mod event_streams;
 mod metrics;
