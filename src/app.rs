@@ -7,11 +7,12 @@ use crate::actions::read_mail::MailReader;
 use crate::auth::accounts::{self, Accounts};
 use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::auth::keys::{KeyError, Keys};
-use crate::bus::{Bus, BusError};
+use crate::bus::{Bus, BusError, Spending};
 use crate::clock;
-use crate::config::{self, Config, Metrics};
+use crate::config::{self, Config, Metrics, SchemaReaders};
 use crate::graphql::api::{Api, Introspection};
 use crate::graphql::persisted::{Documents, Learnt, Manifest};
+use crate::graphql::rates::Rates;
 use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::Files;
 use crate::http::reset_password::ResetPage;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 /// Why a process could not start, in a sentence for the operator.
 #[derive(Debug, Error)]
@@ -191,6 +193,15 @@ fn lock(config: &Config) -> Result<LockFile, AppError> {
     }
 }
 
+fn introspection(config: &Config) -> Introspection {
+    match config.introspection {
+        SchemaReaders::Everyone => Introspection::Everyone,
+        SchemaReaders::SignedIn => Introspection::SignedIn,
+        SchemaReaders::Administrators => Introspection::Administrators,
+        SchemaReaders::Nobody => Introspection::Nobody,
+    }
+}
+
 fn documents(documents: &config::Documents) -> Result<Documents, AppError> {
     let path = match documents {
         config::Documents::Open => return Ok(Documents::Open),
@@ -341,8 +352,14 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         public_url: url.as_str().into(),
         clock: clock::now,
     };
-    let api = Api::new(graphql::schema(services), Introspection::SignedIn)
-        .with_documents(documents(&app.config.documents)?);
+    let rates = app.config.rate_limit.map(|limit_per_minute| Rates {
+        limit_per_minute,
+        spending: Arc::default(),
+        clock: clock::now,
+    });
+    let api = Api::new(graphql::schema(services), introspection(&app.config))
+        .with_documents(documents(&app.config.documents)?)
+        .with_rates(rates.clone());
     let set_up_url = set_up_url(&app, &url).await?;
     let syncs = if syncs_too(&app.config) {
         Syncs::Here
@@ -379,6 +396,9 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         }
     };
     tasks.push(tokio::spawn(server));
+    if let Some(rates) = rates.filter(|_rates| bus.is_shared()) {
+        tasks.push(tokio::spawn(share_spending(bus.clone(), rates.spending)));
+    }
     if syncs == Syncs::Here {
         tasks.push(tokio::spawn(supervisor::run(
             app.sync_services(),
@@ -497,6 +517,23 @@ fn http_parts(
         socket_times: SocketTimes::default(),
         sockets_per_user_max: http::SOCKETS_PER_USER_MAX,
         workers: 0,
+    }
+}
+
+/// Servers tell each other what users spent there this often: so much later a limit holds in all of them together.
+const SHARE_EVERY: Duration = Duration::from_millis(250);
+
+async fn share_spending(bus: Bus, spending: Arc<Spending>) {
+    let mut pace = tokio::time::interval(SHARE_EVERY);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pace.tick().await;
+        let (bus, spending) = (bus.clone(), spending.clone());
+        let shared = tokio::task::spawn_blocking(move || bus.share(&spending)).await;
+        if !matches!(shared, Ok(Ok(()))) {
+            // The bus itself says that Redis is away; until it is back, each server counts alone.
+            tracing::debug!("what users spent could not be shared");
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Given {
     pub erase_after_days: Option<String>,
     pub metrics: Option<String>,
     pub documents: Option<String>,
+    pub rate_limit: Option<String>,
+    pub introspection: Option<String>,
 }
 
 /// The settings of a process.
@@ -49,6 +51,18 @@ pub struct Config {
     pub erase_after_days: Option<i64>,
     pub metrics: Metrics,
     pub documents: Documents,
+    /// What each user may spend in a minute, in the cost of operations; `None`: as much as they like.
+    pub rate_limit: Option<u64>,
+    pub introspection: SchemaReaders,
+}
+
+/// Who may read the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaReaders {
+    Everyone,
+    SignedIn,
+    Administrators,
+    Nobody,
 }
 
 /// Which GraphQL documents are run.
@@ -122,6 +136,8 @@ impl Config {
             erase_after_days: erase_after_days(given.erase_after_days.as_deref())?,
             metrics: metrics(given.metrics.as_deref()),
             documents: documents(given.documents.as_deref()),
+            rate_limit: rate_limit(given.rate_limit.as_deref())?,
+            introspection: schema_readers(given.introspection.as_deref())?,
             data_dir,
         })
     }
@@ -168,6 +184,36 @@ fn documents(text: Option<&str>) -> Documents {
         None | Some("" | "apq") => Documents::Learnt,
         Some("open") => Documents::Open,
         Some(file) => Documents::Trusted(PathBuf::from(file)),
+    }
+}
+
+/// Some fifteen of the dearest pages a second: far more than a person's screens, a few hundredths of what a core answers.
+const RATE_LIMIT: u64 = 600_000;
+/// What a single operation may cost.
+const RATE_LIMIT_MIN: u64 = 1_000;
+
+fn rate_limit(text: Option<&str>) -> Result<Option<u64>, SettingError> {
+    match text.map(str::trim).filter(|text| !text.is_empty()) {
+        None => Ok(Some(RATE_LIMIT)),
+        Some("off") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(cost) if cost >= RATE_LIMIT_MIN => Ok(Some(cost)),
+            _ => Err(SettingError(format!(
+                "MAILROOM_RATE_LIMIT must be a cost a minute of at least {RATE_LIMIT_MIN}, or off, not {text:?}"
+            ))),
+        },
+    }
+}
+
+fn schema_readers(text: Option<&str>) -> Result<SchemaReaders, SettingError> {
+    match text.map(str::trim) {
+        None | Some("" | "signed-in") => Ok(SchemaReaders::SignedIn),
+        Some("everyone") => Ok(SchemaReaders::Everyone),
+        Some("administrators") => Ok(SchemaReaders::Administrators),
+        Some("off") => Ok(SchemaReaders::Nobody),
+        Some(text) => Err(SettingError(format!(
+            "MAILROOM_INTROSPECTION must be everyone, signed-in, administrators or off, not {text:?}"
+        ))),
     }
 }
 
@@ -266,6 +312,20 @@ mod tests {
                     ..Given::default()
                 },
                 "MAILROOM_ERASE_AFTER_DAYS",
+            ),
+            (
+                Given {
+                    rate_limit: text("999"),
+                    ..Given::default()
+                },
+                "MAILROOM_RATE_LIMIT",
+            ),
+            (
+                Given {
+                    introspection: text("me"),
+                    ..Given::default()
+                },
+                "MAILROOM_INTROSPECTION",
             ),
         ];
         for (given, name) in rows {

@@ -140,6 +140,24 @@ pub struct Settings {
         hide_env_values = true
     )]
     documents: Option<String>,
+    /// What each user may ask for in a minute, in the cost of operations (a page of 50 entries: some 600), or off [default: 600000]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_RATE_LIMIT",
+        value_name = "COST",
+        hide_env_values = true
+    )]
+    rate_limit: Option<String>,
+    /// Who may read the schema: everyone, signed-in, administrators, or off [default: signed-in]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_INTROSPECTION",
+        value_name = "WHO",
+        hide_env_values = true
+    )]
+    introspection: Option<String>,
     /// What is logged to standard error: error, warn, info, debug, or a filter like mailroom=debug [default: info]
     #[arg(
         long,
@@ -174,6 +192,8 @@ impl Settings {
             erase_after_days: self.erase_after_days.clone(),
             metrics: self.metrics.clone(),
             documents: self.documents.clone(),
+            rate_limit: self.rate_limit.clone(),
+            introspection: self.introspection.clone(),
         })
     }
 }

@@ -18,6 +18,7 @@ use super::document::{self, Accepted, DocumentCache, RequestError};
 use super::error::Code;
 use super::limits::{self, DEADLINE_SECONDS};
 use super::persisted::Documents;
+use super::rates::{Charged, Rates};
 use super::tally::{Outcome, Tally};
 use crate::model::measure::micros;
 use crate::model::people::Session;
@@ -36,6 +37,8 @@ pub struct ApiRequest {
     pub operation_name: Option<String>,
     pub variables: Map<String, Json>,
     pub extensions: Map<String, Json>,
+    /// Say in `extensions.cost` of the answer what it cost.
+    pub tells_cost: bool,
 }
 
 /// Who asks, for resolvers: `ctx.data::<Caller>()` is always there, `None` for nobody signed in.
@@ -50,6 +53,25 @@ pub enum Introspection {
     /// Whoever has a session.
     #[default]
     SignedIn,
+    /// Administrators.
+    Administrators,
+    /// Nobody.
+    Nobody,
+}
+
+impl Introspection {
+    fn refuses(self, session: Option<&Session>) -> Option<RequestError> {
+        let refusal = |code, message| Some(RequestError::new(code, message, None));
+        match (self, session) {
+            (Self::Everyone, _) | (Self::SignedIn, Some(_)) => None,
+            (Self::Administrators, Some(session)) if session.viewer.is_administrator => None,
+            (Self::Nobody, _) => refusal(Code::Forbidden, "The schema can't be read here."),
+            (_, None) => refusal(Code::Unauthenticated, "Sign in to read the schema."),
+            (Self::Administrators, Some(_)) => {
+                refusal(Code::Forbidden, "Administrators alone may read the schema.")
+            }
+        }
+    }
 }
 
 /// A request that parsed, is within the limits, and names one operation.
@@ -78,6 +100,7 @@ pub struct Api {
     costs: Arc<Costs>,
     tally: Arc<Tally>,
     persisted: Arc<Documents>,
+    rates: Option<Rates>,
     introspection: Introspection,
 }
 
@@ -124,8 +147,16 @@ impl Api {
             documents: Arc::default(),
             tally: Arc::default(),
             persisted: Arc::new(Documents::Open),
+            rates: None,
             introspection,
         }
+    }
+
+    /// The same, with a limit to what each user asks for in a minute.
+    #[must_use]
+    pub fn with_rates(mut self, rates: Option<Rates>) -> Self {
+        self.rates = rates;
+        self
     }
 
     /// The same, running these documents.
@@ -212,6 +243,38 @@ impl Api {
         }))
     }
 
+    /// Charges whoever is signed in.
+    fn charge(
+        &self,
+        prepared: &Prepared,
+        session: Option<&Session>,
+    ) -> Result<Charged, RequestError> {
+        let cost = prepared.cost;
+        let (Some(rates), Some(session)) = (&self.rates, session) else {
+            return Ok(Charged {
+                cost,
+                standing: None,
+            });
+        };
+        match rates.charge(session.viewer.user_id, cost) {
+            Ok(standing) => Ok(Charged {
+                cost,
+                standing: Some(standing),
+            }),
+            Err(standing) => {
+                let seconds = standing.resets_in_seconds;
+                let message = format!(
+                    "This costs {cost}, and {} of {} a minute are left: try again in {seconds} s.",
+                    standing.remaining, standing.limit
+                );
+                Err(RequestError {
+                    retry_after_seconds: Some(seconds),
+                    ..RequestError::new(Code::RateLimited, message, None)
+                })
+            }
+        }
+    }
+
     async fn run_now(
         &self,
         prepared: Prepared,
@@ -222,14 +285,25 @@ impl Api {
             let message = "Subscriptions need a WebSocket, or Accept: text/event-stream.";
             return ApiResponse::refusal(Code::BadUserInput, message, &request_id);
         }
-        let request = match self.library_request(prepared, session, &request_id) {
+        let tells_cost = prepared.request.tells_cost;
+        let charged = match self.charge(&prepared, session.as_ref()) {
+            Ok(charged) => charged,
+            Err(error) => return refuse(vec![error], &request_id),
+        };
+        let request = match self.library_request(prepared, session, charged, &request_id) {
             Ok(request) => request,
             Err(error) => return refuse(vec![error], &request_id),
         };
         let running = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
         let deadline = Duration::from_secs(DEADLINE_SECONDS);
         match tokio::time::timeout(deadline, running).await {
-            Ok(Ok(response)) => shape(response, Begins::Answer, &request_id),
+            Ok(Ok(mut response)) => {
+                if tells_cost {
+                    let cost = charged.told();
+                    response.extensions.insert("cost".to_owned(), cost);
+                }
+                shape(response, Begins::Answer, &request_id)
+            }
             Ok(Err(_panic)) => {
                 // The panic hook has logged the place.
                 tracing::error!(request_id = %request_id, "a resolver panicked");
@@ -256,7 +330,10 @@ impl Api {
                 .boxed();
         }
         let lesson = self.lesson(&prepared, session.as_ref());
-        let request = match self.library_request(prepared, session, &request_id) {
+        let request = self
+            .charge(&prepared, session.as_ref())
+            .and_then(|charged| self.library_request(prepared, session, charged, &request_id));
+        let request = match request {
             Ok(request) => request,
             Err(error) => {
                 let outcome = Outcome::Refused(error.code);
@@ -298,6 +375,7 @@ impl Api {
         &self,
         prepared: Prepared,
         session: Option<Session>,
+        charged: Charged,
         request_id: &RequestId,
     ) -> Result<Request, RequestError> {
         let Prepared {
@@ -308,11 +386,9 @@ impl Api {
             learn: _,
         } = prepared;
         if accepted.facts.uses_introspection
-            && session.is_none()
-            && self.introspection == Introspection::SignedIn
+            && let Some(refusal) = self.introspection.refuses(session.as_ref())
         {
-            let message = "Sign in to read the schema.";
-            return Err(RequestError::new(Code::Unauthenticated, message, None));
+            return Err(refusal);
         }
         let mut document: ExecutableDocument = accepted.document.clone();
         if kind == OperationKind::Subscription {
@@ -323,6 +399,7 @@ impl Api {
         let mut library = Request::new(request.query)
             .variables(Variables::from_json(Json::Object(request.variables)))
             .data(Caller(session))
+            .data(charged)
             .data(request_id.clone());
         library.operation_name = request.operation_name;
         library.set_parsed_query(document);

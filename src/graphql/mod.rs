@@ -25,6 +25,7 @@ mod paging;
 pub mod persisted;
 mod quarantine;
 mod query;
+pub mod rates;
 mod refusal;
 mod scalars;
 mod settings;

@@ -25,6 +25,8 @@ use crate::model::people::Session;
 const BODY_BYTES_MAX: usize = 256 * 1024;
 /// A client that needs longer for its body holds a connection for nothing.
 const BODY_SECONDS_MAX: u64 = 10;
+/// Whoever sends this header, with any value, is told in `extensions.cost` what the operation cost.
+const COST_HEADER: &str = "x-mailroom-cost";
 /// A name of a document: a hash with a prefix, or what a compiler made up.
 const DOCUMENT_ID_BYTES_MAX: usize = 128;
 /// One of these shows that the sender is a program, or a page that asked before it sent.
@@ -127,6 +129,9 @@ async fn run(
     let status = status(&answer, answer_type);
     let mut response = HttpResponse::build(status);
     sign_in_hint(&mut response, status);
+    if let Some(seconds) = answer.retry_after_seconds {
+        response.insert_header((header::RETRY_AFTER, seconds));
+    }
     response
         .content_type(answer_type.content_type())
         .body(answer.body)
@@ -205,7 +210,8 @@ async fn posted(
         ));
     }
     let bytes = read_body(request, body).await?;
-    let api_request = parse_body(&bytes)?;
+    let mut api_request = parse_body(&bytes)?;
+    api_request.tells_cost = request.headers().contains_key(COST_HEADER);
     let (token, session) = session(request, state).await?;
     Ok(Asked {
         prepared: state.api.prepare(api_request, request_id),
@@ -227,7 +233,8 @@ async fn got(
             "A page of another site can't send this: add the header Apollo-Require-Preflight.",
         ));
     }
-    let api_request = parse_query(request.query_string())?;
+    let mut api_request = parse_query(request.query_string())?;
+    api_request.tells_cost = request.headers().contains_key(COST_HEADER);
     let (token, session) = session(request, state).await?;
     let prepared = state.api.prepare(api_request, request_id);
     let kind = prepared.as_ref().ok().map(Prepared::kind);
@@ -392,6 +399,7 @@ pub fn read_request(mut members: Map<String, Value>) -> Result<ApiRequest, &'sta
         operation_name,
         variables,
         extensions,
+        tells_cost: false,
     })
 }
 
@@ -426,7 +434,7 @@ pub async fn preflight(request: HttpRequest, state: Data<State>) -> HttpResponse
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "authorization, content-type, accept, x-request-id, apollo-require-preflight",
+                "authorization, content-type, accept, x-request-id, x-mailroom-cost, apollo-require-preflight",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ] {
@@ -452,7 +460,7 @@ fn allow_origin(request: &HttpRequest, state: &State, headers: &mut HeaderMap) {
         return;
     }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    let readable = header::HeaderValue::from_static("x-request-id");
+    let readable = header::HeaderValue::from_static("x-request-id, retry-after");
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
     let shared = header::HeaderValue::from_static("cross-origin");
     headers.insert(

@@ -4,3 +4,4 @@
 mod documents;
 mod event_streams;
 mod metrics;
+mod rates;

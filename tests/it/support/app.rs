@@ -90,8 +90,13 @@ impl TestApp {
 
     /// The same on PostgreSQL with a Redis of the test's own.
     pub async fn start_with_redis(url: String) -> Self {
+        Self::start_with_redis_and(url, Given::default()).await
+    }
+
+    /// The same with further settings.
+    pub async fn start_with_redis_and(url: String, given: Given) -> Self {
         let database = Some(TestDatabase::empty());
-        Self::start_on(On::Postgresql, database, Some(url), Given::default()).await
+        Self::start_on(On::Postgresql, database, Some(url), given).await
     }
 
     async fn start_on(
@@ -229,6 +234,11 @@ impl TestApp {
     /// Asks over HTTP; the whole response.
     pub async fn ask(&self, token: &str, query: &str, variables: Value) -> Value {
         ask_at(&self.http, &self.url, token, query, variables).await
+    }
+
+    /// The same at another server.
+    pub async fn ask_server(&self, url: &str, token: &str, query: &str) -> Value {
+        ask_at(&self.http, url, token, query, json!({})).await
     }
 
     /// Asks, and takes no errors.
