@@ -1,18 +1,18 @@
 //! Wires the rooms together: from settings to a running server or worker.
 //! Not for: anything that a room could do itself.
 
+mod parts;
+
 use crate::actions::Actions;
 use crate::actions::connect_mailbox::MailAccess;
 use crate::actions::read_mail::MailReader;
 use crate::auth::accounts::{self, Accounts};
 use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::auth::keys::{KeyError, Keys};
-use crate::bus::{Bus, BusError, Spending};
+use crate::bus::{Bus, BusError};
 use crate::clock;
-use crate::config::{self, Config, Metrics, SchemaReaders};
-use crate::graphql::api::{Api, Introspection};
-use crate::graphql::persisted::{Documents, Learnt, Manifest};
-use crate::graphql::rates::Rates;
+use crate::config::Config;
+use crate::graphql::api::Api;
 use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::Files;
 use crate::http::reset_password::ResetPage;
@@ -37,7 +37,6 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 
 /// Why a process could not start, in a sentence for the operator.
 #[derive(Debug, Error)]
@@ -193,57 +192,6 @@ fn lock(config: &Config) -> Result<LockFile, AppError> {
     }
 }
 
-fn introspection(config: &Config) -> Introspection {
-    match config.introspection {
-        SchemaReaders::Everyone => Introspection::Everyone,
-        SchemaReaders::SignedIn => Introspection::SignedIn,
-        SchemaReaders::Administrators => Introspection::Administrators,
-        SchemaReaders::Nobody => Introspection::Nobody,
-    }
-}
-
-fn documents(documents: &config::Documents) -> Result<Documents, AppError> {
-    let path = match documents {
-        config::Documents::Open => return Ok(Documents::Open),
-        config::Documents::Learnt => return Ok(Documents::Learnt(Learnt::default())),
-        config::Documents::Trusted(path) => path,
-    };
-    let bad = |why: String| {
-        let path = path.display();
-        AppError::Setting(format!(
-            "MAILROOM_DOCUMENTS must be open, apq or the file of a manifest; {path}: {why}"
-        ))
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    let manifest = Manifest::read(&text).map_err(bad)?;
-    Ok(Documents::Trusted(manifest))
-}
-
-/// A shorter token could be guessed.
-const METRICS_TOKEN_BYTES_MIN: usize = 16;
-
-fn metrics_readers(metrics: &Metrics) -> Result<MetricsReaders, AppError> {
-    let path = match metrics {
-        Metrics::Off => return Ok(MetricsReaders::Nobody),
-        Metrics::Loopback => return Ok(MetricsReaders::Loopback),
-        Metrics::TokenFile(path) => path,
-    };
-    let bad = |why: String| {
-        let path = path.display();
-        AppError::Setting(format!(
-            "MAILROOM_METRICS must be loopback, off or a file that holds a bearer token; {path} {why}"
-        ))
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(format!("can't be read: {error}")))?;
-    let token = text.trim();
-    if token.len() < METRICS_TOKEN_BYTES_MIN {
-        return Err(bad(format!(
-            "holds fewer than {METRICS_TOKEN_BYTES_MIN} characters"
-        )));
-    }
-    Ok(MetricsReaders::Holder(blake3::hash(token.as_bytes())))
-}
-
 fn mail_access(config: &Config) -> Result<MailAccess, AppError> {
     let loopback = if config.listens_on_loopback() {
         LoopbackUse::Allowed
@@ -314,20 +262,21 @@ fn syncs_too(config: &Config) -> bool {
     config.is_sqlite() || config.redis_url.is_none()
 }
 
+fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), AppError> {
+    let listener = TcpListener::bind(config.listen).map_err(|error| {
+        AppError::Failed(format!("{} can't be listened on: {error}", config.listen))
+    })?;
+    let address = listener.local_addr();
+    let address = address.map_err(|error| AppError::Failed(error.to_string()))?;
+    Ok((listener, address))
+}
+
 /// Starts a server, and a worker in it where the setting is embedded.
 ///
 /// # Errors
 /// An address that is taken, or a second server without Redis.
 pub async fn serve(app: App) -> Result<Running, AppError> {
-    let listener = TcpListener::bind(app.config.listen).map_err(|error| {
-        AppError::Failed(format!(
-            "{} can't be listened on: {error}",
-            app.config.listen
-        ))
-    })?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| AppError::Failed(error.to_string()))?;
+    let (listener, address) = listen(&app.config)?;
     if app.store.kind() == Kind::Postgresql && app.config.redis_url.is_none() {
         alone_without_redis(&app).await?;
     }
@@ -339,7 +288,8 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     let bus = app.bus()?;
     let hub = Hub::start(&bus);
     let (stop, stopped) = watch::channel(false);
-    let accounts = Arc::new(Accounts::new(app.store.clone(), &app.keys, &url));
+    let accounts = Accounts::new(app.store.clone(), &app.keys, &url);
+    let accounts = Arc::new(accounts.with_outside(parts::outside_tokens(&app)?));
     let links = FileLinks::new(&app.keys);
     let reader = MailReader::new(app.store.clone(), app.raw.clone());
     let services = Services {
@@ -352,13 +302,9 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         public_url: url.as_str().into(),
         clock: clock::now,
     };
-    let rates = app.config.rate_limit.map(|limit_per_minute| Rates {
-        limit_per_minute,
-        spending: Arc::default(),
-        clock: clock::now,
-    });
-    let api = Api::new(graphql::schema(services), introspection(&app.config))
-        .with_documents(documents(&app.config.documents)?)
+    let rates = parts::rates(&app.config);
+    let api = Api::new(graphql::schema(services), parts::introspection(&app.config))
+        .with_documents(parts::documents(&app.config.documents)?)
         .with_rates(rates.clone());
     let set_up_url = set_up_url(&app, &url).await?;
     let syncs = if syncs_too(&app.config) {
@@ -373,7 +319,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         hub: hub.clone(),
         beats: beats.clone(),
     };
-    let metrics = metrics_readers(&app.config.metrics)?;
+    let metrics = parts::metrics_readers(&app.config.metrics)?;
     let parts = http_parts(
         &app,
         api.clone(),
@@ -397,7 +343,8 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     };
     tasks.push(tokio::spawn(server));
     if let Some(rates) = rates.filter(|_rates| bus.is_shared()) {
-        tasks.push(tokio::spawn(share_spending(bus.clone(), rates.spending)));
+        let sharing = parts::share_spending(bus.clone(), rates.spending, stopped.clone());
+        tasks.push(tokio::spawn(sharing));
     }
     if syncs == Syncs::Here {
         tasks.push(tokio::spawn(supervisor::run(
@@ -517,23 +464,6 @@ fn http_parts(
         socket_times: SocketTimes::default(),
         sockets_per_user_max: http::SOCKETS_PER_USER_MAX,
         workers: 0,
-    }
-}
-
-/// Servers tell each other what users spent there this often: so much later a limit holds in all of them together.
-const SHARE_EVERY: Duration = Duration::from_millis(250);
-
-async fn share_spending(bus: Bus, spending: Arc<Spending>) {
-    let mut pace = tokio::time::interval(SHARE_EVERY);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        pace.tick().await;
-        let (bus, spending) = (bus.clone(), spending.clone());
-        let shared = tokio::task::spawn_blocking(move || bus.share(&spending)).await;
-        if !matches!(shared, Ok(Ok(()))) {
-            // The bus itself says that Redis is away; until it is back, each server counts alone.
-            tracing::debug!("what users spent could not be shared");
-        }
     }
 }
 

@@ -28,6 +28,11 @@ pub struct Given {
     pub documents: Option<String>,
     pub rate_limit: Option<String>,
     pub introspection: Option<String>,
+    pub oidc_issuer: Option<String>,
+    pub oidc_audience: Option<String>,
+    pub oidc_keys: Option<String>,
+    pub oidc_algorithms: Option<String>,
+    pub oidc_users: Option<String>,
 }
 
 /// The settings of a process.
@@ -54,6 +59,31 @@ pub struct Config {
     /// What each user may spend in a minute, in the cost of operations; `None`: as much as they like.
     pub rate_limit: Option<u64>,
     pub introspection: SchemaReaders,
+    /// Whose tokens are believed beside our own.
+    pub oidc: Option<Oidc>,
+}
+
+/// An issuer of OpenID Connect tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oidc {
+    /// As it stands in its tokens.
+    pub issuer: String,
+    /// What its tokens for us say that they are for.
+    pub audience: String,
+    /// Where its keys are: an address or a file.
+    pub keys: String,
+    /// The names of the algorithms that are taken.
+    pub algorithms: Vec<String>,
+    pub users: OidcUsers,
+}
+
+/// By what the user of an outside token is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OidcUsers {
+    /// The first time by the address that the issuer has verified, then by the subject.
+    ByAddress,
+    /// By a subject that the operator has named.
+    BySubject,
 }
 
 /// Who may read the schema.
@@ -96,6 +126,7 @@ impl Config {
     /// # Errors
     /// The first setting that can't be used.
     pub fn new(given: Given) -> Result<Self, SettingError> {
+        let oidc = oidc(&given)?;
         let data_dir = given
             .data_dir
             .unwrap_or_else(|| PathBuf::from("mailroom-data"));
@@ -138,6 +169,7 @@ impl Config {
             documents: documents(given.documents.as_deref()),
             rate_limit: rate_limit(given.rate_limit.as_deref())?,
             introspection: schema_readers(given.introspection.as_deref())?,
+            oidc,
             data_dir,
         })
     }
@@ -215,6 +247,32 @@ fn schema_readers(text: Option<&str>) -> Result<SchemaReaders, SettingError> {
             "MAILROOM_INTROSPECTION must be everyone, signed-in, administrators or off, not {text:?}"
         ))),
     }
+}
+
+fn oidc(given: &Given) -> Result<Option<Oidc>, SettingError> {
+    let text = |given: &Option<String>| given.clone().filter(|text| !text.trim().is_empty());
+    let Some(issuer) = text(&given.oidc_issuer) else {
+        return Ok(None);
+    };
+    let needed = |name: &str, given: &Option<String>| {
+        text(given).ok_or_else(|| SettingError(format!("MAILROOM_OIDC_ISSUER needs {name} too")))
+    };
+    let users = match given.oidc_users.as_deref().map(str::trim) {
+        None | Some("" | "address") => OidcUsers::ByAddress,
+        Some("subject") => OidcUsers::BySubject,
+        Some(text) => {
+            return Err(SettingError(format!(
+                "MAILROOM_OIDC_USERS must be address or subject, not {text:?}"
+            )));
+        }
+    };
+    Ok(Some(Oidc {
+        issuer,
+        audience: needed("MAILROOM_OIDC_AUDIENCE", &given.oidc_audience)?,
+        keys: needed("MAILROOM_OIDC_KEYS", &given.oidc_keys)?,
+        algorithms: split(given.oidc_algorithms.as_deref().unwrap_or("RS256")),
+        users,
+    }))
 }
 
 fn split(text: &str) -> Vec<String> {
@@ -326,6 +384,14 @@ mod tests {
                     ..Given::default()
                 },
                 "MAILROOM_INTROSPECTION",
+            ),
+            (
+                Given {
+                    oidc_issuer: text("https://login.example.com"),
+                    oidc_audience: text("mailroom"),
+                    ..Given::default()
+                },
+                "MAILROOM_OIDC_KEYS",
             ),
         ];
         for (given, name) in rows {

@@ -57,8 +57,8 @@ impl RedisBus {
         let text = serde_json::to_string(wake)
             .map_err(|error| BusError::Unavailable(error.to_string()))?;
         self.with_connection(|connection| {
-            let heard: i64 = connection.publish(&self.0.channel, text)?;
-            Ok(drop(heard))
+            let heard: redis::RedisResult<i64> = connection.publish(&self.0.channel, text);
+            heard.map(drop)
         })
     }
 

@@ -66,7 +66,10 @@ impl Spending {
     pub(super) fn take_untold(&self) -> Vec<Untold> {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = minute.number;
-        let untold = minute.users.iter_mut().filter(|(_, spent)| spent.untold > 0);
+        let untold = minute
+            .users
+            .iter_mut()
+            .filter(|(_, spent)| spent.untold > 0);
         untold
             .take(TOLD_MAX)
             .map(|(user, spent)| {
@@ -100,7 +103,8 @@ impl Spending {
     /// It could not be told: it is told again.
     pub(super) fn take_back(&self, told: &[Untold]) {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for told in told.iter().filter(|told| told.minute == minute.number).copied().collect::<Vec<_>>() {
+        let number = minute.number;
+        for told in told.iter().filter(|told| told.minute == number) {
             if let Some(spent) = minute.users.get_mut(&told.user) {
                 spent.told = spent.told.saturating_sub(told.amount);
                 spent.untold = spent.untold.saturating_add(told.amount);
@@ -131,7 +135,14 @@ mod tests {
         spending.spend(1, 10, 60, 100).unwrap();
         assert!(spending.has_untold());
         let untold = spending.take_untold();
-        assert_eq!(untold, [Untold { minute: 10, user: 1, amount: 60 }]);
+        assert_eq!(
+            untold,
+            [Untold {
+                minute: 10,
+                user: 1,
+                amount: 60
+            }]
+        );
         assert!(!spending.has_untold());
         spending.hear(&untold[0], 90);
         assert_eq!(spending.spend(1, 10, 11, 100), Err(90));

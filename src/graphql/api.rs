@@ -216,7 +216,8 @@ impl Api {
         let (kind, cost, began) = (prepared.kind, prepared.cost, Instant::now());
         // What is logged on the way carries the request's id.
         let lesson = self.lesson(&prepared, session.as_ref());
-        let span = tracing::info_span!("operation", request_id = %request_id, kind = kind.as_text());
+        let span =
+            tracing::info_span!("operation", request_id = %request_id, kind = kind.as_text());
         let running = self.run_now(prepared, session, request_id);
         let response = running.instrument(span.clone()).await;
         let (outcome, took) = (outcome(&response), began.elapsed());

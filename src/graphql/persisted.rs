@@ -123,7 +123,9 @@ fn missing(message: &str) -> RequestError {
 
 /// Whether a request's members name a document: then it needs none.
 pub fn names_document(extensions: &serde_json::Map<String, Json>) -> bool {
-    extensions.get("persistedQuery").is_some_and(Json::is_object)
+    extensions
+        .get("persistedQuery")
+        .is_some_and(Json::is_object)
 }
 
 /// The name in `documentId`, or in `extensions.persistedQuery`.
@@ -213,7 +215,8 @@ impl Manifest {
     /// # Errors
     /// In a sentence: what is wrong, and with which document.
     pub fn read(text: &str) -> Result<Self, String> {
-        let json: Json = serde_json::from_str(text).map_err(|_error| "it is not JSON".to_owned())?;
+        let json: Json =
+            serde_json::from_str(text).map_err(|_error| "it is not JSON".to_owned())?;
         let Json::Object(members) = json else {
             return Err("it is not a JSON object".to_owned());
         };
@@ -278,7 +281,10 @@ mod tests {
     const DOCUMENT: &str = "{ hello }";
 
     fn hex(text: &str) -> String {
-        hash_of(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        hash_of(text)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     fn request(query: &str, hash: Option<&str>) -> ApiRequest {
@@ -288,7 +294,9 @@ mod tests {
         };
         if let Some(hash) = hash {
             let persisted = json!({ "version": 1, "sha256Hash": hash });
-            request.extensions.insert("persistedQuery".to_owned(), persisted);
+            request
+                .extensions
+                .insert("persistedQuery".to_owned(), persisted);
         }
         request
     }
@@ -303,10 +311,16 @@ mod tests {
         let documents = Documents::Learnt(Learnt::default());
         let hash = hex(DOCUMENT);
         let by_hash = request("", Some(&hash));
-        assert_eq!(code(&documents, &by_hash), Err(Code::PersistedQueryNotFound));
+        assert_eq!(
+            code(&documents, &by_hash),
+            Err(Code::PersistedQueryNotFound)
+        );
         let meant = documents.resolve(&request(DOCUMENT, Some(&hash))).unwrap();
         assert_eq!(meant.learn, read_hash(&hash));
-        assert_eq!(code(&documents, &by_hash), Err(Code::PersistedQueryNotFound));
+        assert_eq!(
+            code(&documents, &by_hash),
+            Err(Code::PersistedQueryNotFound)
+        );
         documents.learn(meant.learn.unwrap(), &meant.text);
         assert_eq!(code(&documents, &by_hash), Ok(DOCUMENT.to_owned()));
         let by_id = ApiRequest {
@@ -314,7 +328,12 @@ mod tests {
             ..ApiRequest::default()
         };
         assert_eq!(code(&documents, &by_id), Ok(DOCUMENT.to_owned()));
-        for wrong in [hex("{ other }"), hash.to_uppercase(), "1".to_owned(), String::new()] {
+        for wrong in [
+            hex("{ other }"),
+            hash.to_uppercase(),
+            "1".to_owned(),
+            String::new(),
+        ] {
             let refused = code(&documents, &request(DOCUMENT, Some(&wrong)));
             assert_eq!(refused, Err(Code::BadUserInput), "{wrong}");
         }
@@ -383,7 +402,9 @@ mod tests {
     #[test]
     fn an_open_server_says_that_it_learns_nothing() {
         let hash = hex(DOCUMENT);
-        let refused = Documents::Open.resolve(&request("", Some(&hash))).unwrap_err();
+        let refused = Documents::Open
+            .resolve(&request("", Some(&hash)))
+            .unwrap_err();
         assert_eq!(refused.message, NOT_SUPPORTED);
         let sent = request(DOCUMENT, Some(&hash));
         assert_eq!(code(&Documents::Open, &sent), Ok(DOCUMENT.to_owned()));

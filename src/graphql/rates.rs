@@ -64,17 +64,14 @@ impl Rates {
 impl Charged {
     /// What `extensions.cost` says.
     pub fn told(&self) -> Value {
-        let number = |number: u64| Value::from(number);
-        let mut told = async_graphql::indexmap::IndexMap::new();
-        let mut tell = |name: &str, value| told.insert(async_graphql::Name::new(name), value);
-        tell("requested", Value::from(self.cost));
-        tell("limit", Value::from(COST_MAX));
-        if let Some(standing) = &self.standing {
-            tell("perMinute", number(standing.limit));
-            tell("remaining", number(standing.remaining));
-            tell("resetAt", Value::from(standing.resets_at.to_rfc3339()));
+        let mut told = serde_json::json!({ "requested": self.cost, "limit": COST_MAX });
+        if let (Some(standing), Some(told)) = (&self.standing, told.as_object_mut()) {
+            told.insert("perMinute".to_owned(), standing.limit.into());
+            told.insert("remaining".to_owned(), standing.remaining.into());
+            let reset_at = standing.resets_at.to_rfc3339();
+            told.insert("resetAt".to_owned(), reset_at.into());
         }
-        Value::Object(told)
+        Value::from_json(told).unwrap_or_default()
     }
 }
 

@@ -48,16 +48,16 @@ impl Exposition {
 
     /// The samples of a histogram whose values were counted in these units.
     pub fn spread(&mut self, name: &str, labels: &[Label<'_>], spread: &Spread, unit: Unit) {
-        let mut with_bound = labels.to_vec();
-        for (bound, count) in &spread.up_to {
-            let bound = unit.shown(*bound);
-            with_bound.truncate(labels.len());
-            with_bound.push(("le", &bound));
-            self.sample(&format!("{name}_bucket"), &with_bound, count);
+        let buckets = format!("{name}_bucket");
+        let bounds = spread
+            .up_to
+            .iter()
+            .map(|(bound, count)| (unit.shown(*bound), *count));
+        for (bound, count) in bounds.chain([("+Inf".to_owned(), spread.count)]) {
+            let mut labels = labels.to_vec();
+            labels.push(("le", &bound));
+            self.sample(&buckets, &labels, count);
         }
-        with_bound.truncate(labels.len());
-        with_bound.push(("le", "+Inf"));
-        self.sample(&format!("{name}_bucket"), &with_bound, spread.count);
         self.sample(&format!("{name}_sum"), labels, unit.shown(spread.sum));
         self.sample(&format!("{name}_count"), labels, spread.count);
     }

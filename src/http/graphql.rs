@@ -77,14 +77,14 @@ pub async fn answer(request: HttpRequest, body: Payload, state: Data<State>) -> 
     let negotiated = media::negotiate(accepts());
     let takes_events = sse::is_accepted(accepts());
     let answer_type = negotiated.unwrap_or(AnswerType::Json);
-    let asked = match request.method() {
+    let asked = match *request.method() {
         _ if negotiated.is_none() && !takes_events => Err(Turned::new(
             StatusCode::NOT_ACCEPTABLE,
             Code::BadUserInput,
             "Answers are application/graphql-response+json, application/json or text/event-stream.",
         )),
-        &Method::POST => posted(&request, body, &state, &request_id).await,
-        &Method::GET => got(&request, &state, &request_id, takes_events).await,
+        Method::POST => posted(&request, body, &state, &request_id).await,
+        Method::GET => got(&request, &state, &request_id, takes_events).await,
         _ => Err(Turned {
             allow: Some("GET, POST, OPTIONS"),
             ..Turned::new(
@@ -101,8 +101,7 @@ pub async fn answer(request: HttpRequest, body: Payload, state: Data<State>) -> 
         Ok(asked) => Ok(run(asked, &state, answer_type, &request_id).await),
         Err(turned) => Err(turned),
     };
-    let mut response =
-        answered.unwrap_or_else(|turned| refuse(&turned, answer_type, &request_id));
+    let mut response = answered.unwrap_or_else(|turned| refuse(&turned, answer_type, &request_id));
     allow_origin(&request, &state, response.headers_mut());
     response
 }
@@ -160,7 +159,12 @@ fn streamed(
         place,
     };
     let state = Arc::clone(state);
-    Ok(sse::answer(state, reader, asked.prepared, request_id.clone()))
+    Ok(sse::answer(
+        state,
+        reader,
+        asked.prepared,
+        request_id.clone(),
+    ))
 }
 
 fn refuse(turned: &Turned, answer_type: AnswerType, request_id: &RequestId) -> HttpResponse {

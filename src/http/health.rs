@@ -36,8 +36,7 @@ pub enum Readiness {
 }
 
 /// Tries what serving needs; the error says what is missing.
-pub type ReadyProbe =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<Readiness, String>> + Send + Sync>;
+pub type ReadyProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<Readiness, String>> + Send + Sync>;
 
 /// 200 as long as the process answers at all.
 pub async fn alive() -> HttpResponse {

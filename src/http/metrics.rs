@@ -184,7 +184,8 @@ fn transports(out: &mut Exposition, traffic: &Traffic) {
     let help = "Answers by route and class of their status.";
     out.family(name, Kind::Counter, help);
     for ((route, class), count) in &*lock(&traffic.answers) {
-        let labels = [("route", route.as_str()), ("status", &format!("{class}xx"))];
+        let status = format!("{class}xx");
+        let labels = [("route", route.as_str()), ("status", status.as_str())];
         out.sample(name, &labels, count.get());
     }
     let sockets = traffic.sockets.get();
@@ -198,7 +199,8 @@ fn transports(out: &mut Exposition, traffic: &Traffic) {
     let help = "WebSockets that the server closed, by close code.";
     out.family(name, Kind::Counter, help);
     for (code, count) in &*lock(&traffic.closes) {
-        out.sample(name, &[("code", &code.to_string())], count.get());
+        let code = code.to_string();
+        out.sample(name, &[("code", code.as_str())], count.get());
     }
 }
 
@@ -304,17 +306,37 @@ mod tests {
     #[test]
     fn only_who_asks_here_and_for_themselves_reads() {
         let rows: [(&str, &str, &[(&str, &str)], bool); 8] = [
-            ("directly", "127.0.0.1:5000", &[("host", "127.0.0.1:8080")], true),
+            (
+                "directly",
+                "127.0.0.1:5000",
+                &[("host", "127.0.0.1:8080")],
+                true,
+            ),
             ("by name", "[::1]:5000", &[("host", "localhost:8080")], true),
-            ("over IPv6 as IPv4", "[::ffff:127.0.0.1]:5000", &[("host", "[::1]")], true),
-            ("from elsewhere", "192.0.2.1:5000", &[("host", "127.0.0.1:8080")], false),
+            (
+                "over IPv6 as IPv4",
+                "[::ffff:127.0.0.1]:5000",
+                &[("host", "[::1]")],
+                true,
+            ),
+            (
+                "from elsewhere",
+                "192.0.2.1:5000",
+                &[("host", "127.0.0.1:8080")],
+                false,
+            ),
             (
                 "through a proxy",
                 "127.0.0.1:5000",
                 &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")],
                 false,
             ),
-            ("under another name", "127.0.0.1:5000", &[("host", "evil.example")], false),
+            (
+                "under another name",
+                "127.0.0.1:5000",
+                &[("host", "evil.example")],
+                false,
+            ),
             ("without a name", "127.0.0.1:5000", &[], false),
             (
                 "from a page",
@@ -329,7 +351,11 @@ mod tests {
                 request = request.insert_header(*header);
             }
             let request = request.to_http_request();
-            assert_eq!(may_read(MetricsReaders::Loopback, &request), wanted, "{says}");
+            assert_eq!(
+                may_read(MetricsReaders::Loopback, &request),
+                wanted,
+                "{says}"
+            );
             assert!(!may_read(MetricsReaders::Nobody, &request));
         }
     }
@@ -348,7 +374,11 @@ mod tests {
             if let Some(sent) = sent {
                 request = request.insert_header(("authorization", sent));
             }
-            assert_eq!(may_read(readers, &request.to_http_request()), wanted, "{sent:?}");
+            assert_eq!(
+                may_read(readers, &request.to_http_request()),
+                wanted,
+                "{sent:?}"
+            );
         }
     }
 }

@@ -31,7 +31,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use socket2::SockRef;
 use tokio::sync::watch;
 
-pub use health::{ReadyProbe, Readiness, probe};
+pub use health::{Readiness, ReadyProbe, probe};
 pub use metrics::{MetricsReaders, Watched};
 pub use ws::{SOCKETS_PER_USER_MAX, SocketTimes};
 

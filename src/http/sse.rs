@@ -38,7 +38,8 @@ pub fn is_accepted<'a>(accepts: impl Iterator<Item = &'a str>) -> bool {
         let is_named = parts
             .next()
             .is_some_and(|name| name.eq_ignore_ascii_case("text/event-stream"));
-        is_named && parts.all(|parameter| !matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        is_named
+            && parts.all(|parameter| !matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
     })
 }
 

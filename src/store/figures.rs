@@ -52,9 +52,8 @@ pub fn figures(conn: &mut AnyConn) -> Result<Figures, StoreError> {
     .push(CONNECTED)
     .one(conn)?;
     let (missing_here, missing_there, compared_at) = compared.unwrap_or_default();
-    let mut count = |query: &'static str| -> Result<i64, StoreError> {
-        Ok(sql(query).one(conn)?.unwrap_or(0))
-    };
+    let mut count =
+        |query: &'static str| -> Result<i64, StoreError> { Ok(sql(query).one(conn)?.unwrap_or(0)) };
     let all = count("SELECT COUNT(*) FROM placements")?;
     let mails_unsettled = count("SELECT COUNT(*) FROM placements WHERE state = 'NEW'")?;
     let mails_quarantined = count("SELECT COUNT(*) FROM placements WHERE state = 'FAILED'")?;

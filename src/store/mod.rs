@@ -22,6 +22,7 @@ pub mod exports;
 pub mod figures;
 pub mod grants;
 pub mod idempotency_keys;
+pub mod identities;
 pub mod item_writes;
 pub mod items;
 pub mod leases;
@@ -188,7 +189,10 @@ impl Store {
     /// How the pools of connections stand.
     pub fn pools(&self) -> [db::PoolFigures; 2] {
         let inner = &self.0;
-        [inner.readers.figures("read"), inner.writers.figures("write")]
+        [
+            inner.readers.figures("read"),
+            inner.writers.figures("write"),
+        ]
     }
 
     /// Seals and opens ids and cursors.

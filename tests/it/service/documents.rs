@@ -34,7 +34,11 @@ fn given(documents: &str) -> Given {
 fn hash(text: &str) -> String {
     use aws_lc_rs::digest::{SHA256, digest};
     let digest = digest(&SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 on_both! {

@@ -1,7 +1,7 @@
 //! Server-sent events, a connection for each operation: as graphql-sse has them, within the limits of sockets.
 
 use crate::on_both;
-use crate::support::app::{PATIENCE, TestApp, text};
+use crate::support::app::{PATIENCE, text};
 use crate::transport::{Server, quick};
 use mailroom::http::SocketTimes;
 use serde_json::{Value, json};
@@ -68,12 +68,16 @@ impl Stream {
     }
 
     async fn ends_complete(&mut self) {
-        assert_eq!(self.event().await, Some(("complete".to_owned(), Value::Null)));
+        assert_eq!(
+            self.event().await,
+            Some(("complete".to_owned(), Value::Null))
+        );
         assert_eq!(self.event().await, None);
     }
 }
 
-const TIMELINE: &str = "subscription ($item: ID, $after: Cursor) { timeline(itemId: $item, after: $after) { __typename
+const TIMELINE: &str =
+    "subscription ($item: ID, $after: Cursor) { timeline(itemId: $item, after: $after) { __typename
   ... on EntryAdded { cursor entry { ... on NoteAdded { text } } } ... on CaughtUp { cursor } } }";
 
 on_both! {
@@ -105,7 +109,7 @@ on_both! {
         let uma = app.viewer_id(&token).await;
         let mut hers = Stream::open(&app.url, &token, &json!({ "query": TIMELINE })).await;
         assert_eq!(hers.next().await["data"]["timeline"]["__typename"], "CaughtUp");
-        app.make(&app.admin, "updateUser", json!({ "id": uma, "isActive": false }), "user { isActive }").await;
+        app.make(&app.admin, "updateUser", json!({ "userId": uma, "isActive": false }), "user { isActive }").await;
         let changed = Instant::now();
         while hers.event().await.is_some() {}
         assert!(changed.elapsed() < Duration::from_secs(5), "{:?}", changed.elapsed());
@@ -144,7 +148,9 @@ async fn what_may_be_asked_for_as_events() {
         ]
     };
     let countdown = ask("subscription { countdown(from: 2) }");
-    let answer = server.http("POST /graphql", &headers("Bearer good"), &countdown).await;
+    let answer = server
+        .http("POST /graphql", &headers("Bearer good"), &countdown)
+        .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("x-accel-buffering"), Some("no"));
     assert!(answer.header("x-request-id").is_some());
@@ -159,16 +165,30 @@ async fn what_may_be_asked_for_as_events() {
     let path = "GET /graphql?query=subscription%7Bcountdown(from:1)%7D";
     let answer = server.http(path, &headers("Bearer good"), "").await;
     assert!(answer.body.contains("{\"countdown\":0}"), "{}", answer.body);
-    let answer = server.http("GET /graphql?query=mutation%7Bbump%7D", &headers("Bearer good"), "").await;
+    let answer = server
+        .http(
+            "GET /graphql?query=mutation%7Bbump%7D",
+            &headers("Bearer good"),
+            "",
+        )
+        .await;
     assert_eq!(answer.status, 405);
     // Without a token, or with a bad one, there is no stream.
     for token in ["Bearer wrong", "Bearer old"] {
-        let answer = server.http("POST /graphql", &headers(token), &countdown).await;
-        assert_eq!((answer.status, answer.code()), (401, json!("UNAUTHENTICATED")));
+        let answer = server
+            .http("POST /graphql", &headers(token), &countdown)
+            .await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (401, json!("UNAUTHENTICATED"))
+        );
     }
     let anonymous = [("Content-Type", "application/json"), ("Accept", EVENTS)];
     let answer = server.http("POST /graphql", &anonymous, &countdown).await;
-    assert_eq!((answer.status, answer.code()), (401, json!("UNAUTHENTICATED")));
+    assert_eq!(
+        (answer.status, answer.code()),
+        (401, json!("UNAUTHENTICATED"))
+    );
     server.stop().await;
 }
 
@@ -208,13 +228,19 @@ async fn t34_a_stream_does_not_outlive_its_token() {
     until(&mut revocable, "event: next").await;
     // The end of a body in chunks follows the reason.
     let heard = until(&mut brief, "0\r\n\r\n").await;
-    assert!(heard.contains(": token expired") && !heard.contains("complete"), "{heard}");
+    assert!(
+        heard.contains(": token expired") && !heard.contains("complete"),
+        "{heard}"
+    );
     let revoked = "revocable".to_owned();
     server.tokens.revoked.lock().unwrap().insert(revoked);
     let revoked_at = Instant::now();
     server.tokens.changes.send_modify(|changes| *changes += 1);
     let heard = until(&mut revocable, "0\r\n\r\n").await;
-    assert!(heard.contains(": forbidden") && !heard.contains("complete"), "{heard}");
+    assert!(
+        heard.contains(": forbidden") && !heard.contains("complete"),
+        "{heard}"
+    );
     assert!(revoked_at.elapsed() < Duration::from_secs(1));
     server.stop().await;
 }
@@ -246,7 +272,12 @@ async fn running(server: &Server, wanted: usize) {
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     for _ in 0..500 {
         pace.tick().await;
-        if server.http("GET /metrics", &[], "").await.body.contains(&line) {
+        if server
+            .http("GET /metrics", &[], "")
+            .await
+            .body
+            .contains(&line)
+        {
             return;
         }
     }

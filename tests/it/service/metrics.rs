@@ -13,7 +13,10 @@ use std::collections::BTreeSet;
 fn sample(metrics: &str, name: &str) -> f64 {
     let line = metrics
         .lines()
-        .find(|line| line.rsplit_once(' ').is_some_and(|(found, _value)| found == name))
+        .find(|line| {
+            line.rsplit_once(' ')
+                .is_some_and(|(found, _value)| found == name)
+        })
         .unwrap_or_else(|| panic!("no {name} in {metrics}"));
     line.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
@@ -28,9 +31,9 @@ fn check_format(metrics: &str) {
             assert!(families.insert(family), "{family} is declared twice");
         } else if !line.starts_with("# HELP ") {
             let name = line.split(['{', ' ']).next().unwrap();
-            let is_of_family = name.strip_prefix(family).is_some_and(|rest| {
-                ["", "_bucket", "_sum", "_count"].contains(&rest)
-            });
+            let is_of_family = name
+                .strip_prefix(family)
+                .is_some_and(|rest| ["", "_bucket", "_sum", "_count"].contains(&rest));
             assert!(is_of_family, "{line} under {family}");
             let value = line.rsplit_once(' ').unwrap().1;
             assert!(value.parse::<f64>().is_ok(), "{line}");

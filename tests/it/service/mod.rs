@@ -4,4 +4,5 @@
 mod documents;
 mod event_streams;
 mod metrics;
+mod outside;
 mod rates;

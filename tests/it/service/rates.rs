@@ -15,7 +15,8 @@ fn given() -> Given {
 }
 
 /// A query of this cost: a page of the users' list with its limit.
-const DEAR: &str = "{ users(first: 99) { nodes { id } } rateLimit { cost limit remaining resetAt } }";
+const DEAR: &str =
+    "{ users(first: 99) { nodes { id } } rateLimit { cost limit remaining resetAt } }";
 
 /// Asks until it is refused; the refusal.
 async fn exhausted(app: &TestApp, token: &str) -> Value {
@@ -101,7 +102,11 @@ async fn t35_a_limit_is_an_answer_429_with_a_time() {
         }
     };
     assert_eq!(answer.status(), 429);
-    let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let seconds: u64 = answer.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!((1..=60).contains(&seconds));
 }
 
@@ -119,7 +124,9 @@ async fn t35_servers_share_a_limit_and_keep_it_without_redis() {
         pace.tick().await;
         app.ask(&app.admin, DEAR, json!({})).await;
         let answer = app.ask_server(&other, &app.admin, query).await;
-        left = answer["data"]["rateLimit"]["remaining"].as_i64().unwrap_or(0);
+        left = answer["data"]["rateLimit"]["remaining"]
+            .as_i64()
+            .unwrap_or(0);
     }
     redis.kill();
     let uma = app.user("Uma", "uma@ours.example", false).await;
