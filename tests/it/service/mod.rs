@@ -6,3 +6,4 @@ mod event_streams;
 mod metrics;
 mod outside;
 mod rates;
+mod storms;
