@@ -238,12 +238,12 @@ mod tests {
 
     #[test]
     fn only_public_keys_for_signatures_are_taken() {
-        let modulus = "x".repeat(MODULUS_CHARS_MIN);
+        let modulus = "A".repeat(MODULUS_CHARS_MIN);
         let ed = |id: &str| json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": id });
         let set = json!({ "keys": [
             ed("ed"),
             { "kty": "RSA", "kid": "rsa", "n": modulus, "e": "AQAB", "use": "sig", "alg": "RS256" },
-            { "kty": "RSA", "kid": "short", "n": "x".repeat(171), "e": "AQAB" },
+            { "kty": "RSA", "kid": "short", "n": "A".repeat(171), "e": "AQAB" },
             { "kty": "RSA", "kid": "sealing", "n": modulus, "e": "AQAB", "use": "enc" },
             { "kty": "oct", "kid": "secret", "k": "c2VjcmV0" },
             { "kty": "RSA", "n": modulus, "e": "AQAB" },

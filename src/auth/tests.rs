@@ -14,7 +14,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -326,6 +327,52 @@ async fn t27_none_of_the_bad_tokens_is_an_issuer_s() {
     }
     for token in signer.mutations() {
         assert!(is_refused(&verify(&token).await), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_other_kinds_are_good_for_their_own_algorithm_alone() {
+    let rsa = EncodingKey::from_rsa_pem(include_bytes!("testdata/rsa.pem")).unwrap();
+    let curve = EncodingKey::from_ec_pem(include_bytes!("../mail/testdata/key.pem")).unwrap();
+    let jwk = |key: &EncodingKey, algorithm, id: &str| {
+        let jwk = Jwk::from_encoding_key(key, algorithm).unwrap();
+        let mut jwk = serde_json::to_value(jwk).unwrap();
+        jwk["kid"] = json!(id);
+        jwk
+    };
+    let keys = json!({ "keys": [jwk(&rsa, Algorithm::RS256, "rsa"), jwk(&curve, Algorithm::ES256, "curve")] });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(&file, keys.to_string()).unwrap();
+    let algorithms = vec![Algorithm::RS256, Algorithm::RS384, Algorithm::ES256];
+    let names = (ISSUER.to_owned(), "mailroom".to_owned());
+    let ring = ring(KeySource::File(file), KeyTimes::default());
+    let tokens = OutsideTokens::new(names, algorithms, FoundBy::Address, ring);
+    let claims = Value::Object(outsider("any").claims);
+    for (says, key, algorithm, id, is_good) in [
+        ("RSA", &rsa, Algorithm::RS256, "rsa", true),
+        ("a curve", &curve, Algorithm::ES256, "curve", true),
+        (
+            "what the key is not for",
+            &rsa,
+            Algorithm::RS384,
+            "rsa",
+            false,
+        ),
+        ("what nobody named", &rsa, Algorithm::PS256, "rsa", false),
+        (
+            "under the other's name",
+            &rsa,
+            Algorithm::RS256,
+            "curve",
+            false,
+        ),
+    ] {
+        let mut header = Header::new(algorithm);
+        header.kid = Some(id.to_owned());
+        let token = jsonwebtoken::encode(&header, &claims, key).unwrap();
+        let outcome = tokens.verify(&token, clock::now()).await;
+        assert_eq!(outcome.is_ok(), is_good, "{says}: {outcome:?}");
     }
 }
 

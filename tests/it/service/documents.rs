@@ -77,6 +77,9 @@ on_both! {
         assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
         let mut events = Events::open_with(&app.url, &app.admin, by_hash(&hash(live))).await;
         assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
+        let streamed = reqwest::Client::new().post(format!("{}/graphql", app.url)).bearer_auth(&app.admin)
+            .header("accept", "text/event-stream").json(&by_hash(&viewer)).send().await.unwrap().text().await.unwrap();
+        assert!(streamed.contains("event: next\ndata: {\"data\":{\"viewer\":{\"name\":\"Ada Admin\"}}}"), "{streamed}");
         let mut events = Events::open_with(&app.url, &app.admin, by_hash(&hash("{ other }"))).await;
         let refused = events.message().await;
         assert_eq!(refused["type"], "error", "{refused:#}");
