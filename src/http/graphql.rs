@@ -1,6 +1,6 @@
 //! GraphQL over HTTP: POST with JSON, GET for queries. Statuses and media types as the specification
 //! has them; what the operation does is the [`Api`](crate::graphql::api::Api)'s business.
-//! Not for: what subscriptions answer with, which are [`ws`](super::ws) and [`sse`](super::sse).
+//! Not for: what subscriptions answer with, which are [`ws`](super::ws) and [`sse`].
 
 use std::sync::Arc;
 use std::time::Duration;
