@@ -125,7 +125,7 @@ pub(super) fn exchange(
 /// What lies at an address. It blocks.
 ///
 /// # Errors
-/// As [`exchange`]; any status but 200 is one.
+/// Where the address may not be connected to, and what goes wrong on the way; any status but 200 is an error.
 pub fn get(url: &str, with: (&TlsTrust, &HostPolicy)) -> Result<Vec<u8>, MailError> {
     match exchange(&WebAddress::parse(url)?, Ask::Get, with)? {
         (200, body) => Ok(body),
