@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Steps come in the order in which they stand; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-long bench-sync mutants mutants-if-there test-e2e conformance conformance-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test need-bench
+.PHONY: help demo test test-long bench-sync mutants mutants-if-there test-e2e conformance conformance-if-there clients clients-if-there fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test need-bench
 
 # cargo takes the versions of Cargo.lock or fails: never a build that nobody has seen.
 CARGO := cargo
@@ -24,7 +24,7 @@ help: ## List the targets
 demo: need-demo ## A made-up company with live mail, on SQLite and a private Dovecot; SECONDS=n ends it after n seconds
 	@$(CARGO) run $(LOCKED) --quiet -- demo $(DEMO_SECONDS)
 
-test: need-test fmt-check lint doc schema-check deny-if-there suite conformance-if-there ## All that must pass: format, lints, docs, schema, licences, the suite on both settings
+test: need-test fmt-check lint doc schema-check deny-if-there suite conformance-if-there clients-if-there ## All that must pass: format, lints, docs, schema, licences, the suite on both settings
 
 test-long: export MAILROOM_TEST_LONG = 1
 test-long: test mutants-if-there ## The same at length: ten thousand letters against the model, a million questions of rights, and every mutant of the rules
@@ -55,7 +55,7 @@ test-e2e: need-test ## Only the tests through the front door (tests/it), with re
 	else \
 	  tests/with-servers.sh $(CARGO) test $(LOCKED) --test it; \
 	fi
-	@$(MAKE) --no-print-directory conformance-if-there
+	@$(MAKE) --no-print-directory conformance-if-there clients-if-there
 
 conformance: ## The reference suites of GraphQL over HTTP and WebSocket against the built program (needs Node 18 and npm)
 	@$(CARGO) build $(LOCKED) --quiet
@@ -63,6 +63,14 @@ conformance: ## The reference suites of GraphQL over HTTP and WebSocket against 
 
 conformance-if-there:
 	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory conformance; fi
+
+clients: ## graphql-ws, graphql-sse, Apollo and urql against the built program; the schema by graphql-eslint, graphql-inspector and Relay (needs Node 20 and npm)
+	@$(CARGO) build $(LOCKED) --quiet
+	@cd tests/e2e/clients && npm install --no-audit --no-fund --silent && npm run --silent types && npm run --silent schema \
+	  && MAILROOM_PROGRAM=$(abspath $(or $(CARGO_TARGET_DIR),target))/debug/mailroom npm test --silent
+
+clients-if-there:
+	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory clients; fi
 
 fmt: ## Format the code
 	$(CARGO) fmt

@@ -1,6 +1,8 @@
 //! Wires the rooms together: from settings to a running server or worker.
 //! Not for: anything that a room could do itself.
 
+mod parts;
+
 use crate::actions::Actions;
 use crate::actions::connect_mailbox::MailAccess;
 use crate::actions::read_mail::MailReader;
@@ -10,16 +12,17 @@ use crate::auth::keys::{KeyError, Keys};
 use crate::bus::{Bus, BusError};
 use crate::clock;
 use crate::config::Config;
-use crate::graphql::api::{Api, Introspection};
+use crate::graphql::api::Api;
 use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::Files;
 use crate::http::reset_password::ResetPage;
 use crate::http::set_up::SetUpPage;
-use crate::http::{self, HttpParts, SocketTimes};
+use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, Watched};
 use crate::live::{Hub, Live};
 use crate::mail::hosts::{HostPolicy, LoopbackUse};
 use crate::mail::imap::Compress;
 use crate::mail::tls::TlsTrust;
+use crate::model::measure::{Beats, Syncs};
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
@@ -27,7 +30,6 @@ use crate::store::{Store, StoreError, users};
 use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
-use futures_util::FutureExt;
 use std::fs::{File as LockFile, TryLockError};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -260,20 +262,21 @@ fn syncs_too(config: &Config) -> bool {
     config.is_sqlite() || config.redis_url.is_none()
 }
 
+fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), AppError> {
+    let listener = TcpListener::bind(config.listen).map_err(|error| {
+        AppError::Failed(format!("{} can't be listened on: {error}", config.listen))
+    })?;
+    let address = listener.local_addr();
+    let address = address.map_err(|error| AppError::Failed(error.to_string()))?;
+    Ok((listener, address))
+}
+
 /// Starts a server, and a worker in it where the setting is embedded.
 ///
 /// # Errors
 /// An address that is taken, or a second server without Redis.
 pub async fn serve(app: App) -> Result<Running, AppError> {
-    let listener = TcpListener::bind(app.config.listen).map_err(|error| {
-        AppError::Failed(format!(
-            "{} can't be listened on: {error}",
-            app.config.listen
-        ))
-    })?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| AppError::Failed(error.to_string()))?;
+    let (listener, address) = listen(&app.config)?;
     if app.store.kind() == Kind::Postgresql && app.config.redis_url.is_none() {
         alone_without_redis(&app).await?;
     }
@@ -285,7 +288,8 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     let bus = app.bus()?;
     let hub = Hub::start(&bus);
     let (stop, stopped) = watch::channel(false);
-    let accounts = Arc::new(Accounts::new(app.store.clone(), &app.keys, &url));
+    let accounts = Accounts::new(app.store.clone(), &app.keys, &url);
+    let accounts = Arc::new(accounts.with_outside(parts::outside_tokens(&app)?));
     let links = FileLinks::new(&app.keys);
     let reader = MailReader::new(app.store.clone(), app.raw.clone());
     let services = Services {
@@ -298,12 +302,34 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         public_url: url.as_str().into(),
         clock: clock::now,
     };
-    let api = Api::new(graphql::schema(services), Introspection::SignedIn);
+    let rates = parts::rates(&app.config);
+    let api = Api::new(graphql::schema(services), parts::introspection(&app.config))
+        .with_documents(parts::documents(&app.config.documents)?)
+        .with_rates(rates.clone());
     let set_up_url = set_up_url(&app, &url).await?;
-    let parts = http_parts(&app, api.clone(), accounts.clone(), (reader, links));
+    let syncs = if syncs_too(&app.config) {
+        Syncs::Here
+    } else {
+        Syncs::Elsewhere
+    };
+    let beats = Beats::new(clock::now(), syncs);
+    let watched = Watched {
+        store: app.store.clone(),
+        bus: bus.clone(),
+        hub: hub.clone(),
+        beats: beats.clone(),
+    };
+    let metrics = parts::metrics_readers(&app.config.metrics)?;
+    let parts = http_parts(
+        &app,
+        api.clone(),
+        accounts.clone(),
+        (reader, links),
+        (watched, metrics),
+    );
     let mut tasks = vec![
         tokio::spawn(look_again(accounts, hub.clone())),
-        tokio::spawn(relay::run(app.store.clone(), bus.clone())),
+        tokio::spawn(relay::run(app.store.clone(), bus.clone(), beats.clone())),
     ];
     let mut server_stop = stopped.clone();
     let server = async move {
@@ -316,10 +342,15 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         }
     };
     tasks.push(tokio::spawn(server));
-    if syncs_too(&app.config) {
+    if let Some(rates) = rates.filter(|_rates| bus.is_shared()) {
+        let sharing = parts::share_spending(bus.clone(), rates.spending, stopped.clone());
+        tasks.push(tokio::spawn(sharing));
+    }
+    if syncs == Syncs::Here {
         tasks.push(tokio::spawn(supervisor::run(
             app.sync_services(),
             bus,
+            beats,
             stopped.clone(),
         )));
         let services = app.upkeep_services();
@@ -349,9 +380,12 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     }
     let bus = app.bus()?;
     let (stop, stopped) = watch::channel(false);
+    let beats = Beats::new(clock::now(), Syncs::Here);
+    let relay = relay::run(app.store.clone(), bus.clone(), beats.clone());
+    let supervisor = supervisor::run(app.sync_services(), bus, beats, stopped.clone());
     let tasks = vec![
-        tokio::spawn(relay::run(app.store.clone(), bus.clone())),
-        tokio::spawn(supervisor::run(app.sync_services(), bus, stopped.clone())),
+        tokio::spawn(relay),
+        tokio::spawn(supervisor),
         tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
     ];
     Ok(Running {
@@ -397,6 +431,7 @@ fn http_parts(
     api: Api,
     accounts: Arc<Accounts>,
     (reader, links): (MailReader, FileLinks),
+    (watched, metrics): (Watched, MetricsReaders),
 ) -> HttpParts {
     let files = Files {
         store: app.store.clone(),
@@ -412,22 +447,13 @@ fn http_parts(
         actions: app.actions.clone(),
         clock: clock::now,
     };
-    let store = app.store.clone();
     HttpParts {
         api,
         authenticator: accounts,
         clock: clock::now,
-        ready: Arc::new(move || {
-            let store = store.clone();
-            async move {
-                store
-                    .read(crate::store::roles::rights_epoch)
-                    .await
-                    .map(drop)
-                    .map_err(|_error| "the database does not answer".to_owned())
-            }
-            .boxed()
-        }),
+        ready: http::probe(watched.clone(), clock::now),
+        metrics,
+        watched: Some(watched),
         graphiql: true,
         allowed_origins: app.config.allow_origins.clone(),
         mounts: vec![

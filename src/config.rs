@@ -24,6 +24,15 @@ pub struct Given {
     pub raw_store: Option<String>,
     pub allow_origins: Option<String>,
     pub erase_after_days: Option<String>,
+    pub metrics: Option<String>,
+    pub documents: Option<String>,
+    pub rate_limit: Option<String>,
+    pub introspection: Option<String>,
+    pub oidc_issuer: Option<String>,
+    pub oidc_audience: Option<String>,
+    pub oidc_keys: Option<String>,
+    pub oidc_algorithms: Option<String>,
+    pub oidc_users: Option<String>,
 }
 
 /// The settings of a process.
@@ -45,6 +54,67 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Days after which what a disconnected mailbox held and the CRM did not save is erased; `None`: never.
     pub erase_after_days: Option<i64>,
+    pub metrics: Metrics,
+    pub documents: Documents,
+    /// What each user may spend in a minute, in the cost of operations; `None`: as much as they like.
+    pub rate_limit: Option<u64>,
+    pub introspection: SchemaReaders,
+    /// Whose tokens are believed beside our own.
+    pub oidc: Option<Oidc>,
+}
+
+/// An issuer of OpenID Connect tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oidc {
+    /// As it stands in its tokens.
+    pub issuer: String,
+    /// What its tokens for us say that they are for.
+    pub audience: String,
+    /// Where its keys are: an address or a file.
+    pub keys: String,
+    /// The names of the algorithms that are taken.
+    pub algorithms: Vec<String>,
+    pub users: OidcUsers,
+}
+
+/// By what the user of an outside token is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OidcUsers {
+    /// The first time by the address that the issuer has verified, then by the subject.
+    ByAddress,
+    /// By a subject that the operator has named.
+    BySubject,
+}
+
+/// Who may read the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaReaders {
+    Everyone,
+    SignedIn,
+    Administrators,
+    Nobody,
+}
+
+/// Which GraphQL documents are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Documents {
+    /// Any.
+    Open,
+    /// Any, also by their hash (automatic persisted queries).
+    Learnt,
+    /// Those of a manifest alone.
+    Trusted(PathBuf),
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Metrics {
+    /// Nobody.
+    Off,
+    /// Whoever asks from this machine.
+    Loopback,
+    /// Whoever has the bearer token that stands in this file.
+    TokenFile(PathBuf),
 }
 
 /// Where it listens by default: on loopback only.
@@ -56,6 +126,7 @@ impl Config {
     /// # Errors
     /// The first setting that can't be used.
     pub fn new(given: Given) -> Result<Self, SettingError> {
+        let oidc = oidc(&given)?;
         let data_dir = given
             .data_dir
             .unwrap_or_else(|| PathBuf::from("mailroom-data"));
@@ -94,6 +165,11 @@ impl Config {
             ca_file: given.ca_file,
             allow_origins: split(given.allow_origins.as_deref().unwrap_or_default()),
             erase_after_days: erase_after_days(given.erase_after_days.as_deref())?,
+            metrics: metrics(given.metrics.as_deref()),
+            documents: documents(given.documents.as_deref()),
+            rate_limit: rate_limit(given.rate_limit.as_deref())?,
+            introspection: schema_readers(given.introspection.as_deref())?,
+            oidc,
             data_dir,
         })
     }
@@ -125,6 +201,78 @@ fn erase_after_days(text: Option<&str>) -> Result<Option<i64>, SettingError> {
             ))),
         },
     }
+}
+
+fn metrics(text: Option<&str>) -> Metrics {
+    match text.map(str::trim) {
+        None | Some("" | "loopback") => Metrics::Loopback,
+        Some("off") => Metrics::Off,
+        Some(file) => Metrics::TokenFile(PathBuf::from(file)),
+    }
+}
+
+fn documents(text: Option<&str>) -> Documents {
+    match text.map(str::trim) {
+        None | Some("" | "apq") => Documents::Learnt,
+        Some("open") => Documents::Open,
+        Some(file) => Documents::Trusted(PathBuf::from(file)),
+    }
+}
+
+/// Some fifteen of the dearest pages a second: far more than a person's screens, a few hundredths of what a core answers.
+const RATE_LIMIT: u64 = 600_000;
+/// What a single operation may cost.
+const RATE_LIMIT_MIN: u64 = 1_000;
+
+fn rate_limit(text: Option<&str>) -> Result<Option<u64>, SettingError> {
+    match text.map(str::trim).filter(|text| !text.is_empty()) {
+        None => Ok(Some(RATE_LIMIT)),
+        Some("off") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(cost) if cost >= RATE_LIMIT_MIN => Ok(Some(cost)),
+            _ => Err(SettingError(format!(
+                "MAILROOM_RATE_LIMIT must be a cost a minute of at least {RATE_LIMIT_MIN}, or off, not {text:?}"
+            ))),
+        },
+    }
+}
+
+fn schema_readers(text: Option<&str>) -> Result<SchemaReaders, SettingError> {
+    match text.map(str::trim) {
+        None | Some("" | "signed-in") => Ok(SchemaReaders::SignedIn),
+        Some("everyone") => Ok(SchemaReaders::Everyone),
+        Some("administrators") => Ok(SchemaReaders::Administrators),
+        Some("off") => Ok(SchemaReaders::Nobody),
+        Some(text) => Err(SettingError(format!(
+            "MAILROOM_INTROSPECTION must be everyone, signed-in, administrators or off, not {text:?}"
+        ))),
+    }
+}
+
+fn oidc(given: &Given) -> Result<Option<Oidc>, SettingError> {
+    let text = |given: &Option<String>| given.clone().filter(|text| !text.trim().is_empty());
+    let Some(issuer) = text(&given.oidc_issuer) else {
+        return Ok(None);
+    };
+    let needed = |name: &str, given: &Option<String>| {
+        text(given).ok_or_else(|| SettingError(format!("MAILROOM_OIDC_ISSUER needs {name} too")))
+    };
+    let users = match given.oidc_users.as_deref().map(str::trim) {
+        None | Some("" | "address") => OidcUsers::ByAddress,
+        Some("subject") => OidcUsers::BySubject,
+        Some(text) => {
+            return Err(SettingError(format!(
+                "MAILROOM_OIDC_USERS must be address or subject, not {text:?}"
+            )));
+        }
+    };
+    Ok(Some(Oidc {
+        issuer,
+        audience: needed("MAILROOM_OIDC_AUDIENCE", &given.oidc_audience)?,
+        keys: needed("MAILROOM_OIDC_KEYS", &given.oidc_keys)?,
+        algorithms: split(given.oidc_algorithms.as_deref().unwrap_or("RS256")),
+        users,
+    }))
 }
 
 fn split(text: &str) -> Vec<String> {
@@ -181,6 +329,7 @@ mod tests {
         assert!(config.is_sqlite() && config.listens_on_loopback());
         assert_eq!(config.listen.port(), 8080);
         assert_eq!(config.erase_after_days, Some(30));
+        assert_eq!(config.metrics, Metrics::Loopback);
     }
 
     #[test]
@@ -221,6 +370,28 @@ mod tests {
                     ..Given::default()
                 },
                 "MAILROOM_ERASE_AFTER_DAYS",
+            ),
+            (
+                Given {
+                    rate_limit: text("999"),
+                    ..Given::default()
+                },
+                "MAILROOM_RATE_LIMIT",
+            ),
+            (
+                Given {
+                    introspection: text("me"),
+                    ..Given::default()
+                },
+                "MAILROOM_INTROSPECTION",
+            ),
+            (
+                Given {
+                    oidc_issuer: text("https://login.example.com"),
+                    oidc_audience: text("mailroom"),
+                    ..Given::default()
+                },
+                "MAILROOM_OIDC_KEYS",
             ),
         ];
         for (given, name) in rows {

@@ -2,6 +2,7 @@
 
 use super::AuthRefusal;
 use super::keys::Keys;
+use super::outside_token::is_plain;
 use crate::model::{Time, UserId};
 use crate::store::codec::Codec;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -94,16 +95,25 @@ impl AccessTokens {
         }
     }
 
+    /// Whether the token says that it is one of ours; nothing of it is proved.
+    pub fn claims_ours(&self, token: &str) -> bool {
+        let header = jsonwebtoken::decode_header(token);
+        header.is_ok_and(|header| header.kid.as_deref() == Some(&self.key_id))
+    }
+
     /// What the token says, if it is one of ours and its time is not over.
     ///
     /// # Errors
     /// `Expired` for one that was ours, else `Invalid`.
-    pub fn verify(&self, token: &str) -> Result<Verified, AuthRefusal> {
+    pub fn verify(&self, token: &str, now: Time) -> Result<Verified, AuthRefusal> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthRefusal::Invalid);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_error| AuthRefusal::Invalid)?;
-        if header.typ.as_deref() != Some(TYPE) || header.kid.as_deref() != Some(&self.key_id) {
+        let is_ours = header.typ.as_deref() == Some(TYPE)
+            && header.kid.as_deref() == Some(&self.key_id)
+            && is_plain(&header);
+        if !is_ours {
             return Err(AuthRefusal::Invalid);
         }
         let mut validation = Validation::new(Algorithm::EdDSA);
@@ -119,6 +129,11 @@ impl AccessTokens {
             },
         )?;
         let claims = decoded.claims;
+        let latest = now.seconds().saturating_add(30);
+        let life = claims.exp.saturating_sub(claims.iat);
+        if claims.iat > latest || claims.nbf > latest || !(1..=ACCESS_SECONDS).contains(&life) {
+            return Err(AuthRefusal::Invalid);
+        }
         let user = self
             .codec
             .open_id_of("User", &claims.sub)

@@ -3,13 +3,14 @@
 
 use super::access_token::AccessTokens;
 use super::keys::Keys;
+use super::outside_token::{FoundBy, OutsideTokens, Subject};
 use super::{AuthRefusal, Authenticator, passwords};
 use crate::clock;
 use crate::mail::address::AddressKey;
-use crate::model::people::Session;
+use crate::model::people::{Session, Viewer};
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{Time, UserId};
-use crate::store::{Store, StoreError, audit, credentials, roles};
+use crate::store::{Store, StoreError, Tx, audit, credentials, identities, roles};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
@@ -57,6 +58,7 @@ pub struct LoggedIn {
 pub struct Accounts {
     store: Store,
     tokens: AccessTokens,
+    outside: Option<OutsideTokens>,
     sessions: Mutex<HashMap<[u8; 32], Session>>,
     changes: watch::Sender<u64>,
 }
@@ -68,9 +70,17 @@ impl Accounts {
         Self {
             store,
             tokens: AccessTokens::new(keys, issuer, codec),
+            outside: None,
             sessions: Mutex::default(),
             changes: watch::Sender::new(0),
         }
+    }
+
+    /// The same, believing another issuer's tokens too.
+    #[must_use]
+    pub fn with_outside(mut self, outside: Option<OutsideTokens>) -> Self {
+        self.outside = outside;
+        self
     }
 
     /// Some credential may have been revoked, here or in another process: open sockets look again.
@@ -261,7 +271,12 @@ impl Accounts {
                 expires_at: None,
             });
         }
-        let verified = self.tokens.verify(token)?;
+        if let Some(outside) = &self.outside
+            && !self.tokens.claims_ours(token)
+        {
+            return self.look_up_outside(outside, token).await;
+        }
+        let verified = self.tokens.verify(token, clock::now())?;
         let viewer = self
             .store
             .read(move |conn| {
@@ -279,6 +294,72 @@ impl Accounts {
             expires_at: Some(verified.expires_at),
         })
     }
+}
+
+impl Accounts {
+    /// The session of a token that another issuer gave, where its subject is an active user.
+    async fn look_up_outside(
+        &self,
+        outside: &OutsideTokens,
+        token: &str,
+    ) -> Result<Session, SessionError> {
+        let now = clock::now();
+        let subject = outside.verify(token, now).await?;
+        let expires_at = Some(subject.expires_at);
+        let issuer = outside.issuer.clone();
+        let known = self.store.read({
+            let (issuer, subject) = (issuer.clone(), subject.subject.clone());
+            move |conn| match identities::find(conn, &issuer, &subject)? {
+                Some(user) => Ok(Some(roles::load_viewer(conn, user)?)),
+                None => Ok(None),
+            }
+        });
+        let viewer = match (known.await?, outside.found_by) {
+            (Some(viewer), _) => viewer,
+            (None, FoundBy::Subject) => None,
+            (None, FoundBy::Address) => {
+                let write = self
+                    .store
+                    .write(now, move |tx| introduce(tx, &issuer, &subject));
+                write.await?
+            }
+        };
+        Ok(Session {
+            viewer: Arc::new(viewer.ok_or(AuthRefusal::Invalid)?),
+            expires_at,
+        })
+    }
+}
+
+/// Makes a subject that comes for the first time the active user with the address that its issuer has verified. From then on the
+/// subject alone counts: an address that goes to somebody else takes nobody's account along.
+fn introduce(
+    tx: &mut Tx<'_>,
+    issuer: &str,
+    subject: &Subject,
+) -> Result<Option<Viewer>, StoreError> {
+    let address = subject.address.as_deref().and_then(AddressKey::parse);
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let account = credentials::find_account_by_address(tx.conn, address.as_str())?;
+    let Some(account) = account.filter(|account| account.is_active) else {
+        return Ok(None);
+    };
+    let user = account.user_id;
+    if identities::bind(tx, issuer, &subject.subject, user)? != Some(user) {
+        return Ok(None);
+    }
+    let viewer = roles::load_viewer(tx.conn, user)?;
+    let detail = serde_json::json!({ "issuer": issuer });
+    audit::record(
+        tx,
+        Some(user),
+        "bindIdentity",
+        &format!("user {}", user.0),
+        &detail,
+    )?;
+    Ok(viewer)
 }
 
 #[derive(Debug, Error)]

@@ -4,9 +4,13 @@
 pub mod access_token;
 pub mod accounts;
 pub mod file_links;
+pub mod key_ring;
 pub mod key_rotation;
 pub mod keys;
+pub mod outside_token;
 pub mod passwords;
+#[cfg(test)]
+mod tests;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;

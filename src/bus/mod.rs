@@ -1,13 +1,16 @@
 //! Wake-ups between processes: in memory, or through Redis. A wake-up may be lost or repeated;
-//! whoever is woken reads the store, and reads it anyway now and then.
+//! whoever is woken reads the store, and reads it anyway now and then. Also counts that may be lost: what users spend.
 //! Not for: content. Nothing that a client sees ever travels here.
 
 mod memory;
 mod redis;
+mod spending;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::broadcast;
+
+pub use spending::Spending;
 
 /// Some topics have news up to a position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,22 @@ impl Bus {
                 Ok(())
             }
             Self::Redis(bus) => bus.publish(wake),
+        }
+    }
+
+    /// Whether there are other processes to exchange counts with.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
+    }
+
+    /// Tells other processes what was spent here, and hears what was spent there; blocks for as long as Redis takes.
+    ///
+    /// # Errors
+    /// `Unavailable`: until it works again, this process counts alone.
+    pub fn share(&self, spending: &Spending) -> Result<(), BusError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(bus) => bus.share(spending),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The bus between processes: one Redis channel an installation.
 
-use super::{BusError, Heard, WAITING_MAX, Wake};
+use super::{BusError, Heard, Spending, WAITING_MAX, Wake};
 use redis::{Client, Commands, Connection};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,6 +11,8 @@ use tokio::sync::broadcast;
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// While Redis is down everybody reads the store this often.
 const DOWN_TICK: Duration = Duration::from_secs(1);
+/// Counts of a minute are kept for so long: clocks differ, and nobody asks for them later.
+const SPENT_SECONDS: i64 = 180;
 /// A publish that takes longer is tried again later.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -21,6 +23,8 @@ pub struct RedisBus(Arc<Inner>);
 struct Inner {
     client: Client,
     channel: String,
+    /// What the names of counts begin with.
+    spending: String,
     publisher: Mutex<Option<Connection>>,
     heard: broadcast::Sender<Heard>,
     is_up: AtomicBool,
@@ -35,6 +39,7 @@ impl RedisBus {
         let inner = Arc::new(Inner {
             client,
             channel: format!("mailroom:{installation}:wake"),
+            spending: format!("mailroom:{installation}:spent"),
             publisher: Mutex::new(None),
             heard: broadcast::Sender::new(WAITING_MAX),
             is_up: AtomicBool::new(false),
@@ -49,8 +54,47 @@ impl RedisBus {
     }
 
     pub(super) fn publish(&self, wake: &Wake) -> Result<(), BusError> {
-        let unavailable = |error: &dyn std::fmt::Display| BusError::Unavailable(error.to_string());
-        let text = serde_json::to_string(wake).map_err(|error| unavailable(&error))?;
+        let text = serde_json::to_string(wake)
+            .map_err(|error| BusError::Unavailable(error.to_string()))?;
+        self.with_connection(|connection| {
+            let heard: redis::RedisResult<i64> = connection.publish(&self.0.channel, text);
+            heard.map(drop)
+        })
+    }
+
+    pub(super) fn share(&self, spending: &Spending) -> Result<(), BusError> {
+        while spending.has_untold() {
+            let told = spending.take_untold();
+            let totals: Result<Vec<u64>, BusError> = self.with_connection(|connection| {
+                let mut pipe = redis::pipe();
+                for spent in &told {
+                    let key = format!("{}:{}:{}", self.0.spending, spent.minute, spent.user);
+                    pipe.incr(&key, spent.amount);
+                    pipe.expire(&key, SPENT_SECONDS).ignore();
+                }
+                pipe.query(connection)
+            });
+            match totals {
+                Ok(totals) => {
+                    for (spent, total) in told.iter().zip(totals) {
+                        spending.hear(spent, total);
+                    }
+                }
+                Err(error) => {
+                    spending.take_back(&told);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection for what is said, made where there is none.
+    fn with_connection<T>(
+        &self,
+        say: impl FnOnce(&mut Connection) -> redis::RedisResult<T>,
+    ) -> Result<T, BusError> {
+        let unavailable = |error: redis::RedisError| BusError::Unavailable(error.to_string());
         let mut publisher = self
             .0
             .publisher
@@ -66,17 +110,16 @@ impl RedisBus {
                     connection.set_write_timeout(Some(PUBLISH_TIMEOUT))?;
                     Ok(connection)
                 })
-                .map_err(|error| unavailable(&error))?;
+                .map_err(unavailable)?;
             *publisher = Some(connection);
         }
         let Some(connection) = publisher.as_mut() else {
             return Err(BusError::Unavailable("no connection".to_owned()));
         };
-        let published: redis::RedisResult<i64> = connection.publish(&self.0.channel, text);
-        published.map(drop).map_err(|error| {
-            // The next publish connects anew.
+        say(connection).map_err(|error| {
+            // The next one connects anew.
             *publisher = None;
-            unavailable(&error)
+            unavailable(error)
         })
     }
 

@@ -1,6 +1,6 @@
 //! `migrate`, `user`, `token`, `audit`, `doctor`, `health`: for the operator, who has the machine.
 
-use super::args::UserCreateArguments;
+use super::args::{UserBindArguments, UserCreateArguments};
 use super::data::user_with;
 use super::say;
 use crate::actions::ActionError;
@@ -10,7 +10,7 @@ use crate::auth::accounts;
 use crate::clock;
 use crate::config::Config;
 use crate::model::mailbox::SyncStage;
-use crate::store::{StoreError, audit, credentials, mailboxes, users};
+use crate::store::{StoreError, audit, credentials, identities, mailboxes, users};
 use anyhow::Context as _;
 use secrecy::SecretString;
 use std::io::{Read as _, Write as _};
@@ -72,6 +72,78 @@ pub async fn create_user(
         }
         Err(ActionError::Store(error)) => Err(error.into()),
     }
+}
+
+/// Names a user's subject at the issuer of the settings.
+///
+/// # Errors
+/// Where there is no issuer or no such user, and where either is somebody else already.
+pub async fn bind_identity(
+    config: Config,
+    arguments: UserBindArguments,
+) -> anyhow::Result<ExitCode> {
+    let app = App::open(config, Purpose::Tool).await?;
+    let issuer = issuer(&app)?;
+    let address = arguments.address.clone();
+    let is_bound = tokio::task::spawn_blocking(move || {
+        let user = user_with(&app.store, &arguments.address)?;
+        let bound = app.store.write_now(clock::now(), |tx| {
+            let bound = identities::bind(tx, &issuer, &arguments.subject, user)?;
+            if bound == Some(user) {
+                let detail = serde_json::json!({ "issuer": issuer });
+                let target = format!("user {}", user.0);
+                audit::record(tx, None, "bindIdentity", &target, &detail)?;
+            }
+            Ok::<_, StoreError>(bound)
+        })?;
+        anyhow::Ok(bound == Some(user))
+    })
+    .await??;
+    if !is_bound {
+        let text = format!("{address} or the subject is bound already: unbind it first");
+        return Err(AppError::Failed(text).into());
+    }
+    say(&format!("Bound {address}."))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a user nobody to the issuer of the settings.
+///
+/// # Errors
+/// Where there is no issuer or no such user.
+pub async fn unbind_identity(config: Config, address: &str) -> anyhow::Result<ExitCode> {
+    let app = App::open(config, Purpose::Tool).await?;
+    let issuer = issuer(&app)?;
+    let text = address.to_owned();
+    let was_bound = tokio::task::spawn_blocking(move || {
+        let user = user_with(&app.store, &text)?;
+        let was_bound = app.store.write_now(clock::now(), |tx| {
+            let was_bound = identities::delete_of_user(tx, &issuer, user)?;
+            let detail = serde_json::json!({ "issuer": issuer });
+            audit::record(
+                tx,
+                None,
+                "unbindIdentity",
+                &format!("user {}", user.0),
+                &detail,
+            )?;
+            Ok::<_, StoreError>(was_bound)
+        })?;
+        anyhow::Ok(was_bound)
+    })
+    .await??;
+    say(if was_bound {
+        "Unbound."
+    } else {
+        "It was not bound."
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn issuer(app: &App) -> Result<String, AppError> {
+    let oidc = app.config.oidc.as_ref();
+    oidc.map(|oidc| oidc.issuer.clone())
+        .ok_or_else(|| AppError::Setting("MAILROOM_OIDC_ISSUER is not set".to_owned()))
 }
 
 /// Makes an API token and prints it, alone.

@@ -122,6 +122,87 @@ pub struct Settings {
         hide_env_values = true
     )]
     erase_after_days: Option<String>,
+    /// Who may read /metrics: loopback, off, or a file that holds a bearer token [default: loopback]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_METRICS",
+        value_name = "WHO",
+        hide_env_values = true
+    )]
+    metrics: Option<String>,
+    /// Which GraphQL documents are run: open, apq (any, also by hash), or the file of a manifest (its own alone) [default: apq]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_DOCUMENTS",
+        value_name = "WHICH",
+        hide_env_values = true
+    )]
+    documents: Option<String>,
+    /// What each user may ask for in a minute, in the cost of operations (a page of 50 entries: some 600), or off [default: 600000]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_RATE_LIMIT",
+        value_name = "COST",
+        hide_env_values = true
+    )]
+    rate_limit: Option<String>,
+    /// Who may read the schema: everyone, signed-in, administrators, or off [default: signed-in]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_INTROSPECTION",
+        value_name = "WHO",
+        hide_env_values = true
+    )]
+    introspection: Option<String>,
+    /// An issuer whose OpenID Connect tokens are believed beside our own, as it stands in them [default: none]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_OIDC_ISSUER",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    oidc_issuer: Option<String>,
+    /// What the issuer's tokens say that they are for
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_OIDC_AUDIENCE",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    oidc_audience: Option<String>,
+    /// Where the issuer's public keys are (JWKS): an https address or a file
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_OIDC_KEYS",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    oidc_keys: Option<String>,
+    /// The algorithms that the issuer signs with, by commas [default: RS256]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_OIDC_ALGORITHMS",
+        value_name = "LIST",
+        hide_env_values = true
+    )]
+    oidc_algorithms: Option<String>,
+    /// How the issuer's users are found: address (verified, the first time) or subject (`mailroom user bind`) [default: address]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_OIDC_USERS",
+        value_name = "HOW",
+        hide_env_values = true
+    )]
+    oidc_users: Option<String>,
     /// What is logged to standard error: error, warn, info, debug, or a filter like mailroom=debug [default: info]
     #[arg(
         long,
@@ -154,6 +235,15 @@ impl Settings {
             ca_file: self.ca_file.clone(),
             raw_store: self.raw_store.clone(),
             erase_after_days: self.erase_after_days.clone(),
+            metrics: self.metrics.clone(),
+            documents: self.documents.clone(),
+            rate_limit: self.rate_limit.clone(),
+            introspection: self.introspection.clone(),
+            oidc_issuer: self.oidc_issuer.clone(),
+            oidc_audience: self.oidc_audience.clone(),
+            oidc_keys: self.oidc_keys.clone(),
+            oidc_algorithms: self.oidc_algorithms.clone(),
+            oidc_users: self.oidc_users.clone(),
         })
     }
 }
@@ -278,6 +368,21 @@ pub struct ReconcileArguments {
 pub enum UserCommand {
     /// Make a user
     Create(UserCreateArguments),
+    /// Name a user's subject at the issuer of the settings
+    Bind(UserBindArguments),
+    /// Make a user nobody to the issuer of the settings; their tokens of it end at once
+    Unbind(TokenArguments),
+}
+
+/// Who is who to the issuer.
+#[derive(Debug, Args)]
+pub struct UserBindArguments {
+    /// Email address of the user
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: String,
+    /// What stands as `sub` in the tokens of the user
+    #[arg(long, value_name = "TEXT")]
+    pub subject: String,
 }
 
 /// A user to make.

@@ -65,6 +65,12 @@ async fn command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::User(UserCommand::Create(user)) => {
             admin::create_user(settings.config()?, user).await
         }
+        Command::User(UserCommand::Bind(user)) => {
+            admin::bind_identity(settings.config()?, user).await
+        }
+        Command::User(UserCommand::Unbind(user)) => {
+            admin::unbind_identity(settings.config()?, &user.address).await
+        }
         Command::Token(TokenCommand::Create(token)) => {
             admin::create_token(settings.config()?, &token.address).await
         }

@@ -38,6 +38,8 @@ pub struct ApiResponse {
     /// Nothing was run (or, of a subscription, never began): `errors` is all there is, and its first
     /// error has this code.
     pub refused: Option<Code>,
+    /// After how many seconds a refused request may be sent again, where that is known.
+    pub retry_after_seconds: Option<u64>,
     /// `data` is there and not null.
     pub has_data: bool,
 }
@@ -66,11 +68,16 @@ struct Body<'a> {
 /// The response to a request that was not run.
 pub fn refuse(errors: Vec<RequestError>, request_id: &RequestId) -> ApiResponse {
     let code = errors.first().map_or(Code::Internal, |error| error.code);
+    let retry_after_seconds = errors.first().and_then(|error| error.retry_after_seconds);
     let errors: Vec<ServerError> = errors
         .into_iter()
         .map(|refused| {
             let mut error = ServerError::new(refused.message, None);
             error.locations = refused.locations;
+            if let Some(seconds) = refused.retry_after_seconds {
+                let extensions = error.extensions.get_or_insert_default();
+                extensions.set("retryAfterSeconds", seconds);
+            }
             coded(error, refused.code, request_id)
         })
         .collect();
@@ -79,6 +86,7 @@ pub fn refuse(errors: Vec<RequestError>, request_id: &RequestId) -> ApiResponse 
         body: format!("{{\"errors\":{errors}}}"),
         errors: Some(errors),
         refused: Some(code),
+        retry_after_seconds,
         has_data: false,
     }
 }
@@ -102,6 +110,7 @@ pub fn shape(response: Response, begins: Begins, request_id: &RequestId) -> ApiR
             body: format!("{{\"errors\":{errors}}}"),
             errors: Some(errors),
             refused: Some(code),
+            retry_after_seconds: None,
             has_data: false,
         };
     }
@@ -114,6 +123,7 @@ pub fn shape(response: Response, begins: Begins, request_id: &RequestId) -> ApiR
         body: json(&body),
         errors: (!errors.is_empty()).then(|| json(&errors)),
         refused: None,
+        retry_after_seconds: None,
         has_data,
     }
 }

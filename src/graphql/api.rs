@@ -3,31 +3,42 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{ObjectType, Request, Response, Schema, SubscriptionType, Variables};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use serde_json::{Map, Value as Json};
+use tracing::Instrument as _;
 
 use super::answer::{Begins, refuse, shape};
 use super::cost::Costs;
 use super::document::{self, Accepted, DocumentCache, RequestError};
 use super::error::Code;
 use super::limits::{self, DEADLINE_SECONDS};
+use super::persisted::Documents;
+use super::rates::{Charged, Rates};
+use super::tally::{Outcome, Tally};
+use crate::model::measure::micros;
 use crate::model::people::Session;
 
 pub use super::answer::{ApiResponse, RequestId};
 pub use super::document::OperationKind;
+pub use super::persisted::names_document;
 
 /// One GraphQL request, as a client sent it.
 #[derive(Debug, Clone, Default)]
 pub struct ApiRequest {
+    /// The document; empty where the request names one instead.
     pub query: String,
+    /// The name of a document that the server knows.
+    pub document_id: Option<String>,
     pub operation_name: Option<String>,
     pub variables: Map<String, Json>,
     pub extensions: Map<String, Json>,
+    /// Say in `extensions.cost` of the answer what it cost.
+    pub tells_cost: bool,
 }
 
 /// Who asks, for resolvers: `ctx.data::<Caller>()` is always there, `None` for nobody signed in.
@@ -42,6 +53,25 @@ pub enum Introspection {
     /// Whoever has a session.
     #[default]
     SignedIn,
+    /// Administrators.
+    Administrators,
+    /// Nobody.
+    Nobody,
+}
+
+impl Introspection {
+    fn refuses(self, session: Option<&Session>) -> Option<RequestError> {
+        let refusal = |code, message| Some(RequestError::new(code, message, None));
+        match (self, session) {
+            (Self::Everyone, _) | (Self::SignedIn, Some(_)) => None,
+            (Self::Administrators, Some(session)) if session.viewer.is_administrator => None,
+            (Self::Nobody, _) => refusal(Code::Forbidden, "The schema can't be read here."),
+            (_, None) => refusal(Code::Unauthenticated, "Sign in to read the schema."),
+            (Self::Administrators, Some(_)) => {
+                refusal(Code::Forbidden, "Administrators alone may read the schema.")
+            }
+        }
+    }
 }
 
 /// A request that parsed, is within the limits, and names one operation.
@@ -50,6 +80,9 @@ pub struct Prepared {
     request: ApiRequest,
     accepted: Arc<Accepted>,
     kind: OperationKind,
+    cost: usize,
+    /// The document is to be kept under this hash, once it has proved to be valid.
+    learn: Option<[u8; 32]>,
 }
 
 impl Prepared {
@@ -65,8 +98,14 @@ pub struct Api {
     executor: Arc<dyn Executor>,
     documents: Arc<DocumentCache>,
     costs: Arc<Costs>,
+    tally: Arc<Tally>,
+    persisted: Arc<Documents>,
+    rates: Option<Rates>,
     introspection: Introspection,
 }
+
+/// A query or mutation that takes longer is told of in the log.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A schema of any root types.
 trait Executor: Send + Sync {
@@ -106,8 +145,30 @@ impl Api {
             costs: Arc::new(Costs::of_schema(&schema.sdl())),
             executor: Arc::new(schema),
             documents: Arc::default(),
+            tally: Arc::default(),
+            persisted: Arc::new(Documents::Open),
+            rates: None,
             introspection,
         }
+    }
+
+    /// The same, with a limit to what each user asks for in a minute.
+    #[must_use]
+    pub fn with_rates(mut self, rates: Option<Rates>) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// The same, running these documents.
+    #[must_use]
+    pub fn with_documents(mut self, documents: Documents) -> Self {
+        self.persisted = Arc::new(documents);
+        self
+    }
+
+    /// What was asked so far, in numbers.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Parses a request and checks it against the limits. The error is a response without `data`.
@@ -116,24 +177,32 @@ impl Api {
         request: ApiRequest,
         request_id: &RequestId,
     ) -> Result<Prepared, ApiResponse> {
-        self.accept(request)
-            .map_err(|error| refuse(vec![error], request_id))
+        self.accept(request).map_err(|error| {
+            self.tally.ended(None, Outcome::Refused(error.code));
+            refuse(vec![error], request_id)
+        })
     }
 
-    fn accept(&self, request: ApiRequest) -> Result<Prepared, RequestError> {
+    fn accept(&self, mut request: ApiRequest) -> Result<Prepared, RequestError> {
         limits::check_variables(&request.variables)?;
+        let meant = self.persisted.resolve(&request)?;
+        request.query = meant.text.to_string();
         let accepted = self.documents.accept(&request.query)?;
         let operation = document::choose(&accepted.document, request.operation_name.as_deref())?;
         document::check_required_variables(&operation.node, &request.variables)?;
-        let dear = self
+        let cost = self
             .costs
             .check(&accepted.document, &operation.node, &request.variables);
-        dear.map_err(|dear| RequestError::new(Code::CostLimitExceeded, dear.to_string(), None))?;
+        let cost = cost
+            .map_err(|dear| RequestError::new(Code::CostLimitExceeded, dear.to_string(), None))?;
         let kind = operation.node.ty.into();
+        self.tally.cost(kind, cost);
         Ok(Prepared {
             request,
             accepted,
             kind,
+            cost,
+            learn: meant.learn,
         })
     }
 
@@ -144,18 +213,98 @@ impl Api {
         session: Option<Session>,
         request_id: RequestId,
     ) -> ApiResponse {
+        let (kind, cost, began) = (prepared.kind, prepared.cost, Instant::now());
+        // What is logged on the way carries the request's id.
+        let lesson = self.lesson(&prepared, session.as_ref());
+        let span =
+            tracing::info_span!("operation", request_id = %request_id, kind = kind.as_text());
+        let running = self.run_now(prepared, session, request_id);
+        let response = running.instrument(span.clone()).await;
+        let (outcome, took) = (outcome(&response), began.elapsed());
+        self.tally.ended(Some(kind), outcome);
+        self.tally.took(kind, took);
+        lesson.learn(&response);
+        let microseconds = micros(took);
+        span.in_scope(|| {
+            if took >= SLOW {
+                tracing::info!(cost, microseconds, ?outcome, "slow operation");
+            } else {
+                tracing::debug!(cost, microseconds, ?outcome, "operation");
+            }
+        });
+        response
+    }
+
+    /// Documents are learnt from whoever is signed in: others must not push those of users out.
+    fn lesson(&self, prepared: &Prepared, session: Option<&Session>) -> Lesson {
+        let hash = prepared.learn.filter(|_hash| session.is_some());
+        Lesson(hash.map(|hash| {
+            let text = prepared.request.query.clone();
+            (Arc::clone(&self.persisted), hash, text)
+        }))
+    }
+
+    /// Charges whoever is signed in.
+    fn charge(
+        &self,
+        prepared: &Prepared,
+        session: Option<&Session>,
+    ) -> Result<Charged, RequestError> {
+        let cost = prepared.cost;
+        let (Some(rates), Some(session)) = (&self.rates, session) else {
+            return Ok(Charged {
+                cost,
+                standing: None,
+            });
+        };
+        match rates.charge(session.viewer.user_id, cost) {
+            Ok(standing) => Ok(Charged {
+                cost,
+                standing: Some(standing),
+            }),
+            Err(standing) => {
+                let seconds = standing.resets_in_seconds;
+                let message = format!(
+                    "This costs {cost}, and {} of {} a minute are left: try again in {seconds} s.",
+                    standing.remaining, standing.limit
+                );
+                Err(RequestError {
+                    retry_after_seconds: Some(seconds),
+                    ..RequestError::new(Code::RateLimited, message, None)
+                })
+            }
+        }
+    }
+
+    async fn run_now(
+        &self,
+        prepared: Prepared,
+        session: Option<Session>,
+        request_id: RequestId,
+    ) -> ApiResponse {
         if prepared.kind == OperationKind::Subscription {
-            let message = "Subscriptions need a WebSocket.";
+            let message = "Subscriptions need a WebSocket, or Accept: text/event-stream.";
             return ApiResponse::refusal(Code::BadUserInput, message, &request_id);
         }
-        let request = match self.library_request(prepared, session, &request_id) {
+        let tells_cost = prepared.request.tells_cost;
+        let charged = match self.charge(&prepared, session.as_ref()) {
+            Ok(charged) => charged,
+            Err(error) => return refuse(vec![error], &request_id),
+        };
+        let request = match self.library_request(prepared, session, charged, &request_id) {
             Ok(request) => request,
             Err(error) => return refuse(vec![error], &request_id),
         };
         let running = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
         let deadline = Duration::from_secs(DEADLINE_SECONDS);
         match tokio::time::timeout(deadline, running).await {
-            Ok(Ok(response)) => shape(response, Begins::Answer, &request_id),
+            Ok(Ok(mut response)) => {
+                if tells_cost {
+                    let cost = charged.told();
+                    response.extensions.insert("cost".to_owned(), cost);
+                }
+                shape(response, Begins::Answer, &request_id)
+            }
             Ok(Err(_panic)) => {
                 // The panic hook has logged the place.
                 tracing::error!(request_id = %request_id, "a resolver panicked");
@@ -181,12 +330,20 @@ impl Api {
             return stream::once(async move { api.run(prepared, session, request_id).await })
                 .boxed();
         }
-        let request = match self.library_request(prepared, session, &request_id) {
+        let lesson = self.lesson(&prepared, session.as_ref());
+        let request = self
+            .charge(&prepared, session.as_ref())
+            .and_then(|charged| self.library_request(prepared, session, charged, &request_id));
+        let request = match request {
             Ok(request) => request,
-            Err(error) => return stream::iter([refuse(vec![error], &request_id)]).boxed(),
+            Err(error) => {
+                let outcome = Outcome::Refused(error.code);
+                self.tally.ended(Some(OperationKind::Subscription), outcome);
+                return stream::iter([refuse(vec![error], &request_id)]).boxed();
+            }
         };
         let responses = AssertUnwindSafe(self.executor.stream(request)).catch_unwind();
-        shape_stream(responses, request_id)
+        shape_stream(responses, (Arc::clone(&self.tally), lesson), request_id)
     }
 
     /// [`Api::prepare`] and [`Api::run`] in one.
@@ -219,19 +376,20 @@ impl Api {
         &self,
         prepared: Prepared,
         session: Option<Session>,
+        charged: Charged,
         request_id: &RequestId,
     ) -> Result<Request, RequestError> {
         let Prepared {
             request,
             accepted,
             kind,
+            cost: _,
+            learn: _,
         } = prepared;
         if accepted.facts.uses_introspection
-            && session.is_none()
-            && self.introspection == Introspection::SignedIn
+            && let Some(refusal) = self.introspection.refuses(session.as_ref())
         {
-            let message = "Sign in to read the schema.";
-            return Err(RequestError::new(Code::Unauthenticated, message, None));
+            return Err(refusal);
         }
         let mut document: ExecutableDocument = accepted.document.clone();
         if kind == OperationKind::Subscription {
@@ -242,6 +400,7 @@ impl Api {
         let mut library = Request::new(request.query)
             .variables(Variables::from_json(Json::Object(request.variables)))
             .data(Caller(session))
+            .data(charged)
             .data(request_id.clone());
         library.operation_name = request.operation_name;
         library.set_parsed_query(document);
@@ -249,11 +408,24 @@ impl Api {
     }
 }
 
+/// A document to be kept, where its first response shows that it was valid.
+struct Lesson(Option<(Arc<Documents>, [u8; 32], String)>);
+
+impl Lesson {
+    fn learn(&self, response: &ApiResponse) {
+        if let (Some((documents, hash, text)), None) = (&self.0, response.refused) {
+            documents.learn(*hash, text);
+        }
+    }
+}
+
 fn shape_stream(
     responses: impl Stream<Item = std::thread::Result<Response>> + Send + 'static,
+    (tally, lesson): (Arc<Tally>, Lesson),
     request_id: RequestId,
 ) -> BoxStream<'static, ApiResponse> {
     let shaped = async_stream::stream! {
+        let _present = tally.subscriptions.enter();
         let mut responses = Box::pin(responses);
         let mut begins = Begins::Stream;
         while let Some(response) = responses.next().await {
@@ -264,6 +436,11 @@ fn shape_stream(
                     refuse(vec![panicked()], &request_id)
                 }
             };
+            if begins == Begins::Stream {
+                tally.ended(Some(OperationKind::Subscription), outcome(&response));
+                lesson.learn(&response);
+            }
+            tally.events.count();
             begins = Begins::Event;
             let is_last = response.is_request_error();
             yield response;
@@ -273,6 +450,14 @@ fn shape_stream(
         }
     };
     shaped.boxed()
+}
+
+fn outcome(response: &ApiResponse) -> Outcome {
+    match (response.refused, &response.errors) {
+        (Some(code), _) => Outcome::Refused(code),
+        (None, Some(_errors)) => Outcome::Errors,
+        (None, None) => Outcome::Ok,
+    }
 }
 
 fn panicked() -> RequestError {

@@ -116,7 +116,7 @@ impl Costs {
         }
     }
 
-    /// Judges one operation.
+    /// Judges one operation, and says what it costs.
     ///
     /// # Errors
     /// `TooDear` above [`COST_MAX`].
@@ -125,12 +125,12 @@ impl Costs {
         document: &ExecutableDocument,
         operation: &OperationDefinition,
         variables: &Map<String, Json>,
-    ) -> Result<(), TooDear> {
+    ) -> Result<usize, TooDear> {
         let cost = self.cost(document, operation, variables);
         if cost > COST_MAX {
             return Err(TooDear { cost });
         }
-        Ok(())
+        Ok(cost)
     }
 
     /// What an operation costs.

@@ -62,6 +62,8 @@ pub struct RequestError {
     pub message: String,
     /// Where in the document, the most telling place first.
     pub locations: Vec<Pos>,
+    /// After how long it may be tried again, where that is known.
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl RequestError {
@@ -71,6 +73,7 @@ impl RequestError {
             code,
             message: message.into(),
             locations: position.into_iter().collect(),
+            retry_after_seconds: None,
         }
     }
 }

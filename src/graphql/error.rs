@@ -29,6 +29,8 @@ text_enum! {
         RateLimited = "RATE_LIMITED",
         /// The hash names a document that the server does not have.
         PersistedQueryNotFound = "PERSISTED_QUERY_NOT_FOUND",
+        /// The document is none of those that the server was told to run.
+        OperationNotAllowed = "OPERATION_NOT_ALLOWED",
         /// The cursor is no longer one to continue from: read the list again.
         CursorExpired = "CURSOR_EXPIRED",
         /// Something else changed at the same time: try again.

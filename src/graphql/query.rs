@@ -6,7 +6,7 @@ use async_graphql::{Context, ID, Object, Result};
 
 use super::activity::Counters;
 use super::audit::{self, AuditEntry, AuditFilter};
-use super::context::Ask;
+use super::context::{self, Ask};
 use super::email::Email;
 use super::error;
 use super::explanation::{self, AccessExplanation};
@@ -17,6 +17,7 @@ use super::mailbox::Mailbox;
 use super::node::Node;
 use super::paging::{Connection, PageArgs};
 use super::quarantine::{self, QuarantinedMail};
+use super::rates::{Charged, RateLimit};
 use super::scalars::Cursor;
 use super::settings::CrmSettings;
 use super::simulation::{self, RoutingSimulation, SimulateRoutingInput};
@@ -327,6 +328,13 @@ impl Query {
             store::activities::counters(conn, scopes.emails(Surface::Crm), user, now)
         });
         Ok(found.await?.into())
+    }
+
+    /// What this operation costs, and how much the viewer may still ask for in the running minute.
+    async fn rate_limit(&self, ctx: &Context<'_>) -> Result<RateLimit> {
+        context::viewer(ctx)?;
+        let charged = ctx.data_opt::<Charged>().copied().unwrap_or_default();
+        Ok(charged.into())
     }
 
     /// Saved emails that the user who is responsible for them does not see, since they may not read every item that the

@@ -1,6 +1,19 @@
 //! The bearer token of a request or a socket, and the session it opens.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::model::Time;
+use crate::model::people::Session;
+
+/// When a session ends, by the clock that timers use; `None`: not by itself.
+pub fn moment_of_end(session: &Session, now: Time) -> Option<Instant> {
+    let left = session.expires_at?.micros().saturating_sub(now.micros());
+    let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
+    Instant::now().checked_add(left)
+}
 
 /// The token in an `Authorization` value; the scheme's case does not matter. `None`: it holds none.
 pub fn token(authorization: &str) -> Option<&str> {

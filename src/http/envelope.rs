@@ -7,8 +7,10 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 
+use super::State;
 use crate::graphql::api::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,10 +50,15 @@ pub async fn wrap(
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         headers.insert(REQUEST_ID, value);
     }
+    let route = response.request().match_pattern();
+    let route = route.as_deref().unwrap_or("other");
+    if let Some(state) = response.request().app_data::<Data<State>>() {
+        state.traffic.answered(route, response.status().as_u16());
+    }
     tracing::debug!(
         request_id = %request_id,
         method = %response.request().method(),
-        route = response.request().match_pattern().unwrap_or_default(),
+        route,
         status = response.status().as_u16(),
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "request",

@@ -1,7 +1,8 @@
 //! GraphQL over HTTP: POST with JSON, GET for queries. Statuses and media types as the specification
 //! has them; what the operation does is the [`Api`](crate::graphql::api::Api)'s business.
-//! Not for: subscriptions, which go over [`ws`](super::ws).
+//! Not for: what subscriptions answer with, which are [`ws`](super::ws) and [`sse`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -12,9 +13,11 @@ use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
 use super::media::{self, AnswerType};
-use super::{State, bearer, envelope};
+use super::{State, bearer, envelope, sse};
 use crate::auth::AuthRefusal;
-use crate::graphql::api::{ApiRequest, ApiResponse, OperationKind, RequestId};
+use crate::graphql::api::{
+    ApiRequest, ApiResponse, OperationKind, Prepared, RequestId, names_document,
+};
 use crate::graphql::error::Code;
 use crate::model::people::Session;
 
@@ -22,6 +25,10 @@ use crate::model::people::Session;
 const BODY_BYTES_MAX: usize = 256 * 1024;
 /// A client that needs longer for its body holds a connection for nothing.
 const BODY_SECONDS_MAX: u64 = 10;
+/// Whoever sends this header, with any value, is told in `extensions.cost` what the operation cost.
+const COST_HEADER: &str = "x-mailroom-cost";
+/// A name of a document: a hash with a prefix, or what a compiler made up.
+const DOCUMENT_ID_BYTES_MAX: usize = 128;
 /// One of these shows that the sender is a program, or a page that asked before it sent.
 const PREFLIGHTED_HEADERS: [&str; 3] = [
     "authorization",
@@ -52,23 +59,32 @@ impl Turned {
     }
 }
 
+/// A request that was read, and who sent it.
+struct Asked {
+    /// The operation, or why it is not run.
+    prepared: Result<Prepared, ApiResponse>,
+    token: Option<Arc<str>>,
+    session: Option<Session>,
+}
+
 /// Answers `/graphql` for every method but the WebSocket's handshake.
 pub async fn answer(request: HttpRequest, body: Payload, state: Data<State>) -> HttpResponse {
     let request_id = envelope::request_id(&request);
-    let accepts = request
-        .headers()
-        .get_all(header::ACCEPT)
-        .filter_map(|value| value.to_str().ok());
-    let negotiated = media::negotiate(accepts);
+    let accepts = || {
+        let headers = request.headers().get_all(header::ACCEPT);
+        headers.filter_map(|value| value.to_str().ok())
+    };
+    let negotiated = media::negotiate(accepts());
+    let takes_events = sse::is_accepted(accepts());
     let answer_type = negotiated.unwrap_or(AnswerType::Json);
-    let result = match (request.method(), negotiated) {
-        (_, None) => Err(Turned::new(
+    let asked = match *request.method() {
+        _ if negotiated.is_none() && !takes_events => Err(Turned::new(
             StatusCode::NOT_ACCEPTABLE,
             Code::BadUserInput,
-            "Answers are application/graphql-response+json or application/json.",
+            "Answers are application/graphql-response+json, application/json or text/event-stream.",
         )),
-        (&Method::POST, _) => posted(&request, body, &state, &request_id).await,
-        (&Method::GET, _) => got(&request, &state, &request_id).await,
+        Method::POST => posted(&request, body, &state, &request_id).await,
+        Method::GET => got(&request, &state, &request_id, takes_events).await,
         _ => Err(Turned {
             allow: Some("GET, POST, OPTIONS"),
             ..Turned::new(
@@ -78,19 +94,77 @@ pub async fn answer(request: HttpRequest, body: Payload, state: Data<State>) -> 
             )
         }),
     };
-    let mut response = match result {
-        Ok(answer) => {
-            let status = status(&answer, answer_type);
-            let mut response = HttpResponse::build(status);
-            sign_in_hint(&mut response, status);
-            response
-                .content_type(answer_type.content_type())
-                .body(answer.body)
+    let answered = match asked {
+        Ok(asked) if takes_events && (negotiated.is_none() || is_subscription(&asked)) => {
+            streamed(asked, &state, &request_id)
         }
-        Err(turned) => refuse(&turned, answer_type, &request_id),
+        Ok(asked) => Ok(run(asked, &state, answer_type, &request_id).await),
+        Err(turned) => Err(turned),
     };
+    let mut response = answered.unwrap_or_else(|turned| refuse(&turned, answer_type, &request_id));
     allow_origin(&request, &state, response.headers_mut());
     response
+}
+
+fn is_subscription(asked: &Asked) -> bool {
+    let prepared = asked.prepared.as_ref();
+    prepared.is_ok_and(|prepared| prepared.kind() == OperationKind::Subscription)
+}
+
+/// One answer, once the operation is done.
+async fn run(
+    asked: Asked,
+    state: &State,
+    answer_type: AnswerType,
+    request_id: &RequestId,
+) -> HttpResponse {
+    let answer = match asked.prepared {
+        Ok(prepared) => {
+            let running = state.api.run(prepared, asked.session, request_id.clone());
+            running.await
+        }
+        Err(refused) => refused,
+    };
+    let status = status(&answer, answer_type);
+    let mut response = HttpResponse::build(status);
+    sign_in_hint(&mut response, status);
+    if let Some(seconds) = answer.retry_after_seconds {
+        response.insert_header((header::RETRY_AFTER, seconds));
+    }
+    response
+        .content_type(answer_type.content_type())
+        .body(answer.body)
+}
+
+/// A stream of answers, for whoever is signed in and has a place left.
+fn streamed(
+    asked: Asked,
+    state: &Data<State>,
+    request_id: &RequestId,
+) -> Result<HttpResponse, Turned> {
+    let (Some(token), Some(session)) = (asked.token, asked.session) else {
+        return Err(Turned::new(
+            StatusCode::UNAUTHORIZED,
+            Code::Unauthenticated,
+            "Streams need a token.",
+        ));
+    };
+    let place = state.sockets.take(session.viewer.user_id).ok_or_else(|| {
+        let message = "Too many streams and sockets of one user.";
+        Turned::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, message)
+    })?;
+    let reader = sse::Reader {
+        token,
+        session,
+        place,
+    };
+    let state = Arc::clone(state);
+    Ok(sse::answer(
+        state,
+        reader,
+        asked.prepared,
+        request_id.clone(),
+    ))
 }
 
 fn refuse(turned: &Turned, answer_type: AnswerType, request_id: &RequestId) -> HttpResponse {
@@ -129,7 +203,7 @@ async fn posted(
     body: Payload,
     state: &State,
     request_id: &RequestId,
-) -> Result<ApiResponse, Turned> {
+) -> Result<Asked, Turned> {
     let content_type = header_text(request.headers(), &header::CONTENT_TYPE);
     let encoding = header_text(request.headers(), &header::CONTENT_ENCODING);
     if !media::is_json_body(content_type) || encoding.is_some_and(|name| name != "identity") {
@@ -140,19 +214,22 @@ async fn posted(
         ));
     }
     let bytes = read_body(request, body).await?;
-    let api_request = parse_body(&bytes)?;
-    let session = session(request, state).await?;
-    Ok(state
-        .api
-        .execute(api_request, session, request_id.clone())
-        .await)
+    let mut api_request = parse_body(&bytes)?;
+    api_request.tells_cost = request.headers().contains_key(COST_HEADER);
+    let (token, session) = session(request, state).await?;
+    Ok(Asked {
+        prepared: state.api.prepare(api_request, request_id),
+        token,
+        session,
+    })
 }
 
 async fn got(
     request: &HttpRequest,
     state: &State,
     request_id: &RequestId,
-) -> Result<ApiResponse, Turned> {
+    takes_events: bool,
+) -> Result<Asked, Turned> {
     if !may_get(request) {
         return Err(Turned::new(
             StatusCode::FORBIDDEN,
@@ -160,13 +237,17 @@ async fn got(
             "A page of another site can't send this: add the header Apollo-Require-Preflight.",
         ));
     }
-    let api_request = parse_query(request.query_string())?;
-    let session = session(request, state).await?;
-    let prepared = match state.api.prepare(api_request, request_id) {
-        Ok(prepared) => prepared,
-        Err(refused) => return Ok(refused),
+    let mut api_request = parse_query(request.query_string())?;
+    api_request.tells_cost = request.headers().contains_key(COST_HEADER);
+    let (token, session) = session(request, state).await?;
+    let prepared = state.api.prepare(api_request, request_id);
+    let kind = prepared.as_ref().ok().map(Prepared::kind);
+    let is_allowed = match kind {
+        None | Some(OperationKind::Query) => true,
+        Some(OperationKind::Subscription) => takes_events,
+        Some(OperationKind::Mutation) => false,
     };
-    if prepared.kind() != OperationKind::Query {
+    if !is_allowed {
         return Err(Turned {
             allow: Some("POST"),
             ..Turned::new(
@@ -176,7 +257,11 @@ async fn got(
             )
         });
     }
-    Ok(state.api.run(prepared, session, request_id.clone()).await)
+    Ok(Asked {
+        prepared,
+        token,
+        session,
+    })
 }
 
 /// The guard against cross-site GETs. Queries change nothing and cookies mean nothing here, so what a
@@ -199,11 +284,15 @@ fn may_get(request: &HttpRequest) -> bool {
     content_type.is_none() && !is_foreign && !is_embedded && !headers.contains_key(header::ORIGIN)
 }
 
-async fn session(request: &HttpRequest, state: &State) -> Result<Option<Session>, Turned> {
+/// The token that was sent, and the session that it opens.
+async fn session(
+    request: &HttpRequest,
+    state: &State,
+) -> Result<(Option<Arc<str>>, Option<Session>), Turned> {
     let refusal = |message| Turned::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message);
     let mut sent = request.headers().get_all(header::AUTHORIZATION);
     let Some(authorization) = sent.next() else {
-        return Ok(None);
+        return Ok((None, None));
     };
     let token = authorization.to_str().ok().and_then(bearer::token);
     let (Some(token), None) = (token, sent.next()) else {
@@ -212,7 +301,7 @@ async fn session(request: &HttpRequest, state: &State) -> Result<Option<Session>
         ));
     };
     match state.authenticator.authenticate(token).await {
-        Ok(session) => Ok(Some(session)),
+        Ok(session) => Ok((Some(token.into()), Some(session))),
         Err(AuthRefusal::Expired) => Err(refusal("The token has expired.")),
         Err(AuthRefusal::Invalid) => Err(refusal("The token is not valid.")),
         Err(AuthRefusal::Unavailable) => Err(Turned::new(
@@ -282,9 +371,14 @@ fn parse_body(bytes: &[u8]) -> Result<ApiRequest, Turned> {
 /// Unknown members are passed over, as the specification asks.
 pub fn read_request(mut members: Map<String, Value>) -> Result<ApiRequest, &'static str> {
     let query = match members.remove("query") {
-        Some(Value::String(query)) => query,
+        Some(Value::String(query)) => Some(query),
+        Some(Value::Null) | None => None,
         Some(_) => return Err("\"query\" must be a string."),
-        None => return Err("\"query\" is missing."),
+    };
+    let document_id = match members.remove("documentId") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) if id.len() <= DOCUMENT_ID_BYTES_MAX => Some(id),
+        Some(_) => return Err("\"documentId\" must be a short string or null."),
     };
     let operation_name = match members.remove("operationName") {
         None | Some(Value::Null) => None,
@@ -296,11 +390,20 @@ pub fn read_request(mut members: Map<String, Value>) -> Result<ApiRequest, &'sta
         Some(Value::Object(map)) => Ok(map),
         Some(_) => Err(message),
     };
+    let variables = map("variables", "\"variables\" must be an object or null.")?;
+    let extensions = map("extensions", "\"extensions\" must be an object or null.")?;
+    let is_named = document_id.is_some() || names_document(&extensions);
     Ok(ApiRequest {
-        query,
+        query: match query {
+            Some(query) => query,
+            None if is_named => String::new(),
+            None => return Err("\"query\" is missing."),
+        },
+        document_id,
         operation_name,
-        variables: map("variables", "\"variables\" must be an object or null.")?,
-        extensions: map("extensions", "\"extensions\" must be an object or null.")?,
+        variables,
+        extensions,
+        tells_cost: false,
     })
 }
 
@@ -309,7 +412,7 @@ fn parse_query(query_string: &str) -> Result<ApiRequest, Turned> {
     let mut members = Map::new();
     for (name, text) in url::form_urlencoded::parse(query_string.as_bytes()) {
         let value = match name.as_ref() {
-            "query" | "operationName" => Value::String(text.into_owned()),
+            "query" | "operationName" | "documentId" => Value::String(text.into_owned()),
             "variables" | "extensions" if text.is_empty() => Value::Null,
             "variables" | "extensions" => serde_json::from_str(&text)
                 .map_err(|_| Turned::bad("\"variables\" and \"extensions\" must be JSON."))?,
@@ -335,7 +438,7 @@ pub async fn preflight(request: HttpRequest, state: Data<State>) -> HttpResponse
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "authorization, content-type, accept, x-request-id, apollo-require-preflight",
+                "authorization, content-type, accept, x-request-id, x-mailroom-cost, apollo-require-preflight",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ] {
@@ -361,7 +464,7 @@ fn allow_origin(request: &HttpRequest, state: &State, headers: &mut HeaderMap) {
         return;
     }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    let readable = header::HeaderValue::from_static("x-request-id");
+    let readable = header::HeaderValue::from_static("x-request-id, retry-after");
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
     let shared = header::HeaderValue::from_static("cross-origin");
     headers.insert(
@@ -383,6 +486,11 @@ mod tests {
                 true,
             ),
             (r#"{"query":"{a}","variables":{"a":1},"more":1}"#, true),
+            (r#"{"documentId":"sha256:0"}"#, true),
+            (r#"{"extensions":{"persistedQuery":{}}}"#, true),
+            (r#"{"query":null}"#, false),
+            (r#"{"documentId":7}"#, false),
+            (r#"{"extensions":{"persistedQuery":7}}"#, false),
             (r#"{"query":7}"#, false),
             (r#"{"query":"{a}","operationName":1}"#, false),
             (r#"{"query":"{a}","variables":[]}"#, false),

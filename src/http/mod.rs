@@ -1,17 +1,20 @@
-//! The room `http`: what the network sees. GraphQL over HTTP and WebSocket at `/graphql`, GraphiQL,
-//! health, and the routes that others mount. The only room that names the web framework.
+//! The room `http`: what the network sees. GraphQL over HTTP, WebSocket and server-sent events at `/graphql`, GraphiQL,
+//! health, metrics, and the routes that others mount. The only room that names the web framework.
 //! Not for: anything that a resolver could do.
 
 pub mod bearer;
 mod envelope;
+mod exposition;
 pub mod files;
 mod graphiql;
 mod graphql;
 mod health;
 mod media;
+mod metrics;
 mod origin;
 pub mod reset_password;
 pub mod set_up;
+mod sse;
 mod ws;
 
 use std::future::Future;
@@ -28,12 +31,14 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use socket2::SockRef;
 use tokio::sync::watch;
 
-pub use health::ReadyProbe;
+pub use health::{Readiness, ReadyProbe, probe};
+pub use metrics::{MetricsReaders, Watched};
 pub use ws::{SOCKETS_PER_USER_MAX, SocketTimes};
 
 use crate::auth::Authenticator;
 use crate::graphql::api::Api;
 use crate::model::Time;
+use metrics::Traffic;
 use ws::SocketCount;
 
 /// Mounts further routes, such as downloads, beside ours.
@@ -57,6 +62,10 @@ pub struct HttpParts {
     /// The clock that tokens' ends are measured by.
     pub clock: fn() -> Time,
     pub ready: ReadyProbe,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsReaders,
+    /// What `/metrics` tells of beside requests; `None`: nothing.
+    pub watched: Option<Watched>,
     /// Serve GraphiQL at `/graphiql`.
     pub graphiql: bool,
     /// Origins beside our own whose pages may connect, such as `https://crm.example.com`.
@@ -64,7 +73,7 @@ pub struct HttpParts {
     /// Routes of other rooms.
     pub mounts: Vec<Mount>,
     pub socket_times: SocketTimes,
-    /// WebSockets that one user may have open in this process; [`SOCKETS_PER_USER_MAX`] unless a
+    /// WebSockets and event streams together that one user may have open in this process; [`SOCKETS_PER_USER_MAX`] unless a
     /// load test or a robot needs more.
     pub sockets_per_user_max: usize,
     /// Threads that serve; 0 means one a core.
@@ -77,6 +86,9 @@ struct State {
     authenticator: Arc<dyn Authenticator>,
     clock: fn() -> Time,
     ready: ReadyProbe,
+    metrics: MetricsReaders,
+    watched: Option<Watched>,
+    traffic: Traffic,
     graphiql: bool,
     origins: origin::AllowedOrigins,
     times: SocketTimes,
@@ -103,6 +115,9 @@ pub async fn serve(
         authenticator: parts.authenticator,
         clock: parts.clock,
         ready: parts.ready,
+        metrics: parts.metrics,
+        watched: parts.watched,
+        traffic: Traffic::default(),
         graphiql: parts.graphiql,
         origins,
         times: parts.socket_times,
@@ -165,6 +180,7 @@ fn routes(config: &mut ServiceConfig, mounts: &[Mount]) {
         .configure(graphiql::routes)
         .route("/healthz", web::get().to(health::alive))
         .route("/readyz", web::get().to(health::ready))
+        .route("/metrics", web::get().to(metrics::show))
         .default_service(web::to(not_found));
     for mount in mounts {
         mount(config);

@@ -57,6 +57,12 @@ impl Hub {
         News { receivers }
     }
 
+    /// How many topics somebody waits for, or lately did.
+    pub fn topics(&self) -> usize {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.len()
+    }
+
     fn wake(&self, wake: &Wake) {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in &wake.topics {

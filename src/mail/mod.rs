@@ -11,5 +11,6 @@ pub mod oauth;
 pub mod parse;
 pub mod tls;
 pub mod vcard;
+pub mod web;
 
 pub use error::{MailError, MailStep};

@@ -6,6 +6,7 @@ pub mod decisions;
 pub mod email;
 pub mod item;
 pub mod mailbox;
+pub mod measure;
 pub mod people;
 pub mod refusal;
 pub mod timeline;

@@ -2,11 +2,13 @@
 
 use super::sql::sql;
 use super::{CONNECTION_WAIT, StoreError};
+use crate::model::measure::{Durations, Spread, micros};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::migration::MigrationSource;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
 use diesel::{Connection, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::time::Instant;
 
 /// One connection to either database.
 pub enum AnyConn {
@@ -55,6 +57,56 @@ pub type Pool = diesel::r2d2::Pool<Manager>;
 
 /// A connection that goes back to its pool when it is dropped.
 pub type PooledConnection = diesel::r2d2::PooledConnection<Manager>;
+
+/// A pool that knows how long its callers wait.
+pub struct WatchedPool {
+    pool: Pool,
+    waits: Durations,
+}
+
+/// A pool as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolFigures {
+    pub name: &'static str,
+    pub connections_max: u32,
+    pub busy: u32,
+    pub idle: u32,
+    /// How long callers waited for a connection, in microseconds; those who got none too.
+    pub waits: Spread,
+}
+
+impl WatchedPool {
+    /// Watches over this pool.
+    pub fn new(pool: Pool) -> Self {
+        Self {
+            pool,
+            waits: Durations::default(),
+        }
+    }
+
+    /// A connection, once one is free.
+    ///
+    /// # Errors
+    /// Where none came free in time.
+    pub fn get(&self) -> Result<PooledConnection, diesel::r2d2::PoolError> {
+        let asked = Instant::now();
+        let conn = self.pool.get();
+        self.waits.take(micros(asked.elapsed()));
+        conn
+    }
+
+    /// As it stands.
+    pub fn figures(&self, name: &'static str) -> PoolFigures {
+        let state = self.pool.state();
+        PoolFigures {
+            name,
+            connections_max: self.pool.max_size(),
+            busy: state.connections.saturating_sub(state.idle_connections),
+            idle: state.idle_connections,
+            waits: self.waits.spread(),
+        }
+    }
+}
 
 /// Makes connections of the kind that the URL names, set up as Mailroom needs them.
 pub struct Manager {

@@ -19,8 +19,10 @@ pub mod email_writes;
 pub mod emails;
 pub mod erasure;
 pub mod exports;
+pub mod figures;
 pub mod grants;
 pub mod idempotency_keys;
+pub mod identities;
 pub mod item_writes;
 pub mod items;
 pub mod leases;
@@ -129,8 +131,8 @@ struct IdBlock {
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    readers: db::Pool,
-    writers: db::Pool,
+    readers: db::WatchedPool,
+    writers: db::WatchedPool,
     kind: db::Kind,
     ids: Mutex<IdBlock>,
     codec: Codec,
@@ -151,8 +153,8 @@ impl Store {
         let codec = load_codec(&mut conn, now)?;
         drop(conn);
         Ok(Self(Arc::new(Inner {
-            readers,
-            writers,
+            readers: db::WatchedPool::new(readers),
+            writers: db::WatchedPool::new(writers),
             kind,
             ids: Mutex::default(),
             codec,
@@ -182,6 +184,15 @@ impl Store {
     /// Which database it is.
     pub fn kind(&self) -> db::Kind {
         self.0.kind
+    }
+
+    /// How the pools of connections stand.
+    pub fn pools(&self) -> [db::PoolFigures; 2] {
+        let inner = &self.0;
+        [
+            inner.readers.figures("read"),
+            inner.writers.figures("write"),
+        ]
     }
 
     /// Seals and opens ids and cursors.

@@ -3,6 +3,7 @@
 
 use crate::bus::{Bus, Wake};
 use crate::clock;
+use crate::model::measure::Beats;
 use crate::model::timeline::Position;
 use crate::store::{Store, StoreError, outbox};
 use std::time::Duration;
@@ -14,18 +15,22 @@ const ROWS_MAX: i64 = 1000;
 /// Published rows are deleted once so many positions have passed, or the outbox was idle: each deletion is a commit.
 const DELETE_EVERY: i64 = 2000;
 
-/// Publishes for as long as it is polled.
-pub async fn run(store: Store, bus: Bus) {
+/// Publishes for as long as it is polled; `beats` tell that it does, and when it had last published everything.
+pub async fn run(store: Store, bus: Bus, beats: Beats) {
     let mut published = Position(0);
     let mut deleted = Position(0);
     loop {
+        beats.relay.beat(clock::now());
         let step = step(&store, &bus, published).await;
         let is_idle = match step {
             Ok(Some(last)) => {
                 published = last;
                 false
             }
-            Ok(None) => true,
+            Ok(None) => {
+                beats.outbox.beat(clock::now());
+                true
+            }
             Err(error) => {
                 tracing::warn!(%error, "the outbox waits");
                 true

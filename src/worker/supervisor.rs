@@ -5,6 +5,7 @@ use super::sync::{self, Signals, SyncServices, Turns};
 use crate::bus::{Bus, Heard};
 use crate::clock;
 use crate::model::MailboxId;
+use crate::model::measure::Beats;
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::leases::{self, Fence};
@@ -33,8 +34,8 @@ struct Running {
     is_stuck: bool,
 }
 
-/// Runs mailboxes until `stop` says so; then ends them and gives their leases back.
-pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<bool>) {
+/// Runs mailboxes until `stop` says so; then ends them and gives their leases back. `beats` tell that it does.
+pub async fn run(services: SyncServices, bus: Bus, beats: Beats, mut stop: watch::Receiver<bool>) {
     let holder = format!("{:016x}", rand::random::<u64>());
     let mut heard = bus.subscribe();
     let turns = Turns::default();
@@ -42,6 +43,9 @@ pub async fn run(services: SyncServices, bus: Bus, mut stop: watch::Receiver<boo
     // One process alone has SQLite: leases that stand there are of one that ended.
     let mut is_clear = services.store.kind() == Kind::Postgresql;
     loop {
+        if let Some(beat) = &beats.supervisor {
+            beat.beat(clock::now());
+        }
         if !is_clear {
             let cleared = services.store.write(clock::now(), leases::clear).await;
             match cleared {

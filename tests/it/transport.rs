@@ -15,7 +15,7 @@ use mailroom::auth::{AuthRefusal, Authenticator};
 use mailroom::clock;
 use mailroom::graphql::api::{Api, ApiRequest, Caller, Introspection, RequestId};
 use mailroom::graphql::{error, limits};
-use mailroom::http::{HttpParts, SocketTimes, serve};
+use mailroom::http::{HttpParts, MetricsReaders, SocketTimes, serve};
 use mailroom::model::UserId;
 use mailroom::model::people::{Session, Viewer};
 use serde_json::{Value, json};
@@ -137,9 +137,9 @@ impl Live {
 
 // ── a server ──
 
-struct Tokens {
-    revoked: Mutex<HashSet<String>>,
-    changes: watch::Sender<u64>,
+pub struct Tokens {
+    pub revoked: Mutex<HashSet<String>>,
+    pub changes: watch::Sender<u64>,
     started: mailroom::model::Time,
 }
 
@@ -176,9 +176,9 @@ impl Authenticator for Tokens {
     }
 }
 
-struct Server {
-    address: SocketAddr,
-    tokens: Arc<Tokens>,
+pub struct Server {
+    pub address: SocketAddr,
+    pub tokens: Arc<Tokens>,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
 }
@@ -189,11 +189,11 @@ fn api() -> Api {
 }
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::with(SocketTimes::default())
     }
 
-    fn with(socket_times: SocketTimes) -> Self {
+    pub fn with(socket_times: SocketTimes) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let tokens = Arc::new(Tokens {
@@ -206,6 +206,8 @@ impl Server {
             authenticator: tokens.clone(),
             clock: clock::now,
             ready: Arc::new(|| async { Err("database".to_owned()) }.boxed()),
+            metrics: MetricsReaders::Loopback,
+            watched: None,
             graphiql: true,
             allowed_origins: vec!["https://crm.example.com".to_owned()],
             mounts: Vec::new(),
@@ -224,7 +226,7 @@ impl Server {
     }
 
     /// Sends one request and reads the answer to its end.
-    async fn http(&self, head: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn http(&self, head: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = format!(
             "{head} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
             self.address
@@ -273,14 +275,14 @@ impl Server {
     }
 
     /// An acknowledged socket of this token.
-    async fn open(&self, token: &str) -> Socket {
+    pub async fn open(&self, token: &str) -> Socket {
         let mut socket = self.socket().await;
         socket.init(token).await;
         assert_eq!(socket.next().await["type"], "connection_ack");
         socket
     }
 
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();
     }
@@ -288,10 +290,10 @@ impl Server {
 
 const GRAPHQL: &str = "application/graphql-response+json";
 
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Answer {
@@ -305,22 +307,22 @@ impl Answer {
         }
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}\n{}", self.head, self.body))
     }
 
-    fn code(&self) -> Value {
+    pub fn code(&self) -> Value {
         self.json()["errors"][0]["extensions"]["code"].clone()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
-struct Socket {
+pub struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
@@ -997,7 +999,7 @@ async fn pages_of_named_origins_may_ask_and_read() {
 
 // ── WebSocket ──
 
-fn quick() -> SocketTimes {
+pub fn quick() -> SocketTimes {
     SocketTimes {
         init: Duration::from_millis(200),
         ping: Duration::from_millis(100),

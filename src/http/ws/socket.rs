@@ -193,6 +193,7 @@ impl Socket {
 
     /// Runs until either side ends it.
     pub async fn run(mut self) {
+        let present = self.state.traffic.sockets.enter();
         let ending = self.converse().await;
         // Subscriptions stop, and the user gets the place back, before the last frame is through.
         self.turns.clear();
@@ -200,7 +201,12 @@ impl Socket {
         self.phase = Phase::Waiting;
         let code = ending.as_ref().map(|close| close.code);
         tracing::debug!(socket = %self.id, code, operations = self.begun, "socket closed");
+        drop(present);
         if let Some(close) = ending {
+            if !close.reason.is_empty() {
+                // The peer's own codes come back without a reason.
+                self.state.traffic.closed(close.code);
+            }
             self.say_goodbye(close).await;
         }
     }
@@ -396,7 +402,7 @@ impl Socket {
             Ok(session) => session,
             Err(refusal) => return ControlFlow::Break(Some(close_for_refusal(refusal))),
         };
-        let ends = self.moment_of_end(&session);
+        let ends = bearer::moment_of_end(&session, (self.state.clock)());
         match &mut self.phase {
             Phase::Waiting => {}
             Phase::Admitting { token } => {
@@ -418,15 +424,6 @@ impl Socket {
             self.look_up_again();
         }
         ControlFlow::Continue(())
-    }
-
-    fn moment_of_end(&self, session: &Session) -> Option<Instant> {
-        let left = session
-            .expires_at?
-            .micros()
-            .saturating_sub((self.state.clock)().micros());
-        let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
-        Instant::now().checked_add(left)
     }
 
     fn subscribe(&mut self, id: String, request: ApiRequest) -> ControlFlow<Ending> {

@@ -114,6 +114,7 @@ mod tests {
             body: r#"{"data":{}}"#.to_owned(),
             errors: None,
             refused: None,
+            retry_after_seconds: None,
             has_data: true,
         };
         Operation {

@@ -12,12 +12,14 @@ use mailroom::actions::read_mail::MailReader;
 use mailroom::auth::accounts::Accounts;
 use mailroom::auth::keys::Keys;
 use mailroom::bus::Bus;
+use mailroom::clock;
 use mailroom::graphql::api::{Api, ApiRequest, ApiResponse, Caller, Introspection, RequestId};
 use mailroom::graphql::{MailroomSchema, Services};
 use mailroom::live::{Hub, Live};
 use mailroom::mail::hosts::HostPolicy;
 use mailroom::mail::tls::TlsTrust;
 use mailroom::model::email::RoutingTrace;
+use mailroom::model::measure::{Beats, Syncs};
 use mailroom::model::people::Session;
 use mailroom::model::{EmailId, Time, UserId};
 use mailroom::store::db::Kind as Database;
@@ -117,9 +119,10 @@ impl House {
             clock: now,
         };
         let schema = mailroom::graphql::schema(services);
+        let beats = Beats::new(clock::now(), Syncs::Elsewhere);
         let api = Api::new(schema.clone(), Introspection::SignedIn);
         Self {
-            relay: Some(tokio::spawn(relay::run(store.clone(), bus))),
+            relay: Some(tokio::spawn(relay::run(store.clone(), bus, beats))),
             store,
             api,
             actions,

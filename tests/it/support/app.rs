@@ -29,16 +29,20 @@ pub enum On {
     Postgresql,
 }
 
-/// Makes two tests of one: on SQLite, and on PostgreSQL + Redis.
+/// Makes two tests of one: on SQLite, and on PostgreSQL + Redis. `(app with given)` starts it with further settings.
 #[macro_export]
 macro_rules! on_both {
-    ($($(#[$doc:meta])* async fn $name:ident($app:ident) $body:block)+) => {$(
+    ($($(#[$doc:meta])* async fn $name:ident($app:ident $(with $given:expr)?) $body:block)+) => {$(
         mod $name {
             use super::*;
 
             async fn test(on: $crate::support::app::On) {
                 #[allow(unused_mut, reason = "some tests stop the app")]
-                let mut $app = $crate::support::app::TestApp::start(on).await;
+                let mut $app = {
+                    let given = mailroom::config::Given::default();
+                    $(let given = { drop(given); $given };)?
+                    $crate::support::app::TestApp::start_with(on, given).await
+                };
                 $body
             }
 
@@ -67,22 +71,40 @@ pub struct TestApp {
     http: reqwest::Client,
     folder: TempDir,
     database: Option<TestDatabase>,
+    /// Settings beside those of the two settings.
+    given: Given,
 }
 
 impl TestApp {
     /// Starts one with an administrator and nothing else.
     pub async fn start(on: On) -> Self {
+        Self::start_with(on, Given::default()).await
+    }
+
+    /// The same with further settings.
+    pub async fn start_with(on: On, given: Given) -> Self {
         let database = (on == On::Postgresql).then(TestDatabase::empty);
         let redis_url = (on == On::Postgresql).then(redis::shared_url);
-        Self::start_on(on, database, redis_url).await
+        Self::start_on(on, database, redis_url, given).await
     }
 
     /// The same on PostgreSQL with a Redis of the test's own.
     pub async fn start_with_redis(url: String) -> Self {
-        Self::start_on(On::Postgresql, Some(TestDatabase::empty()), Some(url)).await
+        Self::start_with_redis_and(url, Given::default()).await
     }
 
-    async fn start_on(on: On, database: Option<TestDatabase>, redis_url: Option<String>) -> Self {
+    /// The same with further settings.
+    pub async fn start_with_redis_and(url: String, given: Given) -> Self {
+        let database = Some(TestDatabase::empty());
+        Self::start_on(On::Postgresql, database, Some(url), given).await
+    }
+
+    async fn start_on(
+        on: On,
+        database: Option<TestDatabase>,
+        redis_url: Option<String>,
+        given: Given,
+    ) -> Self {
         let mut app = Self {
             on,
             running: Vec::new(),
@@ -92,6 +114,7 @@ impl TestApp {
             http: reqwest::Client::new(),
             folder: tempfile::tempdir().unwrap(),
             database,
+            given,
         };
         app.start_again().await;
         app.admin = app.user("Ada Admin", "ada@ours.example", true).await;
@@ -104,7 +127,7 @@ impl TestApp {
             database_url: self.database.as_ref().map(TestDatabase::url),
             redis_url: self.redis_url.clone(),
             listen: Some("127.0.0.1:0".to_owned()),
-            ..Given::default()
+            ..self.given.clone()
         })
         .unwrap()
     }
@@ -193,9 +216,29 @@ impl TestApp {
             .unwrap()
     }
 
+    /// A plain GET of one of the server's paths: the status and the text.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Posts a whole request, such as one without a document; the whole response.
+    pub async fn post(&self, token: &str, request: &Value) -> Value {
+        post_at(&self.http, &self.url, token, request).await
+    }
+
     /// Asks over HTTP; the whole response.
     pub async fn ask(&self, token: &str, query: &str, variables: Value) -> Value {
         ask_at(&self.http, &self.url, token, query, variables).await
+    }
+
+    /// The same at another server.
+    pub async fn ask_server(&self, url: &str, token: &str, query: &str) -> Value {
+        ask_at(&self.http, url, token, query, json!({})).await
     }
 
     /// Asks, and takes no errors.
@@ -274,9 +317,12 @@ async fn ask_at(
     query: &str,
     variables: Value,
 ) -> Value {
-    let request = http
-        .post(format!("{url}/graphql"))
-        .json(&json!({ "query": query, "variables": variables }));
+    let request = json!({ "query": query, "variables": variables });
+    post_at(http, url, token, &request).await
+}
+
+async fn post_at(http: &reqwest::Client, url: &str, token: &str, request: &Value) -> Value {
+    let request = http.post(format!("{url}/graphql")).json(request);
     let request = if token.is_empty() {
         request
     } else {
@@ -299,6 +345,12 @@ pub struct Events(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Events {
     /// Opens a subscription at a server.
     pub async fn open(url: &str, token: &str, query: &str, variables: Value) -> Self {
+        let payload = json!({ "query": query, "variables": variables });
+        Self::open_with(url, token, payload).await
+    }
+
+    /// Runs an operation of this payload at a server.
+    pub async fn open_with(url: &str, token: &str, payload: Value) -> Self {
         let address = format!("{}/graphql", url.replacen("http", "ws", 1));
         let mut request = address.into_client_request().unwrap();
         let protocol = "graphql-transport-ws".parse().unwrap();
@@ -310,7 +362,6 @@ impl Events {
         let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
         events.send(&init).await;
         assert_eq!(events.message().await["type"], "connection_ack");
-        let payload = json!({ "query": query, "variables": variables });
         events
             .send(&json!({ "type": "subscribe", "id": "1", "payload": payload }))
             .await;
