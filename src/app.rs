@@ -19,11 +19,13 @@ use crate::http::{self, HttpParts, SocketTimes};
 use crate::live::{Hub, Live};
 use crate::mail::hosts::{HostPolicy, LoopbackUse};
 use crate::mail::imap::Compress;
+use crate::mail::smtp::SmtpTimes;
 use crate::mail::tls::TlsTrust;
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError, users};
+use crate::worker::send::{self, SendServices};
 use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
@@ -151,6 +153,14 @@ impl App {
             store: self.store.clone(),
             raw: self.raw.clone(),
             erase_after_days: self.config.erase_after_days,
+        }
+    }
+
+    /// What sending mail needs.
+    pub fn send_services(&self) -> SendServices {
+        SendServices {
+            sync: self.sync_services(),
+            times: SmtpTimes::default(),
         }
     }
 
@@ -319,9 +329,11 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     if syncs_too(&app.config) {
         tasks.push(tokio::spawn(supervisor::run(
             app.sync_services(),
-            bus,
+            bus.clone(),
             stopped.clone(),
         )));
+        let sender = send::run(app.send_services(), bus, stopped.clone());
+        tasks.push(tokio::spawn(sender));
         let services = app.upkeep_services();
         tasks.push(tokio::spawn(upkeep::run(services, stopped.clone())));
     }
@@ -351,7 +363,12 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     let (stop, stopped) = watch::channel(false);
     let tasks = vec![
         tokio::spawn(relay::run(app.store.clone(), bus.clone())),
-        tokio::spawn(supervisor::run(app.sync_services(), bus, stopped.clone())),
+        tokio::spawn(supervisor::run(
+            app.sync_services(),
+            bus.clone(),
+            stopped.clone(),
+        )),
+        tokio::spawn(send::run(app.send_services(), bus, stopped.clone())),
         tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
     ];
     Ok(Running {
@@ -400,6 +417,7 @@ fn http_parts(
 ) -> HttpParts {
     let files = Files {
         store: app.store.clone(),
+        actions: app.actions.clone(),
         reader,
         links,
         clock: clock::now,
@@ -481,8 +499,13 @@ fn file_urls(links: FileLinks, url: String) -> graphql::FileUrls {
             File::Attachment(id) => LinkedFile::Attachment(id),
             File::Part(id, part) => LinkedFile::Part(id, i64::try_from(part).ok()?),
             File::Export(id) => LinkedFile::Export(id),
+            File::Upload(id) => LinkedFile::Upload(id),
+        };
+        let folder = match file {
+            LinkedFile::Upload(_) => "uploads",
+            _ => "files",
         };
         let link = links.seal(wanted.viewer_id, file, clock::now());
-        Some(format!("{url}/files/{link}"))
+        Some(format!("{url}/{folder}/{link}"))
     })
 }

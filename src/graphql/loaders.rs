@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::context::Scopes;
 use crate::model::activity::Activity;
+use crate::model::draft::{Draft, DraftAttachment};
 use crate::model::email::{
     Address, Attachment, Email, EmailLink, LinkChange, ParticipantRole, RoutingTrace,
 };
@@ -24,11 +25,13 @@ use crate::model::item::{ClientAddress, Item, ItemFacts, LeadConversion, Stage a
 use crate::model::mailbox::{Folder, Mailbox, MailboxSettings, MailboxWarning, SyncState};
 use crate::model::people::{Department, Role, User};
 use crate::model::{
-    ActivityId, DepartmentId, EmailId, ItemId, MailboxId, MessageId, StageId, ThreadId, UserId,
+    ActivityId, DepartmentId, DraftId, EmailId, ItemId, MailboxId, MessageId, StageId, ThreadId,
+    UserId,
 };
 use crate::rules::access::{MailboxHolders, Surface};
 use crate::store::{
-    AnyConn, Store, StoreError, activities, emails, items, links, mailboxes, roles, settings, users,
+    AnyConn, Store, StoreError, activities, drafts, emails, items, links, mailboxes, roles,
+    settings, users,
 };
 
 /// A reading waits for those who ask this often at most: a page of 100 has asked after three or four.
@@ -436,6 +439,13 @@ loaders! {
         }
         shared(found)
     };
+
+    /// What the viewer writes.
+    drafts: Drafts(DraftId => Arc<Draft>) |conn, scopes, keys|
+        by_key(drafts::visible(conn, scopes.drafts(), keys)?, |draft| draft.id);
+    /// The files of drafts, in the order in which they were added.
+    draft_files: DraftFiles(DraftId => Arc<Vec<DraftAttachment>>) |conn, _scopes, keys|
+        grouped(drafts::attachments(conn, keys)?, |file| file.draft_id);
 
     /// Mailboxes that the viewer sees listed.
     mailboxes: Mailboxes(MailboxId => Arc<Mailbox>) |conn, scopes, keys|

@@ -150,6 +150,13 @@ impl Mailbox {
         self.may_change_settings()
     }
 
+    /// Whether the viewer may send mail as it, and it is set up to send.
+    async fn viewer_can_send(&self) -> Result<bool> {
+        let holders = self.ask.load::<Holders>(self.row.id).await?;
+        let may = holders.is_some_and(|holders| access::may_send(self.ask.viewer(), &holders));
+        Ok(may && self.row.is_connected && self.row.smtp.is_some())
+    }
+
     /// Where its sync stands.
     async fn sync(&self) -> Result<SyncState> {
         let row = self.ask.require::<SyncStates>(self.row.id).await?;

@@ -8,6 +8,7 @@ mod audit;
 pub mod context;
 mod cost;
 mod document;
+mod draft;
 mod email;
 pub mod error;
 mod explanation;

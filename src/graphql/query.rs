@@ -7,6 +7,7 @@ use async_graphql::{Context, ID, Object, Result};
 use super::activity::Counters;
 use super::audit::{self, AuditEntry, AuditFilter};
 use super::context::Ask;
+use super::draft::{self, Draft, SendingState};
 use super::email::Email;
 use super::error;
 use super::explanation::{self, AccessExplanation};
@@ -402,6 +403,27 @@ impl Query {
         let ask = Ask::of(ctx)?;
         let mailbox = mailbox_id.map(|id| ask.open_for_filter::<MailboxId>(&id));
         quarantine::list(&ask, mailbox, page).await
+    }
+
+    /// The mails that the viewer writes, what was changed last first.
+    async fn drafts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Those that stand there only; none: all.")] states: Option<
+            Vec<SendingState>,
+        >,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Draft>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        draft::list(&Ask::of(ctx)?, states.unwrap_or_default(), page).await
     }
 
     /// What would have become of a mailbox's stored mail under other settings. Nothing is written, and no queue's turn is

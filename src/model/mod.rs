@@ -3,6 +3,7 @@
 
 pub mod activity;
 pub mod decisions;
+pub mod draft;
 pub mod email;
 pub mod item;
 pub mod mailbox;
@@ -56,6 +57,10 @@ ids! {
     ExportId,
     /// A line of the audit log.
     AuditId,
+    /// A mail that somebody writes.
+    DraftId,
+    /// A file that goes out with a draft.
+    DraftAttachmentId,
 }
 
 /// A moment, in microseconds since 1970 (UTC).

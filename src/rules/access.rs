@@ -169,6 +169,12 @@ pub fn has_mailbox(viewer: &Viewer, holders: &MailboxHolders) -> bool {
     mailbox_ground(viewer, holders).is_some()
 }
 
+/// Whether the user may send mail as this mailbox (R41): whoever has access to its mail. Administrators manage mailboxes,
+/// and write for them only if given access.
+pub fn may_send(viewer: &Viewer, holders: &MailboxHolders) -> bool {
+    has_mailbox(viewer, holders)
+}
+
 /// Whether the user may have a mailbox looked at and its mail tried again (R22): whoever has access to it, and
 /// administrators, who manage it.
 pub fn may_sync_mailbox(viewer: &Viewer, holders: &MailboxHolders) -> bool {
@@ -381,6 +387,30 @@ pub fn mailboxes(viewer: &Viewer) -> MailboxScope {
     MailboxScope {
         everything: may_change_crm_settings(viewer),
         ..mailboxes_with_mail(viewer)
+    }
+}
+
+/// The drafts of one author, of mailboxes that they have access to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftScope {
+    mailboxes: MailboxScope,
+}
+
+impl DraftScope {
+    /// Who wrote them.
+    pub const fn author_id(&self) -> UserId {
+        self.mailboxes.viewer_id()
+    }
+    /// For which mailboxes.
+    pub const fn mailboxes(&self) -> &MailboxScope {
+        &self.mailboxes
+    }
+}
+
+/// The drafts that the viewer sees: their own, while they may send as the mailbox. A draft quotes mail of it.
+pub fn drafts(viewer: &Viewer) -> DraftScope {
+    DraftScope {
+        mailboxes: mailboxes_with_mail(viewer),
     }
 }
 

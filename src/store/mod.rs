@@ -15,6 +15,7 @@ pub mod codec;
 pub mod credentials;
 pub mod db;
 pub mod dialect;
+pub mod drafts;
 pub mod email_writes;
 pub mod emails;
 pub mod erasure;

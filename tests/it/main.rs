@@ -24,6 +24,7 @@ mod people;
 mod questions;
 mod routing;
 mod rules_named;
+mod sending;
 mod spine;
 mod store;
 mod support;
