@@ -3,14 +3,16 @@
 
 mod begin;
 
-use super::{ActionError, ActionResult, Actions, acting, audit, check_version, idempotency};
+use super::{
+    ActionError, ActionResult, Actions, acting, audit, check_version, idempotency, senders,
+};
 use crate::actions::change::Change;
 use crate::mail::compose;
 use crate::model::draft::{Draft, DraftContent, DraftKind};
 use crate::model::email::Address;
 use crate::model::people::{PermissionAction, Viewer};
 use crate::model::refusal::{ErrorCode, Refusal};
-use crate::model::{DraftId, EmailId, ItemId, MailboxId, Time};
+use crate::model::{DraftId, EmailId, ItemId, MailboxId, SenderId, TemplateId, Time};
 use crate::rules::{access, sending};
 use crate::store::{AnyConn, Tx, drafts, mailboxes};
 use crate::view;
@@ -30,6 +32,12 @@ pub struct CreateDraft {
     pub mailbox_id: Option<MailboxId>,
     /// `None`: the original's primary item, if the viewer may change that; else the rules choose.
     pub item_id: Option<ItemId>,
+    /// Filled in where nothing is written.
+    pub template_id: Option<TemplateId>,
+    /// `None`: the viewer's name, with the mailbox's address.
+    pub sender_id: Option<SenderId>,
+    /// Whether the viewer's signature stands below what is written.
+    pub signs: bool,
     pub to: Option<Vec<Address>>,
     pub cc: Option<Vec<Address>>,
     pub bcc: Vec<Address>,
@@ -46,6 +54,7 @@ pub struct UpdateDraft {
     pub draft_id: DraftId,
     pub expected_version: Option<i64>,
     pub item_id: Change<ItemId>,
+    pub sender_id: Change<SenderId>,
     pub to: Change<Vec<Address>>,
     pub cc: Change<Vec<Address>>,
     pub bcc: Change<Vec<Address>>,
@@ -67,6 +76,7 @@ pub async fn create(
     now: Time,
 ) -> ActionResult<DraftId> {
     let hash = idempotency::input_hash(&input)?;
+    let input = begin::prepared(actions, viewer, input).await?;
     let begun = begin::begin(actions, viewer, &input).await?;
     actions
         .write_as(viewer, now, move |tx, viewer| {
@@ -98,7 +108,12 @@ pub async fn update(
             }
             let draft = editable(tx, viewer, (id, input.expected_version))?;
             let item = input.item_id.applied(draft.item_id);
-            let content = changed(draft.content, input)?;
+            let sender = input.sender_id;
+            let mut content = changed(draft.content, input)?;
+            if sender.is_asked() {
+                let mailbox = may_send_as(tx.conn, viewer, draft.mailbox_id)?;
+                content.from = senders::from(tx.conn, viewer, &mailbox, sender.applied(None))?;
+            }
             drafts::update_content(tx, id, item, &content)?;
             Ok(id)
         })

@@ -38,9 +38,11 @@ pub mod roles;
 pub mod save_email;
 mod saving;
 pub mod send_email;
+pub mod senders;
 pub mod share_mailbox;
 pub mod simulate_routing;
 pub mod stages;
+pub mod templates;
 mod time_zone;
 
 use crate::model::refusal::{ErrorCode, Refusal};

@@ -3,7 +3,9 @@
 //! Not for: speaking to servers (that is `worker::send`).
 
 use super::drafts::{own, own_now};
-use super::{ActionError, ActionResult, Actions, acting, audit, check_version, idempotency};
+use super::{
+    ActionError, ActionResult, Actions, acting, audit, check_version, idempotency, senders,
+};
 use crate::mail::address::AddressKey;
 use crate::mail::compose::{self, ComposeError, OutgoingFile, OutgoingMail};
 use crate::mail::parse;
@@ -78,6 +80,12 @@ pub async fn send(
                 let mailbox = super::drafts::may_send_as(tx.conn, viewer, present.mailbox_id)?;
                 if !mailbox.is_connected || mailbox.smtp.is_none() {
                     let message = "The mailbox is not set up to send: see updateMailboxSending.";
+                    return Err(acting::bad_input("draftId", message));
+                }
+                let author = viewer.user_id;
+                let from = &present.content.from.address;
+                if !senders::may_be_from(tx.conn, author, &mailbox, from)? {
+                    let message = "You may not send under this address any more: choose another sender.";
                     return Err(acting::bad_input("draftId", message));
                 }
                 let made = made?;

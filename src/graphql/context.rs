@@ -14,7 +14,9 @@ use crate::auth::accounts::Accounts;
 use crate::live::Live;
 use crate::model::people::{PermissionAction, RestrictedField, Viewer};
 use crate::model::{AttachmentId, DraftAttachmentId, EmailId, ExportId, Time, UserId};
-use crate::rules::access::{self, DraftScope, EmailScope, ItemScope, MailboxScope, Surface};
+use crate::rules::access::{
+    self, DraftScope, EmailScope, ItemScope, MailboxScope, Surface, TemplateScope,
+};
 use crate::store::codec::Codec;
 use crate::store::{AnyConn, Store, StoreError};
 
@@ -65,6 +67,7 @@ pub struct Scopes {
     in_crm: OnceLock<EmailScope>,
     in_mailbox: OnceLock<EmailScope>,
     drafts: OnceLock<DraftScope>,
+    templates: OnceLock<TemplateScope>,
     either: OnceLock<EmailScope>,
     mailboxes: OnceLock<MailboxScope>,
     mailboxes_with_mail: OnceLock<MailboxScope>,
@@ -79,6 +82,7 @@ impl Scopes {
             in_crm: OnceLock::new(),
             in_mailbox: OnceLock::new(),
             drafts: OnceLock::new(),
+            templates: OnceLock::new(),
             either: OnceLock::new(),
             mailboxes: OnceLock::new(),
             mailboxes_with_mail: OnceLock::new(),
@@ -104,6 +108,12 @@ impl Scopes {
     /// What the viewer writes.
     pub fn drafts(&self) -> &DraftScope {
         self.drafts.get_or_init(|| access::drafts(&self.viewer))
+    }
+
+    /// The templates that the viewer sees.
+    pub fn templates(&self) -> &TemplateScope {
+        self.templates
+            .get_or_init(|| access::templates(&self.viewer))
     }
 
     /// The mailboxes that the viewer sees listed.

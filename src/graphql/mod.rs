@@ -31,6 +31,7 @@ mod settings;
 mod simulation;
 mod stage;
 mod subscription;
+mod template;
 mod timeline;
 mod trace;
 mod viewer;

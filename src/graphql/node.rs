@@ -14,6 +14,7 @@ use super::loaders::Stages;
 use super::mailbox::{Folder, Mailbox};
 use super::quarantine::QuarantinedMail;
 use super::stage::Stage;
+use super::template::Template;
 use super::timeline::{
     ActivityCompleted, ActivityReopened, EmailLinked, EmailReceived, EmailSent, EmailUnlinked,
     ItemCreated, LeadConverted, NoteAdded, ResponsibleChanged, SendingChanged, StageChanged,
@@ -57,6 +58,7 @@ pub enum Node {
     QuarantinedMail(QuarantinedMail),
     Draft(Draft),
     DraftAttachment(DraftAttachment),
+    Template(Template),
     SendingChanged(SendingChanged),
 }
 
@@ -90,6 +92,7 @@ impl Node {
                 found.map(Self::QuarantinedMail)
             }
             AnyId::Draft(id) => Draft::find(ask, id).await?.map(Self::Draft),
+            AnyId::Template(id) => Template::find(ask, id).await?.map(Self::Template),
             AnyId::DraftFile(id) => {
                 let found = DraftAttachment::find(ask, id).await?;
                 found.map(Self::DraftAttachment)

@@ -9,6 +9,7 @@ pub mod item;
 pub mod mailbox;
 pub mod people;
 pub mod refusal;
+pub mod template;
 pub mod timeline;
 pub mod topic;
 
@@ -61,6 +62,10 @@ ids! {
     DraftId,
     /// A file that goes out with a draft.
     DraftAttachmentId,
+    /// A mail with fields to fill in.
+    TemplateId,
+    /// A name and address that a mailbox's mail may be sent under.
+    SenderId,
 }
 
 /// A moment, in microseconds since 1970 (UTC).

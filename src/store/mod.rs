@@ -45,6 +45,7 @@ pub mod settings;
 pub mod settings_writes;
 pub mod sql;
 pub mod stage_writes;
+pub mod templates;
 pub mod timeline;
 mod traces;
 mod tx;

@@ -4,7 +4,7 @@ use super::{CreateDraft, addresses, html_body, may_send_as, subject, text_body};
 use crate::actions::draft_files::FILES_BYTES_MAX;
 use crate::actions::read_mail::MailReader;
 use crate::actions::time_zone::utc_offset_seconds;
-use crate::actions::{ActionResult, Actions, acting};
+use crate::actions::{ActionResult, Actions, acting, senders, templates};
 use crate::mail::address::AddressKey;
 use crate::mail::compose;
 use crate::mail::parse::{self, ParsedMail};
@@ -13,11 +13,13 @@ use crate::model::email::{Address, Email, ParticipantRole};
 use crate::model::item::ItemKind;
 use crate::model::people::{PermissionAction, RestrictedField, User, Viewer};
 use crate::model::refusal::Refusal;
+use crate::model::template::Signature;
 use crate::model::{DraftId, ItemId};
 use crate::rules::access::{self, Surface};
 use crate::rules::answering::{Answer, Original, Person, answer};
 use crate::store::drafts::{self, NewDraft};
 use crate::store::raw::{self, Durable, RawHash, hash_of};
+use crate::store::templates as store_templates;
 use crate::store::{AnyConn, StoreError, Tx, clients, emails, items, messages, users};
 use crate::view::{self, QuoteHead, Quoting, quote_html, quote_text};
 use bytes::Bytes;
@@ -38,6 +40,72 @@ struct KeptFile {
     media_type: String,
     size_bytes: i64,
     hash: RawHash,
+}
+
+/// The input with what a template makes where nothing was written, and with the viewer's signature below.
+///
+/// # Errors
+/// `NOT_FOUND` for a template or original that the viewer can't see; `BAD_INPUT` for a template that can't be filled in.
+pub(super) async fn prepared(
+    actions: &Actions,
+    viewer: &Viewer,
+    input: CreateDraft,
+) -> ActionResult<CreateDraft> {
+    let viewer = viewer.clone();
+    let done = actions
+        .store
+        .read(move |conn| Ok(prepare(conn, &viewer, input)));
+    done.await?
+}
+
+fn prepare(
+    conn: &mut AnyConn,
+    viewer: &Viewer,
+    mut input: CreateDraft,
+) -> ActionResult<CreateDraft> {
+    let ids: Vec<_> = input.original_id.into_iter().collect();
+    let scope = access::emails(viewer, Surface::Either);
+    let original = emails::visible(conn, &scope, &ids)?.into_iter().next();
+    let of_original = original.as_ref().map(|email| email.mailbox_id);
+    let mailbox = input.mailbox_id.or(of_original);
+    if let Some(template) = input.template_id {
+        let primary = original.and_then(|email| email.primary_item_id);
+        let scope = access::items(viewer, PermissionAction::Read);
+        let readable = items::readable(conn, &scope, primary.as_slice())?;
+        let item = input.item_id.or(readable.first().map(|item| item.id));
+        let filled = templates::filled(conn, viewer, template, (item, mailbox))?;
+        if input.body_text.is_none() && input.body_html.is_none() {
+            input.body_text = Some(filled.body_text);
+            input.body_html = filled.body_html;
+        }
+        // An answer keeps the subject of what it answers.
+        if input.kind == DraftKind::New && input.subject.is_none() {
+            input.subject = Some(filled.subject);
+        }
+    }
+    let Some(mailbox) = mailbox.filter(|_id| input.signs) else {
+        return Ok(input);
+    };
+    if let Some(signature) = store_templates::signature(conn, viewer.user_id, mailbox)? {
+        sign(&mut input, &signature);
+    }
+    Ok(input)
+}
+
+/// Puts the signature below what is written, behind the line that readers know one by.
+fn sign(input: &mut CreateDraft, signature: &Signature) {
+    let text = input
+        .body_text
+        .take()
+        .unwrap_or_else(|| text_of(input.body_html.as_deref()));
+    input.body_text = Some(format!("{text}\n\n-- \n{}", signature.body_text));
+    if let Some(html) = input.body_html.take() {
+        let below = match &signature.body_html {
+            Some(html) => html.clone(),
+            None => view::html_of_text(&signature.body_text),
+        };
+        input.body_html = Some(format!("{html}<br><br>-- <br>{below}"));
+    }
 }
 
 pub(super) async fn begin(
@@ -269,12 +337,8 @@ pub(super) fn write(
         Some(cc) => addresses(cc.clone(), "cc")?,
         None => begun.answer.cc,
     };
-    let name = users::get(tx.conn, viewer.user_id)?.map(|user| user.name);
     let content = DraftContent {
-        from: Address {
-            name,
-            address: mailbox.address,
-        },
+        from: senders::from(tx.conn, viewer, &mailbox, input.sender_id)?,
         to,
         cc,
         bcc: addresses(input.bcc.clone(), "bcc")?,

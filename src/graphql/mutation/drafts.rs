@@ -54,6 +54,13 @@ pub struct CreateDraftInput {
     mailbox_id: Option<ID>,
     /// The item that it is saved on, which takes update on it; none: that of the email that it answers, or what the rules choose.
     item_id: Option<ID>,
+    /// A template that is filled in where nothing is written.
+    template_id: Option<ID>,
+    /// Who it is from; none: the viewer's name, with the mailbox's address.
+    sender_id: Option<ID>,
+    /// Whether the viewer's signature stands below what is written.
+    #[graphql(default = true)]
+    sign: bool,
     /// Whom it goes to; none: whom an answer goes to, or the item's client.
     to: Option<Vec<AddressInput>>,
     /// Who gets a copy; none: whom an answer to all goes to.
@@ -83,6 +90,8 @@ pub struct UpdateDraftInput {
     expected_version: Option<i64>,
     /// The item that it is saved on; null: the rules choose.
     item_id: MaybeUndefined<ID>,
+    /// Who it is from; null: the viewer's name, with the mailbox's address.
+    sender_id: MaybeUndefined<ID>,
     /// Whom it goes to.
     to: MaybeUndefined<Vec<AddressInput>>,
     /// Who gets a copy.
@@ -241,6 +250,9 @@ impl DraftMutation {
             original_id: input.original_id.map(|id| ask.named(&id)),
             mailbox_id: input.mailbox_id.map(|id| ask.named(&id)),
             item_id: input.item_id.map(|id| ask.named_item(&id)),
+            template_id: input.template_id.map(|id| ask.named(&id)),
+            sender_id: input.sender_id.map(|id| ask.named(&id)),
+            signs: input.sign,
             to: input.to.map(addresses),
             cc: input.cc.map(addresses),
             bcc: addresses(input.bcc),
@@ -271,6 +283,7 @@ impl DraftMutation {
             draft_id: ask.named(&input.draft_id),
             expected_version: input.expected_version,
             item_id: changed(input.item_id, |id| ask.named_item(&id)),
+            sender_id: changed(input.sender_id, |id| ask.named(&id)),
             to: changed(input.to, addresses),
             cc: changed(input.cc, addresses),
             bcc: changed(input.bcc, addresses),

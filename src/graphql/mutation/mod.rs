@@ -14,6 +14,7 @@ mod people;
 mod removals;
 mod routing;
 mod stages;
+mod templates;
 
 use std::future::Future;
 
@@ -42,6 +43,7 @@ pub struct Mutation(
     removals::RemovalMutation,
     routing::RoutingMutation,
     drafts::DraftMutation,
+    templates::TemplateMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.

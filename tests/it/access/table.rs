@@ -26,6 +26,8 @@ const QUARANTINE: &str = "r05_quarantined_mail_is_listed_and_tried_again";
 const LOG_IN: &str =
     "r27_r45_a_wrong_password_and_an_unknown_account_answer_alike_and_tries_are_counted";
 const DRAFTS: &str = "r27_r41_a_draft_is_its_author_s_and_the_mailbox_s_are_those_who_have_access";
+const TEMPLATES: &str = "r26_r27_r42_templates_are_seen_by_those_they_are_shared_with_and_filled_with_what_these_may_read";
+const SENDERS: &str = "r42_senders_and_signatures_are_used_by_those_they_are_for";
 const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
 
 /// What a field at the root gives to whom.
@@ -102,6 +104,8 @@ const ROOT: &[Line] = &[
     line("Query.simulateRouting", Gives::Change, "simulateRouting(input: { mailboxId: $mailbox }) { userErrors { code } }", ROUTING),
     line("Query.crmSettings", Gives::SignedIn, "crmSettings { version }", PAIRS),
 
+    line("Query.templates", Gives::VisibleList, "templates { nodes { id } totalCount { value } }", TEMPLATES),
+    line("Query.previewTemplate", Gives::Visible, "previewTemplate(templateId: $deal) { subject }", TEMPLATES),
     line("Query.drafts", Gives::VisibleList, "drafts { nodes { id } totalCount { value } }", DRAFTS),
 
     line("Mutation.logIn", Gives::Anybody, "logIn(input: { address: \"nobody@ours.example\", password: \"not the password\" }) { userErrors { code } }", LOG_IN),
@@ -157,6 +161,11 @@ const ROOT: &[Line] = &[
     line("Mutation.reopenActivity", Gives::Change, "reopenActivity(input: { activityId: $activity }) { userErrors { code } }", MATRIX),
     line("Mutation.postponeActivity", Gives::Change, "postponeActivity(input: { activityId: $activity, deadline: \"2030-01-01T00:00:00Z\" }) { userErrors { code } }", MATRIX),
 
+    line("Mutation.createTemplate", Gives::Refused("FORBIDDEN"), "createTemplate(input: { name: \"x\", sharing: ALL }) { userErrors { code } }", TEMPLATES),
+    line("Mutation.updateTemplate", Gives::Change, "updateTemplate(input: { templateId: $deal }) { userErrors { code } }", TEMPLATES),
+    line("Mutation.deleteTemplate", Gives::Change, "deleteTemplate(input: { templateId: $deal }) { userErrors { code } }", TEMPLATES),
+    line("Mutation.updateMailboxSenders", Gives::Change, "updateMailboxSenders(input: { mailboxId: $mailbox, senders: [] }) { userErrors { code } }", SENDERS),
+    line("Mutation.updateSignature", Gives::Change, "updateSignature(input: { mailboxId: $mailbox }) { userErrors { code } }", SENDERS),
     line("Mutation.createDraft", Gives::Change, "createDraft(input: { mailboxId: $mailbox }) { userErrors { code } }", DRAFTS),
     line("Mutation.updateDraft", Gives::Change, "updateDraft(input: { draftId: $deal, subject: \"x\" }) { userErrors { code } }", DRAFTS),
     line("Mutation.deleteDraft", Gives::Change, "deleteDraft(input: { draftId: $deal }) { userErrors { code } }", DRAFTS),
@@ -194,6 +203,7 @@ const NULL_WHERE_ABSENT: &[&str] = &[
     "EmailLink.linkedBy", "EmailLinked.actor", "EmailReceived.actor", "EmailSent.actor", "EmailUnlinked.actor", "Folder.role",
     "ItemCreated.actor", "Lead.name", "Lead.source", "LeadConversion.by", "LeadConverted.actor", "LinkChange.by",
     "Mailbox.spamFolder", "MailboxSettings.saveSince", "NoteAdded.actor", "PageInfo.endCursor", "PageInfo.startCursor",
+    "Mailbox.signature", "Sender.name", "Sender.user", "Signature.bodyHtml", "Template.bodyHtml", "TemplatePreview.bodyHtml", "TemplatePreview.problem",
     "Draft.bodyHtml", "Draft.messageId", "Draft.sendAt", "Draft.sentAt", "SendingChanged.actor", "SendingFailure.code", "SendingFailure.recipient",
     "Permission.stage", "RelinkVerdict.reason", "ResponsibleChanged.actor",
     "RoutedItem.item", "StageChanged.actor", "SyncState.lagSeconds",
@@ -222,6 +232,9 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
     ("ReconcileMailboxInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
     ("UpdateMailboxHistoryInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
     ("CreateDraftInput.mailboxId", DRAFTS), ("CreateDraftInput.originalId", DRAFTS), ("CreateDraftInput.itemId", DRAFTS),
+    ("CreateDraftInput.templateId", TEMPLATES), ("CreateDraftInput.senderId", SENDERS), ("UpdateDraftInput.senderId", SENDERS),
+    ("UpdateTemplateInput.templateId", TEMPLATES), ("DeleteTemplateInput.templateId", TEMPLATES),
+    ("UpdateMailboxSendersInput.mailboxId", SENDERS), ("UpdateSignatureInput.mailboxId", SENDERS),
     ("UpdateDraftInput.draftId", DRAFTS), ("UpdateDraftInput.itemId", DRAFTS), ("DeleteDraftInput.draftId", DRAFTS),
     ("AddDraftAttachmentInput.draftId", DRAFTS), ("RemoveDraftAttachmentInput.attachmentId", DRAFTS), ("SendEmailInput.draftId", DRAFTS),
     ("CancelSendingInput.draftId", DRAFTS), ("UpdateMailboxSendingInput.mailboxId", DRAFTS),
@@ -242,7 +255,7 @@ const OPEN_IDS: &[&str] = &[
     "CreatePasswordResetInput.userId", "DeleteDepartmentInput.departmentId", "DeleteRoleInput.roleId",
     "DeleteStageInput.moveItemsToStageId", "DeleteStageInput.stageId", "UpdateDepartmentInput.departmentId",
     "UpdateDepartmentInput.parentId", "UpdateStageInput.stageId",
-    "AssignRolesInput.roleIds", "ConnectMailboxInput.connectorId", "ContactFilter.responsibleId", "CreateContactInput.responsibleId",
+    "SenderInput.userId", "AssignRolesInput.roleIds", "ConnectMailboxInput.connectorId", "ContactFilter.responsibleId", "CreateContactInput.responsibleId",
     "CreateDealInput.responsibleId", "CreateDealInput.stageId", "CreateDepartmentInput.parentId", "CreateLeadInput.responsibleId",
     "CreateUserInput.departmentId", "CreateUserInput.roleIds", "DealFilter.responsibleId", "DealFilter.stageIds",
     "LeadFilter.responsibleId", "LeadFilter.stageIds", "MailboxSettingsInput.queueUserIds", "NewContactInput.responsibleId",

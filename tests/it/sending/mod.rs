@@ -5,4 +5,5 @@ mod drafts;
 mod faults;
 mod killed;
 mod python;
+mod templates;
 mod whole_way;
