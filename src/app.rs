@@ -21,12 +21,14 @@ use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, Watched};
 use crate::live::{Hub, Live};
 use crate::mail::hosts::{HostPolicy, LoopbackUse};
 use crate::mail::imap::Compress;
+use crate::mail::smtp::SmtpTimes;
 use crate::mail::tls::TlsTrust;
 use crate::model::measure::{Beats, Syncs};
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError, users};
+use crate::worker::send::{self, SendServices};
 use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
@@ -153,6 +155,14 @@ impl App {
             store: self.store.clone(),
             raw: self.raw.clone(),
             erase_after_days: self.config.erase_after_days,
+        }
+    }
+
+    /// What sending mail needs.
+    pub fn send_services(&self) -> SendServices {
+        SendServices {
+            sync: self.sync_services(),
+            times: SmtpTimes::default(),
         }
     }
 
@@ -349,10 +359,12 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     if syncs == Syncs::Here {
         tasks.push(tokio::spawn(supervisor::run(
             app.sync_services(),
-            bus,
+            bus.clone(),
             beats,
             stopped.clone(),
         )));
+        let sender = send::run(app.send_services(), bus, stopped.clone());
+        tasks.push(tokio::spawn(sender));
         let services = app.upkeep_services();
         tasks.push(tokio::spawn(upkeep::run(services, stopped.clone())));
     }
@@ -382,10 +394,11 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     let (stop, stopped) = watch::channel(false);
     let beats = Beats::new(clock::now(), Syncs::Here);
     let relay = relay::run(app.store.clone(), bus.clone(), beats.clone());
-    let supervisor = supervisor::run(app.sync_services(), bus, beats, stopped.clone());
+    let supervisor = supervisor::run(app.sync_services(), bus.clone(), beats, stopped.clone());
     let tasks = vec![
         tokio::spawn(relay),
         tokio::spawn(supervisor),
+        tokio::spawn(send::run(app.send_services(), bus, stopped.clone())),
         tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
     ];
     Ok(Running {
@@ -435,6 +448,7 @@ fn http_parts(
 ) -> HttpParts {
     let files = Files {
         store: app.store.clone(),
+        actions: app.actions.clone(),
         reader,
         links,
         clock: clock::now,
@@ -507,8 +521,13 @@ fn file_urls(links: FileLinks, url: String) -> graphql::FileUrls {
             File::Attachment(id) => LinkedFile::Attachment(id),
             File::Part(id, part) => LinkedFile::Part(id, i64::try_from(part).ok()?),
             File::Export(id) => LinkedFile::Export(id),
+            File::Upload(id) => LinkedFile::Upload(id),
+        };
+        let folder = match file {
+            LinkedFile::Upload(_) => "uploads",
+            _ => "files",
         };
         let link = links.seal(wanted.viewer_id, file, clock::now());
-        Some(format!("{url}/files/{link}"))
+        Some(format!("{url}/{folder}/{link}"))
     })
 }

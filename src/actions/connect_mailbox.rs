@@ -2,6 +2,7 @@
 //! (settings, folders, history) is in force before the first mail is judged.
 
 use super::mail_secret::MailSecret;
+use super::mailbox_sending;
 use super::mailbox_settings::{self, SettingsChange, default_settings};
 use super::{ActionError, ActionResult, Actions, acting, audit, idempotency};
 use crate::mail::MailError;
@@ -27,7 +28,7 @@ pub struct MailAccess {
 }
 
 /// Somebody waits for the answer: no step may take longer.
-const STEP_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(15);
 /// How far back a new mailbox is synced where nothing is said.
 const HISTORY_DAYS: i64 = 30;
 /// More days than this is everything.
@@ -125,6 +126,10 @@ pub async fn connect(
     })
     .await
     .map_err(|error| StoreError::Database(error.to_string()))??;
+    if let Some(server) = input.smtp.clone() {
+        let with = (login.clone(), secret.for_login());
+        mailbox_sending::try_out(actions, server, with).await?;
+    }
     let folders = planned_folders(&listed, &input.folders)?;
     let sealer = actions.sealer.clone();
     actions
@@ -192,11 +197,19 @@ fn try_out(target: &Target) -> ActionResult<Vec<ListedFolder>> {
 }
 
 fn refusal(error: &MailError) -> Refusal {
+    let refusal = refusal_at("imap", error);
+    match refusal.code {
+        ErrorCode::MailboxLogin => Refusal {
+            field: vec!["secret".to_owned()],
+            ..refusal
+        },
+        _ => refusal,
+    }
+}
+
+/// Which step failed, and what to do about it.
+pub(super) fn refusal_at(field: &str, error: &MailError) -> Refusal {
     let code = ErrorCode::from_text(error.step().error_code()).unwrap_or(ErrorCode::MailboxConnect);
-    let field = match code {
-        ErrorCode::MailboxLogin => "secret",
-        _ => "imap",
-    };
     Refusal::at(code, field, format!("{error}. {}", error.advice()))
 }
 

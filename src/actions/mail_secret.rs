@@ -12,7 +12,7 @@ use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{MailboxId, Time};
 use crate::store::grants::{self, SealedGrant};
 use crate::store::sealed::{Place, Sealer};
-use crate::store::{StoreError, Tx, mailbox_writes};
+use crate::store::{AnyConn, StoreError, Tx, mailbox_writes};
 use secrecy::{ExposeSecret, SecretString};
 
 /// A login, password or token longer than this is none.
@@ -144,6 +144,25 @@ impl MailSecret {
         };
         grants::put(tx, id, &row)
     }
+}
+
+/// What a mailbox logs in with at present; `None` once it is disconnected. A token may have ended since it was made.
+///
+/// # Errors
+/// `Setting` where the key file does not open it; what the database says.
+pub fn kept(
+    conn: &mut AnyConn,
+    sealer: &Sealer,
+    id: MailboxId,
+) -> Result<Option<Secret>, StoreError> {
+    let Some((kind, sealed)) = mailbox_writes::sealed_secret(conn, id)? else {
+        return Ok(None);
+    };
+    let secret = sealer.open(secret_place(id), &sealed)?;
+    Ok(Some(match SecretKind::from_text(&kind) {
+        Some(SecretKind::AccessToken) => Secret::AccessToken(secret),
+        Some(SecretKind::Password) | None => Secret::Password(secret),
+    }))
 }
 
 const fn secret_place(id: MailboxId) -> Place {

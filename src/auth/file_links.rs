@@ -2,7 +2,7 @@
 //! again under their present rights, so that a link never outlives a right.
 
 use super::keys::Keys;
-use crate::model::{AttachmentId, EmailId, ExportId, Time, UserId};
+use crate::model::{AttachmentId, DraftAttachmentId, EmailId, ExportId, Time, UserId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -20,6 +20,8 @@ pub enum LinkedFile {
     Part(EmailId, i64),
     /// Items as CSV.
     Export(ExportId),
+    /// Where a file of a draft is put.
+    Upload(DraftAttachmentId),
 }
 
 /// Signs and opens links.
@@ -41,6 +43,7 @@ impl FileLinks {
             LinkedFile::Attachment(id) => (1, id.0, 0),
             LinkedFile::Part(id, part) => (2, id.0, part),
             LinkedFile::Export(id) => (3, id.0, 0),
+            LinkedFile::Upload(id) => (4, id.0, 0),
         };
         let until = now.plus_seconds(LINK_SECONDS).seconds();
         let mut bytes = Vec::with_capacity(72);
@@ -76,6 +79,7 @@ impl FileLinks {
             1 => LinkedFile::Attachment(AttachmentId(first)),
             2 => LinkedFile::Part(EmailId(first), second),
             3 => LinkedFile::Export(ExportId(first)),
+            4 => LinkedFile::Upload(DraftAttachmentId(first)),
             _ => return None,
         };
         Some((UserId(viewer), file))
@@ -95,12 +99,13 @@ mod tests {
             LinkedFile::Attachment(AttachmentId(8)),
             LinkedFile::Part(EmailId(9), 2),
             LinkedFile::Export(ExportId(10)),
+            LinkedFile::Upload(DraftAttachmentId(11)),
         ] {
             let sealed = links.seal(UserId(5), file, now);
             assert_eq!(links.open(&sealed, now), Some((UserId(5), file)));
             let late = now.plus_seconds(LINK_SECONDS + 1);
             assert_eq!(links.open(&sealed, late), None);
-            let forged = format!("B{}", sealed.get(1..).unwrap());
+            let forged = format!("Z{}", sealed.get(1..).unwrap());
             assert_eq!(links.open(&forged, now), None, "{forged}");
             let other = FileLinks { key: [4; 32] };
             assert_eq!(other.open(&sealed, now), None);

@@ -13,8 +13,10 @@ use crate::actions::read_mail::MailReader;
 use crate::auth::accounts::Accounts;
 use crate::live::Live;
 use crate::model::people::{PermissionAction, RestrictedField, Viewer};
-use crate::model::{AttachmentId, EmailId, ExportId, Time, UserId};
-use crate::rules::access::{self, EmailScope, ItemScope, MailboxScope, Surface};
+use crate::model::{AttachmentId, DraftAttachmentId, EmailId, ExportId, Time, UserId};
+use crate::rules::access::{
+    self, DraftScope, EmailScope, ItemScope, MailboxScope, Surface, TemplateScope,
+};
 use crate::store::codec::Codec;
 use crate::store::{AnyConn, Store, StoreError};
 
@@ -29,6 +31,8 @@ pub enum File {
     Part(EmailId, usize),
     /// Items as CSV.
     Export(ExportId),
+    /// Where a file of a draft is put.
+    Upload(DraftAttachmentId),
 }
 
 /// A file, and the user who asked for its address.
@@ -62,6 +66,8 @@ pub struct Scopes {
     items: OnceLock<ItemScope>,
     in_crm: OnceLock<EmailScope>,
     in_mailbox: OnceLock<EmailScope>,
+    drafts: OnceLock<DraftScope>,
+    templates: OnceLock<TemplateScope>,
     either: OnceLock<EmailScope>,
     mailboxes: OnceLock<MailboxScope>,
     mailboxes_with_mail: OnceLock<MailboxScope>,
@@ -75,6 +81,8 @@ impl Scopes {
             items: OnceLock::new(),
             in_crm: OnceLock::new(),
             in_mailbox: OnceLock::new(),
+            drafts: OnceLock::new(),
+            templates: OnceLock::new(),
             either: OnceLock::new(),
             mailboxes: OnceLock::new(),
             mailboxes_with_mail: OnceLock::new(),
@@ -95,6 +103,17 @@ impl Scopes {
             Surface::Either => &self.either,
         };
         scope.get_or_init(|| access::emails(&self.viewer, surface))
+    }
+
+    /// What the viewer writes.
+    pub fn drafts(&self) -> &DraftScope {
+        self.drafts.get_or_init(|| access::drafts(&self.viewer))
+    }
+
+    /// The templates that the viewer sees.
+    pub fn templates(&self) -> &TemplateScope {
+        self.templates
+            .get_or_init(|| access::templates(&self.viewer))
     }
 
     /// The mailboxes that the viewer sees listed.

@@ -7,8 +7,9 @@ use super::context::Ask;
 use crate::model::item::ItemKind;
 use crate::model::timeline::Position;
 use crate::model::{
-    ActivityId, AttachmentId, AuditId, DepartmentId, EmailId, FolderId, ItemId, LinkChangeId,
-    MailboxId, PlacementId, RoleId, StageId, ThreadId, UserId,
+    ActivityId, AttachmentId, AuditId, DepartmentId, DraftAttachmentId, DraftId, EmailId, FolderId,
+    ItemId, LinkChangeId, MailboxId, PlacementId, RoleId, SenderId, StageId, TemplateId, ThreadId,
+    UserId,
 };
 
 /// A row's number that clients know by an opaque id.
@@ -39,6 +40,7 @@ named! {
     MailboxId => "Mailbox", FolderId => "Folder", EmailId => "Email", AttachmentId => "Attachment",
     LinkChangeId => "LinkChange", ThreadId => "Thread", ActivityId => "Activity",
     Position => "TimelineEntry", AuditId => "AuditEntry", PlacementId => "QuarantinedMail",
+    DraftId => "Draft", DraftAttachmentId => "DraftAttachment", TemplateId => "Template", SenderId => "Sender",
 }
 
 /// No row has this number: what a filter names that does not open matches nothing, as what is hidden does (R27).
@@ -71,6 +73,9 @@ pub enum AnyId {
     Entry(Position),
     Audit(AuditId),
     Quarantined(PlacementId),
+    Draft(DraftId),
+    DraftFile(DraftAttachmentId),
+    Template(TemplateId),
 }
 
 impl Ask {
@@ -130,6 +135,9 @@ impl Ask {
             "TimelineEntry" => AnyId::Entry(Position(number)),
             "AuditEntry" => AnyId::Audit(AuditId(number)),
             "QuarantinedMail" => AnyId::Quarantined(PlacementId(number)),
+            "Draft" => AnyId::Draft(DraftId(number)),
+            "DraftAttachment" => AnyId::DraftFile(DraftAttachmentId(number)),
+            "Template" => AnyId::Template(TemplateId(number)),
             _ => return None,
         })
     }

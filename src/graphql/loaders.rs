@@ -17,18 +17,22 @@ use tokio::sync::oneshot;
 
 use super::context::Scopes;
 use crate::model::activity::Activity;
+use crate::model::draft::{Draft, DraftAttachment};
 use crate::model::email::{
     Address, Attachment, Email, EmailLink, LinkChange, ParticipantRole, RoutingTrace,
 };
 use crate::model::item::{ClientAddress, Item, ItemFacts, LeadConversion, Stage as StageRow};
 use crate::model::mailbox::{Folder, Mailbox, MailboxSettings, MailboxWarning, SyncState};
 use crate::model::people::{Department, Role, User};
+use crate::model::template::{Sender, Template};
 use crate::model::{
-    ActivityId, DepartmentId, EmailId, ItemId, MailboxId, MessageId, StageId, ThreadId, UserId,
+    ActivityId, DepartmentId, DraftId, EmailId, ItemId, MailboxId, MessageId, StageId, TemplateId,
+    ThreadId, UserId,
 };
 use crate::rules::access::{MailboxHolders, Surface};
 use crate::store::{
-    AnyConn, Store, StoreError, activities, emails, items, links, mailboxes, roles, settings, users,
+    AnyConn, Store, StoreError, activities, drafts, emails, items, links, mailboxes, roles,
+    settings, templates, users,
 };
 
 /// A reading waits for those who ask this often at most: a page of 100 has asked after three or four.
@@ -436,6 +440,20 @@ loaders! {
         }
         shared(found)
     };
+
+    /// What the viewer writes.
+    drafts: Drafts(DraftId => Arc<Draft>) |conn, scopes, keys|
+        by_key(drafts::visible(conn, scopes.drafts(), keys)?, |draft| draft.id);
+    /// The files of drafts, in the order in which they were added.
+    draft_files: DraftFiles(DraftId => Arc<Vec<DraftAttachment>>) |conn, _scopes, keys|
+        grouped(drafts::attachments(conn, keys)?, |file| file.draft_id);
+
+    /// Templates that the viewer sees.
+    templates: Templates(TemplateId => Arc<Template>) |conn, scopes, keys|
+        by_key(templates::visible(conn, scopes.templates(), keys)?, |template| template.id);
+    /// The senders of mailboxes, whoever may use them.
+    senders: Senders(MailboxId => Arc<Vec<Sender>>) |conn, _scopes, keys|
+        grouped(templates::senders(conn, keys)?, |sender| sender.mailbox_id);
 
     /// Mailboxes that the viewer sees listed.
     mailboxes: Mailboxes(MailboxId => Arc<Mailbox>) |conn, scopes, keys|

@@ -8,10 +8,13 @@ use super::context::Ask;
 use super::email::Email;
 use super::error;
 use super::lists;
-use super::loaders::{Departments, Folders, Holders, Mailboxes, SettingsOf, SyncStates, Warnings};
+use super::loaders::{
+    Departments, Folders, Holders, Mailboxes, Senders, SettingsOf, SyncStates, Warnings,
+};
 use super::paging::{Connection, Listed, PageArgs};
 use super::refusal::ErrorCode;
 use super::scalars::{Cursor, DateTime};
+use super::template::{Sender, Signature};
 use super::viewer::{Department, User};
 use crate::model::mailbox::{
     Folder as FolderRow, FolderRole as Role, Mailbox as MailboxRow, MailboxSettings as SettingsRow,
@@ -19,6 +22,7 @@ use crate::model::mailbox::{
 };
 use crate::model::{FolderId, MailboxId};
 use crate::rules::access;
+use crate::store;
 
 /// An IMAP account.
 #[derive(Clone)]
@@ -148,6 +152,43 @@ impl Mailbox {
     /// Whether the viewer may change its CRM settings.
     async fn viewer_can_change_settings(&self) -> bool {
         self.may_change_settings()
+    }
+
+    /// Whether the viewer may send mail as it, and it is set up to send.
+    async fn viewer_can_send(&self) -> Result<bool> {
+        let holders = self.ask.load::<Holders>(self.row.id).await?;
+        let may = holders.is_some_and(|holders| access::may_send(self.ask.viewer(), &holders));
+        Ok(may && self.row.is_connected && self.row.smtp.is_some())
+    }
+
+    /// The names and addresses that the viewer may send under as it, beside their own name with its address; all of them for
+    /// its connector and administrators, who give them.
+    async fn senders(&self) -> Result<Vec<Sender>> {
+        let viewer = self.ask.viewer();
+        let manages = access::may_manage_mailbox(viewer, self.row.connector_id);
+        let holders = self.ask.load::<Holders>(self.row.id).await?;
+        let may_send = holders.is_some_and(|holders| access::may_send(viewer, &holders));
+        let rows = self.ask.load::<Senders>(self.row.id).await?;
+        let rows = rows.iter().flat_map(|rows| rows.iter());
+        Ok(rows
+            .filter(|row| {
+                let is_theirs = row.user_id.is_none_or(|user| user == viewer.user_id);
+                manages || (may_send && is_theirs)
+            })
+            .map(|row| Sender::new(&self.ask, row.clone()))
+            .collect())
+    }
+
+    /// What stands below what the viewer writes for it; null where there is nothing.
+    async fn signature(&self) -> Result<Option<Signature>> {
+        let (user, mailbox) = (self.ask.viewer().user_id, self.row.id);
+        let found = self
+            .ask
+            .read(move |conn, _scopes| store::templates::signature(conn, user, mailbox));
+        Ok(found.await?.map(|signature| Signature {
+            body_text: signature.body_text,
+            body_html: signature.body_html,
+        }))
     }
 
     /// Where its sync stands.

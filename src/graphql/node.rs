@@ -5,6 +5,7 @@ use async_graphql::{ID, Interface, Result};
 use super::activity::Activity;
 use super::audit::AuditEntry;
 use super::context::Ask;
+use super::draft::{Draft, DraftAttachment};
 use super::email::{Attachment, Email, Thread};
 use super::ids::AnyId;
 use super::item::{Contact, Deal, Item, Lead};
@@ -13,9 +14,11 @@ use super::loaders::Stages;
 use super::mailbox::{Folder, Mailbox};
 use super::quarantine::QuarantinedMail;
 use super::stage::Stage;
+use super::template::Template;
 use super::timeline::{
     ActivityCompleted, ActivityReopened, EmailLinked, EmailReceived, EmailSent, EmailUnlinked,
-    ItemCreated, LeadConverted, NoteAdded, ResponsibleChanged, StageChanged, TimelineEntry,
+    ItemCreated, LeadConverted, NoteAdded, ResponsibleChanged, SendingChanged, StageChanged,
+    TimelineEntry,
 };
 use super::viewer::{Department, Role, User};
 use crate::model::item::ItemKind;
@@ -53,6 +56,10 @@ pub enum Node {
     NoteAdded(NoteAdded),
     AuditEntry(AuditEntry),
     QuarantinedMail(QuarantinedMail),
+    Draft(Draft),
+    DraftAttachment(DraftAttachment),
+    Template(Template),
+    SendingChanged(SendingChanged),
 }
 
 impl Node {
@@ -83,6 +90,12 @@ impl Node {
             AnyId::Quarantined(id) => {
                 let found = QuarantinedMail::find(ask, id).await?;
                 found.map(Self::QuarantinedMail)
+            }
+            AnyId::Draft(id) => Draft::find(ask, id).await?.map(Self::Draft),
+            AnyId::Template(id) => Template::find(ask, id).await?.map(Self::Template),
+            AnyId::DraftFile(id) => {
+                let found = DraftAttachment::find(ask, id).await?;
+                found.map(Self::DraftAttachment)
             }
             AnyId::Audit(id) => AuditEntry::find(ask, id).await?.map(Self::AuditEntry),
             AnyId::Entry(position) => TimelineEntry::find(ask, position).await?.map(Self::from),
@@ -129,6 +142,7 @@ impl From<TimelineEntry> for Node {
             TimelineEntry::ResponsibleChanged(entry) => Self::ResponsibleChanged(entry),
             TimelineEntry::StageChanged(entry) => Self::StageChanged(entry),
             TimelineEntry::NoteAdded(entry) => Self::NoteAdded(entry),
+            TimelineEntry::SendingChanged(entry) => Self::SendingChanged(entry),
         }
     }
 }

@@ -7,10 +7,12 @@ use async_graphql::{Context, ID, Object, Result};
 use super::activity::Counters;
 use super::audit::{self, AuditEntry, AuditFilter};
 use super::context::{self, Ask};
+use super::draft::{self, Draft, SendingState};
 use super::email::Email;
 use super::error;
 use super::explanation::{self, AccessExplanation};
 use super::filters::{ContactFilter, DealFilter, EmailFilter, ItemOrder, LeadFilter, row_order};
+use super::ids::no_item;
 use super::item::{Contact, Deal, ItemKind, Lead};
 use super::lists;
 use super::mailbox::Mailbox;
@@ -22,6 +24,7 @@ use super::scalars::Cursor;
 use super::settings::CrmSettings;
 use super::simulation::{self, RoutingSimulation, SimulateRoutingInput};
 use super::stage::Stage;
+use super::template::{self, Template, TemplatePreview};
 use super::timeline::{TimelineConnection, TimelineKind};
 use super::viewer::{Department, Role, User};
 use crate::model::item::ItemKind as Kind;
@@ -410,6 +413,60 @@ impl Query {
         let ask = Ask::of(ctx)?;
         let mailbox = mailbox_id.map(|id| ask.open_for_filter::<MailboxId>(&id));
         quarantine::list(&ask, mailbox, page).await
+    }
+
+    /// The mails that the viewer writes, what was changed last first.
+    async fn drafts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Those that stand there only; none: all.")] states: Option<
+            Vec<SendingState>,
+        >,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Draft>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        draft::list(&Ask::of(ctx)?, states.unwrap_or_default(), page).await
+    }
+
+    /// The templates that the viewer sees, by name: their own, and what is shared with them.
+    async fn templates(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Template>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        template::list(&Ask::of(ctx)?, page).await
+    }
+
+    /// A template filled in with what the viewer may read; null where they see no such template, item or mailbox.
+    async fn preview_template(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The template.")] template_id: ID,
+        #[graphql(desc = "The item whose fields it is filled with.")] item_id: Option<ID>,
+        #[graphql(desc = "The mailbox that it would be sent from.")] mailbox_id: Option<ID>,
+    ) -> Result<Option<TemplatePreview>> {
+        let ask = Ask::of(ctx)?;
+        let item = item_id.map(|id| ask.open_item(&id).map_or_else(no_item, |(_kind, id)| id));
+        let mailbox = mailbox_id.map(|id| ask.open_for_filter::<MailboxId>(&id));
+        let id = ask.open_for_filter(&template_id);
+        template::preview(&ask, id, (item, mailbox)).await
     }
 
     /// What would have become of a mailbox's stored mail under other settings. Nothing is written, and no queue's turn is

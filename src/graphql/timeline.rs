@@ -7,6 +7,7 @@ use async_graphql::{Enum, ID, Interface, Object, Result};
 
 use super::activity::Activity;
 use super::context::Ask;
+use super::draft::{Draft, SendingState};
 use super::email::Email;
 use super::error;
 use super::item::{Item, LeadConversion};
@@ -260,6 +261,28 @@ entry_type! {
     }
 }
 
+entry_type! {
+    /// A mail that somebody writes for the item waits to be sent, was taken back, was refused, or may have gone out. Its
+    /// actor is its author. What went out shows as `EmailSent`.
+    SendingChanged {
+        /// Where the mail stood then.
+        async fn state(&self) -> Result<SendingState> {
+            match self.0.row.new.told {
+                Told::SendingChanged { state, .. } => Ok(state.into()),
+                _ => told_otherwise(),
+            }
+        }
+
+        /// The mail as it is now; null for everybody but its author, and where it was thrown away.
+        async fn draft(&self) -> Option<Result<Draft>> {
+            match self.0.row.new.told {
+                Told::SendingChanged { draft_id, .. } => Draft::find(&self.0.ask, draft_id).await.transpose(),
+                _ => Some(told_otherwise()),
+            }
+        }
+    }
+}
+
 /// One line of an item's history. Entries are never edited. New kinds may be added.
 #[derive(Interface, Clone)]
 #[graphql(
@@ -288,6 +311,7 @@ pub enum TimelineEntry {
     ResponsibleChanged(ResponsibleChanged),
     StageChanged(StageChanged),
     NoteAdded(NoteAdded),
+    SendingChanged(SendingChanged),
 }
 
 impl TimelineEntry {
@@ -309,6 +333,7 @@ impl TimelineEntry {
             Told::ResponsibleChanged { .. } => Self::ResponsibleChanged(ResponsibleChanged(entry)),
             Told::StageChanged { .. } => Self::StageChanged(StageChanged(entry)),
             Told::NoteAdded { .. } => Self::NoteAdded(NoteAdded(entry)),
+            Told::SendingChanged { .. } => Self::SendingChanged(SendingChanged(entry)),
         }
     }
 
@@ -415,4 +440,6 @@ pub enum TimelineKind {
     StageChanged,
     /// Somebody wrote a note.
     NoteAdded,
+    /// A mail waits to be sent, was taken back, was refused, or may have gone out.
+    SendingChanged,
 }

@@ -1,22 +1,26 @@
 //! Raw mails, attachments and exports by signed address: always as a download that no browser runs, and only
 //! while whoever asked for the address may still see what is in it.
 
+use crate::actions::draft_files;
 use crate::actions::export_items::{self, Download};
 use crate::actions::read_mail::MailReader;
+use crate::actions::{ActionError, ActionResult, Actions};
 use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::model::email::Email;
 use crate::model::{EmailId, Time};
 use crate::rules::access::{self, Surface};
 use crate::store::{Store, StoreError, emails, roles};
 use actix_web::http::header;
-use actix_web::web::{self, Data, Path, ServiceConfig};
+use actix_web::web::{self, Data, Path, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt as _;
 use std::fmt::Write as _;
 
 /// What serving files takes.
 #[derive(Clone)]
 pub struct Files {
     pub store: Store,
+    pub actions: Actions,
     pub reader: MailReader,
     pub links: FileLinks,
     pub clock: fn() -> Time,
@@ -26,7 +30,8 @@ pub struct Files {
 pub fn mount(files: &Files, config: &mut ServiceConfig) {
     config
         .app_data(Data::new(files.clone()))
-        .route("/files/{link}", web::get().to(download));
+        .route("/files/{link}", web::get().to(download))
+        .route("/uploads/{link}", web::put().to(upload));
 }
 
 struct Found {
@@ -63,6 +68,57 @@ fn failed(error: &StoreError) -> HttpResponse {
     HttpResponse::InternalServerError()
         .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
         .body("The file can't be read at the moment.\n")
+}
+
+/// Takes a file of a draft in, and binds it to the draft. Nothing of it is held in memory but what is under way.
+async fn upload(link: Path<String>, files: Data<Files>, body: Payload) -> HttpResponse {
+    match take_upload(&files, &link, body).await {
+        Ok(Some(response)) => response,
+        Ok(None) => missing(),
+        Err(ActionError::Refused(_refusals)) => missing(),
+        Err(ActionError::Store(error)) => failed(&error),
+    }
+}
+
+async fn take_upload(
+    files: &Files,
+    link: &str,
+    mut body: Payload,
+) -> ActionResult<Option<HttpResponse>> {
+    let now = (files.clock)();
+    let Some((viewer, LinkedFile::Upload(id))) = files.links.open(link, now) else {
+        return Ok(None);
+    };
+    let viewer = files
+        .store
+        .read(move |conn| roles::load_viewer(conn, viewer));
+    let Some(viewer) = viewer.await? else {
+        return Ok(None);
+    };
+    let Some(file) = draft_files::awaited(&files.actions, &viewer, id).await? else {
+        return Ok(None);
+    };
+    let bytes_max = u64::try_from(file.size_bytes).unwrap_or(0);
+    let mut upload = files.actions.raw.upload(bytes_max).await?;
+    while let Some(part) = body.next().await {
+        let fits = match part {
+            Ok(bytes) => upload.write(&bytes).await?,
+            // Whoever sent it is gone.
+            Err(_broken) => {
+                upload.abort().await;
+                return Ok(None);
+            }
+        };
+        if !fits {
+            upload.abort().await;
+            let answer = HttpResponse::PayloadTooLarge()
+                .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+                .body("The file is larger than was announced.\n");
+            return Ok(Some(answer));
+        }
+    }
+    draft_files::put(&files.actions, &viewer, &file, upload, (files.clock)()).await?;
+    Ok(Some(HttpResponse::NoContent().finish()))
 }
 
 /// Streams an export. Where it breaks off (the rights changed, the database failed) the connection does, so that no half
@@ -110,8 +166,8 @@ async fn find(files: &Files, link: &str) -> Result<Option<Found>, StoreError> {
                     Some(found) => (found.email_id, Some((found.part_index, false))),
                     None => return Ok(None),
                 },
-                // It is no part of a mail: see `csv`.
-                LinkedFile::Export(_id) => return Ok(None),
+                // They are no parts of a mail: see `csv` and `upload`.
+                LinkedFile::Export(_) | LinkedFile::Upload(_) => return Ok(None),
             };
             let scope = access::emails(&viewer, Surface::Either);
             let visible = emails::visible(conn, &scope, &[email])?;

@@ -3,12 +3,14 @@
 
 pub mod activity;
 pub mod decisions;
+pub mod draft;
 pub mod email;
 pub mod item;
 pub mod mailbox;
 pub mod measure;
 pub mod people;
 pub mod refusal;
+pub mod template;
 pub mod timeline;
 pub mod topic;
 
@@ -57,6 +59,14 @@ ids! {
     ExportId,
     /// A line of the audit log.
     AuditId,
+    /// A mail that somebody writes.
+    DraftId,
+    /// A file that goes out with a draft.
+    DraftAttachmentId,
+    /// A mail with fields to fill in.
+    TemplateId,
+    /// A name and address that a mailbox's mail may be sent under.
+    SenderId,
 }
 
 /// A moment, in microseconds since 1970 (UTC).

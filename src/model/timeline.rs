@@ -1,6 +1,7 @@
 //! Timeline entries: one line of an item's history each, never edited, never renumbered.
 
-use super::{ActivityId, EmailId, ItemId, StageId, Time, UserId};
+use super::draft::SendingState;
+use super::{ActivityId, DraftId, EmailId, ItemId, StageId, Time, UserId};
 use crate::text_enum;
 
 text_enum! {
@@ -9,7 +10,7 @@ text_enum! {
         EmailReceived = "EMAIL_RECEIVED", EmailSent = "EMAIL_SENT", EmailLinked = "EMAIL_LINKED", EmailUnlinked = "EMAIL_UNLINKED",
         ActivityCompleted = "ACTIVITY_COMPLETED", ActivityReopened = "ACTIVITY_REOPENED", ItemCreated = "ITEM_CREATED",
         LeadConverted = "LEAD_CONVERTED", ResponsibleChanged = "RESPONSIBLE_CHANGED", StageChanged = "STAGE_CHANGED",
-        NoteAdded = "NOTE_ADDED",
+        NoteAdded = "NOTE_ADDED", SendingChanged = "SENDING_CHANGED",
     }
 }
 
@@ -71,6 +72,11 @@ pub enum Told {
     NoteAdded {
         text: String,
     },
+    /// A mail that somebody writes for the item waits, was taken back, was refused, or may have gone out.
+    SendingChanged {
+        draft_id: DraftId,
+        state: SendingState,
+    },
 }
 
 impl Told {
@@ -88,6 +94,7 @@ impl Told {
             Self::ResponsibleChanged { .. } => TimelineKind::ResponsibleChanged,
             Self::StageChanged { .. } => TimelineKind::StageChanged,
             Self::NoteAdded { .. } => TimelineKind::NoteAdded,
+            Self::SendingChanged { .. } => TimelineKind::SendingChanged,
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Topic {
     Mailbox(MailboxId),
     /// This mailbox should be synced now, or was connected, changed or disconnected.
     Sync(MailboxId),
+    /// Mail waits to be sent.
+    Sending,
 }
 
 impl fmt::Display for Topic {
@@ -29,6 +31,7 @@ impl fmt::Display for Topic {
             Self::Item(id) => write!(f, "item:{}", id.0),
             Self::Mailbox(id) => write!(f, "mailbox:{}", id.0),
             Self::Sync(id) => write!(f, "sync:{}", id.0),
+            Self::Sending => f.write_str("sending"),
         }
     }
 }

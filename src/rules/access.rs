@@ -5,6 +5,7 @@
 use crate::model::email::EmailOutcome;
 use crate::model::item::{ItemFacts, ItemKind};
 use crate::model::people::{PermissionAction, PermissionLevel, RestrictedField, Role, Viewer};
+use crate::model::template::TemplateSharing;
 use crate::model::{DepartmentId, StageId, UserId};
 
 /// Whether something is allowed, with the reason that decided.
@@ -167,6 +168,12 @@ pub fn mailbox_ground(viewer: &Viewer, holders: &MailboxHolders) -> Option<Mailb
 /// Whether the user has access to a mailbox's mail, by whichever way.
 pub fn has_mailbox(viewer: &Viewer, holders: &MailboxHolders) -> bool {
     mailbox_ground(viewer, holders).is_some()
+}
+
+/// Whether the user may send mail as this mailbox (R41): whoever has access to its mail. Administrators manage mailboxes,
+/// and write for them only if given access.
+pub fn may_send(viewer: &Viewer, holders: &MailboxHolders) -> bool {
+    has_mailbox(viewer, holders)
 }
 
 /// Whether the user may have a mailbox looked at and its mail tried again (R22): whoever has access to it, and
@@ -381,6 +388,72 @@ pub fn mailboxes(viewer: &Viewer) -> MailboxScope {
     MailboxScope {
         everything: may_change_crm_settings(viewer),
         ..mailboxes_with_mail(viewer)
+    }
+}
+
+/// The drafts of one author, of mailboxes that they have access to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftScope {
+    mailboxes: MailboxScope,
+}
+
+impl DraftScope {
+    /// Who wrote them.
+    pub const fn author_id(&self) -> UserId {
+        self.mailboxes.viewer_id()
+    }
+    /// For which mailboxes.
+    pub const fn mailboxes(&self) -> &MailboxScope {
+        &self.mailboxes
+    }
+}
+
+/// The drafts that the viewer sees: their own, while they may send as the mailbox. A draft quotes mail of it.
+pub fn drafts(viewer: &Viewer) -> DraftScope {
+    DraftScope {
+        mailboxes: mailboxes_with_mail(viewer),
+    }
+}
+
+/// The templates that a viewer sees: their own, and what is shared with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateScope {
+    viewer_id: UserId,
+    departments_above: Vec<DepartmentId>,
+}
+
+impl TemplateScope {
+    /// The viewer, as owner.
+    pub const fn viewer_id(&self) -> UserId {
+        self.viewer_id
+    }
+    /// Departments with which a template may be shared for the viewer to see it.
+    pub fn departments_above(&self) -> &[DepartmentId] {
+        &self.departments_above
+    }
+}
+
+/// The templates that the viewer sees (R42).
+pub fn templates(viewer: &Viewer) -> TemplateScope {
+    TemplateScope {
+        viewer_id: viewer.user_id,
+        departments_above: viewer.departments_above.clone(),
+    }
+}
+
+/// Whether the viewer may change a template that they see: its owner; of those that are shared whoever may change the
+/// CRM's settings too.
+pub fn may_change_template(viewer: &Viewer, owner: UserId, sharing: TemplateSharing) -> bool {
+    owner == viewer.user_id || (sharing != TemplateSharing::Own && may_change_crm_settings(viewer))
+}
+
+/// Whether the viewer may share a template so far: with their own department, and with everybody where they may change the
+/// CRM's settings.
+pub fn may_share_template(viewer: &Viewer, sharing: TemplateSharing) -> bool {
+    match sharing {
+        TemplateSharing::Own => true,
+        TemplateSharing::Department => viewer.department_id.is_some(),
+        TemplateSharing::All => may_change_crm_settings(viewer),
     }
 }
 

@@ -37,6 +37,12 @@ impl Codec {
             .collect()
     }
 
+    /// What signs the Message-IDs of mails that we send. It lies with the installation, so that every process, and a
+    /// restored copy, knows its own mail.
+    pub fn message_id_key(&self) -> [u8; 32] {
+        blake3::derive_key("mailroom 2026 message ids", &self.id_key)
+    }
+
     /// `Deal_` and 22 characters.
     pub fn seal_id(&self, type_name: &str, id: i64) -> String {
         let tag = self.id_tag(type_name, id);

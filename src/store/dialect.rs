@@ -55,11 +55,30 @@ pub fn for_update(conn: &AnyConn, query: Sql) -> Sql {
     }
 }
 
+/// Locks rows of this table that a query selects, and leaves out those that another has locked: for jobs.
+pub fn for_update_skipping(conn: &AnyConn, query: Sql, alias: &'static str) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => query,
+        AnyConn::Pg(_) => query
+            .push(" FOR UPDATE OF ")
+            .push(alias)
+            .push(" SKIP LOCKED"),
+    }
+}
+
 /// Keeps a row that this query selects from being deleted, or locked for it, until the end of the transaction.
 pub fn for_key_share(conn: &AnyConn, query: Sql) -> Sql {
     match conn {
         AnyConn::Sqlite(_) => query,
         AnyConn::Pg(_) => query.push(" FOR KEY SHARE"),
+    }
+}
+
+/// The same for the rows of one of the tables that a query names.
+pub fn for_key_share_of(conn: &AnyConn, query: Sql, alias: &'static str) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => query,
+        AnyConn::Pg(_) => query.push(" FOR KEY SHARE OF ").push(alias),
     }
 }
 

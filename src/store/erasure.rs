@@ -149,7 +149,9 @@ fn forget_raw(tx: &mut Tx<'_>, hashes: Vec<Vec<u8>>) -> Result<(), StoreError> {
         .any_of(hashes)
         .push(
             ") AND byte_length > 0 AND NOT EXISTS (SELECT 1 FROM emails e WHERE e.raw_hash = raw_mails.hash) \
-             AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.raw_hash = raw_mails.hash)",
+             AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.raw_hash = raw_mails.hash) \
+             AND NOT EXISTS (SELECT 1 FROM drafts d WHERE d.raw_hash = raw_mails.hash) \
+             AND NOT EXISTS (SELECT 1 FROM draft_attachments a WHERE a.raw_hash = raw_mails.hash)",
         )
         .run(tx.conn)?;
     Ok(())
@@ -181,6 +183,22 @@ pub fn erase_lines(
     Ok(ids.len())
 }
 
+/// What people wrote for the mailbox; what of it was sent is stored as mail.
+fn erase_drafts(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<(), StoreError> {
+    let hashes: Vec<Vec<u8>> = sql("SELECT d.raw_hash FROM drafts d WHERE d.raw_hash IS NOT NULL AND d.mailbox_id = ")
+        .bind(mailbox.0)
+        .push(" UNION SELECT a.raw_hash FROM draft_attachments a JOIN drafts d ON d.id = a.draft_id WHERE a.raw_hash IS NOT NULL AND d.mailbox_id = ")
+        .bind(mailbox.0)
+        .rows(tx.conn)?;
+    sql("DELETE FROM drafts WHERE mailbox_id = ")
+        .bind(mailbox.0)
+        .run(tx.conn)?;
+    for hashes in hashes.chunks(super::sql::BOUND_MAX) {
+        forget_raw(tx, hashes.to_vec())?;
+    }
+    Ok(())
+}
+
 /// Everything is erased. Where the mailbox is connected again, its folders are read from their beginning: what is still
 /// there is known by its content.
 ///
@@ -190,6 +208,7 @@ pub fn finish(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<(), StoreError> {
     sql("DELETE FROM sender_counts WHERE mailbox_id = ")
         .bind(mailbox.0)
         .run(tx.conn)?;
+    erase_drafts(tx, mailbox)?;
     sql("UPDATE folders SET epoch = epoch + 1, uid_validity = NULL, discovered_next_uid = 1, highest_modseq = NULL WHERE mailbox_id = ")
         .bind(mailbox.0)
         .run(tx.conn)?;

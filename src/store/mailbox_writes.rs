@@ -572,6 +572,35 @@ pub fn disconnect(tx: &mut Tx<'_>, id: MailboxId) -> Result<(), StoreError> {
     put_sync_state(tx, id, SyncStage::Stopped, Some(None))
 }
 
+/// Writes the server that a mailbox sends by.
+///
+/// # Errors
+/// What the database says.
+pub fn update_smtp(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    smtp: Option<&MailServer>,
+) -> Result<(), StoreError> {
+    update_row(
+        "mailboxes",
+        id.0,
+        vec![
+            ("smtp_host", smtp.map(|server| server.host.clone()).into()),
+            (
+                "smtp_port",
+                smtp.map(|server| i64::from(server.port)).into(),
+            ),
+            (
+                "smtp_security",
+                smtp.map(|server| server.security.as_text().to_owned())
+                    .into(),
+            ),
+        ],
+    )
+    .run(tx.conn)?;
+    raise_version(tx, id)
+}
+
 /// A mailbox to connect, with the settings that are in force from the start.
 #[derive(Debug, Clone)]
 pub struct NewMailbox {

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -375,6 +375,86 @@ impl RawStore {
             ));
         }
         Ok(bytes)
+    }
+}
+
+/// A file on its way into the store: what comes is written on, and never all held in memory.
+pub struct Upload {
+    writer: WriteMultipart,
+    path: Path,
+    hasher: blake3::Hasher,
+    length: u64,
+    length_max: u64,
+}
+
+/// What is written on at once; S3 takes parts of 5 MB and more.
+const UPLOAD_PART_BYTES: usize = 5 << 20;
+/// Parts under way at once.
+const UPLOAD_PARTS_MAX: usize = 2;
+
+impl RawStore {
+    /// Begins an upload of at most so many bytes.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be begun.
+    pub async fn upload(&self, length_max: u64) -> Result<Upload, StoreError> {
+        let name = format!("{:032x}", rand::random::<u128>());
+        let path = self.prefix.clone().join("upload").join(name);
+        let begun = self.objects.put_multipart(&path).await;
+        let begun = begun.map_err(|error| StoreError::Raw(error.to_string()))?;
+        Ok(Upload {
+            writer: WriteMultipart::new_with_chunk_size(begun, UPLOAD_PART_BYTES),
+            path,
+            hasher: blake3::Hasher::new(),
+            length: 0,
+            length_max,
+        })
+    }
+}
+
+impl Upload {
+    /// Writes on; `false` where it is more than was allowed.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be written.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<bool, StoreError> {
+        let more = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.length = self.length.saturating_add(more);
+        if self.length > self.length_max {
+            return Ok(false);
+        }
+        let ready = self.writer.wait_for_capacity(UPLOAD_PARTS_MAX).await;
+        ready.map_err(|error| StoreError::Raw(error.to_string()))?;
+        self.hasher.update(bytes);
+        self.writer.write(bytes);
+        Ok(true)
+    }
+
+    /// Makes it durable: what names it, its hash and its length.
+    ///
+    /// # Errors
+    /// `Raw` where it can't be.
+    pub async fn finish(self) -> Result<(Durable, RawHash, i64), StoreError> {
+        let hash = *self.hasher.finalize().as_bytes();
+        let length = i64::try_from(self.length).unwrap_or(i64::MAX);
+        let done = self.writer.finish().await;
+        done.map_err(|error| StoreError::Raw(error.to_string()))?;
+        let mut rows = Rows::default();
+        rows.push([
+            hash.to_vec().into(),
+            self.path.to_string().into(),
+            0_i64.into(),
+            length.into(),
+        ]);
+        Ok((Durable { rows }, hash, length))
+    }
+
+    /// Gives it up.
+    pub async fn abort(self) {
+        if let Err(error) = self.writer.abort().await {
+            // What it left goes with what nothing names.
+            tracing::warn!(%error, "an upload that was given up was not taken away");
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use super::page::{KeyPart, Order, Page, PageRequest, count_up_to};
 use super::sql::{Sql, sql};
 use super::{AnyConn, StoreError, scope};
+use crate::model::draft::SendingState;
 use crate::model::item::ItemFacts;
 use crate::model::timeline::{NewTimelineEntry, Position, TimelineEntry, TimelineKind, Told};
-use crate::model::{ActivityId, EmailId, ItemId, StageId, Time, UserId};
+use crate::model::{ActivityId, DraftId, EmailId, ItemId, StageId, Time, UserId};
 use crate::rules::access::EmailScope;
 
 type EntryRow = (
@@ -22,14 +23,16 @@ type EntryRow = (
     Option<i64>,
     Option<i64>,
     Option<String>,
+    Option<i64>,
+    Option<String>,
 );
 
 const COLUMNS: &str = "SELECT t.position, t.item_id, t.kind, t.at, t.actor_id, t.email_id, t.activity_id, t.other_item_id, \
-     t.from_user_id, t.to_user_id, t.from_stage_id, t.to_stage_id, t.note FROM timeline_entries t JOIN items i ON i.id = t.item_id";
+     t.from_user_id, t.to_user_id, t.from_stage_id, t.to_stage_id, t.note, t.draft_id, t.sending FROM timeline_entries t JOIN items i ON i.id = t.item_id";
 
 fn entry(row: EntryRow) -> Result<TimelineEntry, StoreError> {
     #[rustfmt::skip]
-    let (position, item, kind, at, actor, email, activity, other_item, from_user, to_user, from_stage, to_stage, note) = row;
+    let (position, item, kind, at, actor, email, activity, other_item, from_user, to_user, from_stage, to_stage, note, draft, sending) = row;
     let corrupt = |column| StoreError::Corrupt {
         table: "timeline_entries",
         column,
@@ -79,6 +82,12 @@ fn entry(row: EntryRow) -> Result<TimelineEntry, StoreError> {
         },
         TimelineKind::NoteAdded => Told::NoteAdded {
             text: note.ok_or_else(|| corrupt("note"))?,
+        },
+        TimelineKind::SendingChanged => Told::SendingChanged {
+            draft_id: draft.map(DraftId).ok_or_else(|| corrupt("draft_id"))?,
+            state: sending
+                .and_then(|text| SendingState::from_text(&text))
+                .ok_or_else(|| corrupt("sending"))?,
         },
     };
     Ok(TimelineEntry {

@@ -369,7 +369,7 @@ impl<'a> Tx<'a> {
 }
 
 const ENTRY_COLUMNS: &str = "timeline_entries (position, item_id, kind, at, actor_id, email_id, message_id, activity_id, \
-     other_item_id, from_user_id, to_user_id, from_stage_id, to_stage_id, note)";
+     other_item_id, from_user_id, to_user_id, from_stage_id, to_stage_id, note, draft_id, sending)";
 const CHANGE_COLUMNS: &str =
     "timeline_changes (position, kind, at, email_id, item_id, before_json)";
 
@@ -393,6 +393,7 @@ struct Concerns {
     users: (Option<i64>, Option<i64>),
     stages: (Option<i64>, Option<i64>),
     note: Option<String>,
+    sending: Option<(i64, &'static str)>,
 }
 
 fn concerns(told: &Told) -> Concerns {
@@ -439,10 +440,14 @@ fn concerns(told: &Told) -> Concerns {
             note: Some(text.clone()),
             ..none
         },
+        Told::SendingChanged { draft_id, state } => Concerns {
+            sending: Some((draft_id.0, state.as_text())),
+            ..none
+        },
     }
 }
 
-fn entry_row(position: i64, told: &Entry) -> [Value; 14] {
+fn entry_row(position: i64, told: &Entry) -> [Value; 16] {
     let Entry {
         entry,
         message_id,
@@ -464,5 +469,7 @@ fn entry_row(position: i64, told: &Entry) -> [Value; 14] {
         about.stages.0.into(),
         about.stages.1.into(),
         about.note.into(),
+        about.sending.map(|(draft, _state)| draft).into(),
+        about.sending.map(|(_draft, state)| state.to_owned()).into(),
     ]
 }

@@ -91,6 +91,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("lettre", &["mail"]),
     ("utf7_imap", &["mail"]),
     ("ammonia", &["view"]),
+    ("minijinja", &["view"]),
     ("redis", &["bus"]),
     ("jsonwebtoken", &["auth"]),
     ("argon2", &["auth"]),

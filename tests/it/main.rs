@@ -25,6 +25,7 @@ mod questions;
 mod routing;
 mod rules_named;
 mod service;
+mod sending;
 mod spine;
 mod store;
 mod support;

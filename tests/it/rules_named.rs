@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rules, each in a few words.
-const RULES: [(u32, &str); 38] = [
+const RULES: [(u32, &str); 40] = [
     (3, "spam, Trash and Drafts, and mail that is rescued"),
     (4, "the backfill"),
     (5, "every UID gets an outcome; quarantine"),
@@ -43,6 +43,8 @@ const RULES: [(u32, &str); 38] = [
     (35, "the history of links, and undoing"),
     (36, "converting a lead"),
     (37, "notes and other entries"),
+    (41, "writing and sending mail"),
+    (42, "templates, senders and signatures"),
     (45, "people, departments, items that go or become one"),
     (46, "removing a mail that was saved by mistake"),
     (48, "backup and restore"),

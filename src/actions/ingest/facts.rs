@@ -75,6 +75,13 @@ impl Context {
         }
     }
 
+    /// Whether it has a folder for sent mail.
+    pub fn has_sent_folder(&self) -> bool {
+        self.folders
+            .values()
+            .any(|folder| folder.role == Some(FolderRole::Sent))
+    }
+
     /// Whether spam goes to the Inbox (R3).
     pub fn spam_goes_to_inbox(&self) -> bool {
         self.mailbox
@@ -125,6 +132,8 @@ pub struct MailFacts {
     pub automatic: Option<String>,
     pub report: Option<Report>,
     pub has_received_header: bool,
+    /// Its Message-ID is one that we gave to a mail of this mailbox, and nothing speaks against its being that mail.
+    pub has_our_message_id: bool,
     pub in_reply_to: Vec<String>,
     /// In the header's order: the nearest last.
     pub references: Vec<String>,
@@ -144,7 +153,7 @@ impl MailFacts {
     pub fn is_from_us(&self, context: &Context, folder: FolderFacts) -> bool {
         let own = self.sender.as_ref().map(|(key, _name)| key.as_str());
         let is_own = own.is_some_and(|key| context.is_own(key));
-        folder.is_sent || (is_own && !self.has_received_header)
+        folder.is_sent || self.has_our_message_id || (is_own && !self.has_received_header)
     }
 }
 

@@ -351,8 +351,7 @@ fn classify_facts(
         folder,
         spam_goes_to_inbox: context.spam_goes_to_inbox(),
         origin: OriginFacts {
-            // Sending is not built yet: no Message-ID carries our signature.
-            has_our_message_id: false,
+            has_our_message_id: mail.has_our_message_id,
             is_from_own_address: mail
                 .sender
                 .as_ref()

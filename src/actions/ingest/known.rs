@@ -12,6 +12,7 @@ use crate::model::{EmailId, ItemId, MailboxId, MessageId, PlacementId, StageId, 
 use crate::rules::queue::QueueFacts;
 use crate::rules::routing::{CandidateItem, ParentFacts};
 use crate::store::clients::{self, ClientItems, Hanging};
+use crate::store::drafts::{self, OwnMail};
 use crate::store::email_writes::{self, NewEmail};
 use crate::store::item_writes::{self, NewItem};
 use crate::store::messages::{self, NewMessage};
@@ -35,6 +36,8 @@ pub struct Wanted<'a> {
     pub message_id: Option<MessageId>,
     /// Its own Message-ID.
     pub header: Option<&'a str>,
+    /// We gave that Message-ID, for this mailbox.
+    pub is_signed: bool,
     pub mail: &'a MailFacts,
 }
 
@@ -46,6 +49,7 @@ impl<'a> Wanted<'a> {
             content_key: None,
             message_id: Some(message_id),
             header: None,
+            is_signed: false,
             mail,
         }
     }
@@ -57,6 +61,8 @@ pub struct Known {
     open: HashSet<PlacementId>,
     stored: Vec<(PlacementId, EmailId)>,
     messages: HashMap<Vec<u8>, (MessageId, ThreadId)>,
+    /// What we sent under the Message-IDs of the batch that are ours.
+    own: HashMap<String, OwnMail>,
     copies: HashMap<MessageId, (EmailId, EmailOutcome)>,
     /// The messages that were there before this batch.
     stored_before: BTreeSet<MessageId>,
@@ -96,6 +102,13 @@ impl Known {
                 tx.conn,
                 wanted.iter().filter_map(|mail| mail.content_key),
             )?,
+            own: {
+                let signed = wanted.iter().filter(|mail| mail.is_signed);
+                let headers: Vec<&str> = signed.filter_map(|mail| mail.header).collect();
+                drafts::find_own(tx.conn, mailbox, &headers)?
+                    .into_iter()
+                    .collect()
+            },
             copies: HashMap::new(),
             stored_before: BTreeSet::new(),
             conversations: Conversations::default(),
@@ -133,6 +146,7 @@ impl Known {
             .values()
             .map(|(message, _thread)| *message)
             .chain(wanted.iter().filter_map(|mail| mail.message_id))
+            .chain(self.own.values().filter_map(|own| Some(own.stored?.0)))
             .collect();
         self.stored_before.clone_from(&stored);
         let stored: Vec<MessageId> = stored.into_iter().collect();
@@ -223,6 +237,11 @@ impl Known {
     /// The message with this content, and its thread.
     pub fn message(&self, content_key: &[u8]) -> Option<(MessageId, ThreadId)> {
         self.messages.get(content_key).copied()
+    }
+
+    /// The mail that we sent under this Message-ID, which is signed by us.
+    pub fn own_mail(&self, header: &str) -> Option<&OwnMail> {
+        self.own.get(header)
     }
 
     /// Keeps a message that is new, and what it reports.

@@ -7,6 +7,7 @@ mod conversations;
 pub mod facts;
 pub mod judge;
 pub mod known;
+mod own;
 mod reports;
 pub mod stored;
 
@@ -17,6 +18,7 @@ use crate::model::email::{Address, Direction, EmailOutcome, ParticipantRole};
 use crate::model::mailbox::FolderRole;
 use crate::model::{EmailId, FolderId, MailboxId, MessageId, PlacementId, ThreadId, Time};
 use crate::rules::classify::is_judged_again;
+use crate::rules::message_id;
 use crate::rules::received_at::received_at;
 use crate::rules::threading::{self, ArrivedMessage, RepairFacts, choose_thread, subject_base};
 use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
@@ -72,6 +74,8 @@ struct Read {
     mail: MailFacts,
     preview: String,
     received_at: Time,
+    /// The mailbox that we gave its Message-ID for, if it is signed by us.
+    signed_for: Option<MailboxId>,
 }
 
 /// A batch whose mails are read and whose bytes are on their way to where they are kept: what is left is to wait for
@@ -109,7 +113,9 @@ pub fn prepare_now(
     raw: &RawStore,
     arrivals: Vec<Arrival>,
 ) -> Result<Prepared, StoreError> {
-    let mut reads: Vec<Read> = arrivals.into_iter().map(read).collect();
+    let key = store.codec().message_id_key();
+    let reads = arrivals.into_iter().map(|arrival| read(arrival, &key));
+    let mut reads: Vec<Read> = reads.collect();
     let bytes: Vec<(RawHash, Bytes)> = reads
         .iter_mut()
         .map(|read| (read.hash, std::mem::take(&mut read.arrival.raw)))
@@ -244,6 +250,7 @@ fn write(
                 content_key: Some(&read.parsed.content_key),
                 message_id: None,
                 header: read.parsed.message_id.as_deref(),
+                is_signed: read.signed_for == Some(mailbox),
                 mail: &read.mail,
             })
             .collect();
@@ -272,7 +279,7 @@ pub(super) fn lock_clients(tx: &mut Tx<'_>, keys: &BTreeSet<String>) -> Result<(
     dialect::lock_keys(tx, CLIENT_LOCKS, &clients)
 }
 
-fn read(arrival: Arrival) -> Read {
+fn read(arrival: Arrival, message_id_key: &[u8; 32]) -> Read {
     let mut parsed = parse::parse(&arrival.raw);
     let preview = preview(&parsed);
     // Nothing asks for the text again before somebody reads the mail: a batch needs not hold it.
@@ -318,6 +325,8 @@ fn read(arrival: Arrival) -> Read {
         automatic: parsed.automatic.map(|kind| kind.as_text().to_owned()),
         report,
         has_received_header: parsed.has_received_header,
+        // Told apart inside the transaction, where what we sent is known.
+        has_our_message_id: false,
         in_reply_to: parsed.in_reply_to.clone(),
         references: parsed.references.clone(),
         internal_date: arrival.internal_date,
@@ -327,6 +336,10 @@ fn read(arrival: Arrival) -> Read {
     Read {
         hash: raw::hash_of(&arrival.raw),
         received_at: received_at(parsed.date, arrival.internal_date).time,
+        signed_for: parsed
+            .message_id
+            .as_deref()
+            .and_then(|id| message_id::mailbox_of(message_id_key, id)),
         participants,
         mail,
         preview,
@@ -373,13 +386,13 @@ fn take(
     let folder = context
         .folder(Some(read.arrival.folder))
         .with_labels(labels);
-    let sender_is_ours = read.mail.is_from_us(context, folder);
-    let stored = known.message(&read.parsed.content_key);
-    let choice = choose_thread(
-        &known
-            .conversations()
-            .thread_facts(&read.mail, sender_is_ours),
-    );
+    let own = own::recognise(known, context, read, folder);
+    let mail = own.mail.as_ref();
+    let sender_is_ours = mail.is_from_us(context, folder);
+    let stored = known
+        .message(&read.parsed.content_key)
+        .or_else(|| own.sent.as_ref().and_then(|sent| sent.stored));
+    let choice = choose_thread(&known.conversations().thread_facts(mail, sender_is_ours));
     let (message_id, thread_id) = match stored {
         Some(stored) => stored,
         None => known.keep_message(
@@ -403,6 +416,7 @@ fn take(
         }
     }
     if !is_judged {
+        own::settle(tx, context, own.sent.as_ref(), (email_id, folder))?;
         return Ok(Taken::Known(email_id));
     }
     let judged = Judged {
@@ -412,12 +426,23 @@ fn take(
         by: None,
         sender_count: None,
     };
-    let judgement = judge(tx, known, context, &read.mail, folder, judged, &choice)?;
+    let judgement = match own
+        .sent
+        .as_ref()
+        .and_then(|sent| Some((sent, sent.item_id?)))
+    {
+        Some((sent, item)) => {
+            let by = (sent.author_id, item);
+            own::save_on_item(tx, known, context, (judged, mail), folder, &choice, by)?
+        }
+        None => judge(tx, known, context, mail, folder, judged, &choice)?,
+    };
     known.keep_fresh(tx)?;
+    own::settle(tx, context, own.sent.as_ref(), (email_id, folder))?;
     if let Judgement::Saved(on) = &judgement {
-        cards::make_contacts(tx, known, context, (&read.mail, &read.parsed.cards), on)?;
+        cards::make_contacts(tx, known, context, (mail, &read.parsed.cards), on)?;
     }
-    reports::mark_unreached(tx, &read.mail, folder, &choice)?;
+    reports::mark_unreached(tx, mail, folder, &choice)?;
     if stored.is_none() {
         let arrived = arrived_message(known, read, (thread_id, sender_is_ours), &choice);
         let reported = repair_threads(tx, known, read, arrived)?;

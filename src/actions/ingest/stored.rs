@@ -145,6 +145,7 @@ fn mail_facts(
         automatic,
         report: report.map(|(about, failed_keys)| Report { about, failed_keys }),
         has_received_header: seen.is_none_or(|seen| seen.origin.has_received_header),
+        has_our_message_id: seen.is_some_and(|seen| seen.origin.has_our_message_id),
         in_reply_to,
         references,
         internal_date: email.internal_date,
@@ -184,6 +185,7 @@ impl Stored {
             ..FolderFacts::default()
         };
         self.mail.has_received_header = true;
+        self.mail.has_our_message_id = false;
         Ok(self)
     }
 }

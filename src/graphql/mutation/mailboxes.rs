@@ -522,7 +522,7 @@ fn mailbox_to_connect(
         imap: server("imap", imap_port, input.imap)?,
         smtp: input
             .smtp
-            .map(|smtp| server("smtp", smtp_port, smtp))
+            .map(|smtp| smtp_server("smtp", smtp))
             .transpose()?,
         secret: secret(input.secret),
         connector_id: input.connector_id.map(|id| ask.named(&id)),
@@ -600,6 +600,14 @@ const fn smtp_port(security: Security) -> u16 {
         Security::Starttls => 587,
         Security::Plain => 25,
     }
+}
+
+/// A server that sends, with its usual port where none is given.
+pub(super) fn smtp_server(
+    field: &str,
+    input: MailServerInput,
+) -> std::result::Result<MailServer, Refusal> {
+    server(field, smtp_port, input)
 }
 
 fn server(

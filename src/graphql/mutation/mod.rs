@@ -4,6 +4,7 @@
 //! Not for: decisions and writes (`actions`), or telling a user's mistakes from faults elsewhere than in `answer`.
 
 mod activities;
+mod drafts;
 mod emails;
 mod items;
 mod log_in;
@@ -13,6 +14,7 @@ mod people;
 mod removals;
 mod routing;
 mod stages;
+mod templates;
 
 use std::future::Future;
 
@@ -40,6 +42,8 @@ pub struct Mutation(
     stages::StageMutation,
     removals::RemovalMutation,
     routing::RoutingMutation,
+    drafts::DraftMutation,
+    templates::TemplateMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.

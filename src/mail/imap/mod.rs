@@ -9,6 +9,7 @@
 //! A mailbox is only ever read: folders are opened with EXAMINE, bodies asked for with PEEK.
 //! Not for: what mail means, what is stored, when to try again.
 
+mod append;
 mod changes;
 mod connect;
 mod fetch;

@@ -20,7 +20,7 @@ type Usable = (Grant, Option<Time>);
 
 /// Connects and logs in. A mailbox with a grant gets a new access token before the old one ends, and once when the
 /// server refuses it.
-pub(super) fn connect(
+pub(in crate::worker) fn connect(
     services: &SyncServices,
     fence: &Fence,
     mailbox: &Mailbox,
@@ -47,6 +47,39 @@ pub(super) fn connect(
         mailbox,
         Secret::AccessToken(token),
     ))?)
+}
+
+/// Whether an access token that a grant made is used once more, or made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum Token {
+    /// While it is good.
+    Kept,
+    /// The server has refused the one that is kept.
+    Anew,
+}
+
+/// What proves to another server of the mailbox's provider that we may use it. `Anew` without a grant gives `None`:
+/// there is nothing to make one of.
+pub(in crate::worker) fn present_secret(
+    services: &SyncServices,
+    fence: &Fence,
+    mailbox: &Mailbox,
+    token: Token,
+) -> Result<Option<Secret>, SyncError> {
+    let (kind, secret) = secret(services, mailbox)?;
+    let Some((grant, expires_at)) = grant(services, mailbox)? else {
+        let secret = match kind {
+            SecretKind::AccessToken => Secret::AccessToken(secret),
+            SecretKind::Password => Secret::Password(secret),
+        };
+        return Ok((token == Token::Kept).then_some(secret));
+    };
+    let soon = now().plus_seconds(REFRESH_BEFORE_SECONDS);
+    if token == Token::Kept && expires_at.is_none_or(|end| end > soon) {
+        return Ok(Some(Secret::AccessToken(secret)));
+    }
+    let token = refresh(services, fence, mailbox, &grant)?;
+    Ok(Some(Secret::AccessToken(token)))
 }
 
 /// Asks for a new access token, and keeps it together with the refresh token that goes on.

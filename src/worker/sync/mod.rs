@@ -6,7 +6,7 @@ mod connection;
 mod epoch;
 mod fetch;
 mod folder;
-mod login;
+pub(in crate::worker) mod login;
 mod pipeline;
 mod reconcile;
 mod round;

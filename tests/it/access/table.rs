@@ -25,6 +25,9 @@ const ROUTING: &str = "r20_r22_simulating_and_rerouting_take_access_to_the_mail"
 const QUARANTINE: &str = "r05_quarantined_mail_is_listed_and_tried_again";
 const LOG_IN: &str =
     "r27_r45_a_wrong_password_and_an_unknown_account_answer_alike_and_tries_are_counted";
+const DRAFTS: &str = "r27_r41_a_draft_is_its_author_s_and_the_mailbox_s_are_those_who_have_access";
+const TEMPLATES: &str = "r26_r27_r42_templates_are_seen_by_those_they_are_shared_with_and_filled_with_what_these_may_read";
+const SENDERS: &str = "r42_senders_and_signatures_are_used_by_those_they_are_for";
 const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
 
 /// What a field at the root gives to whom.
@@ -102,6 +105,10 @@ const ROOT: &[Line] = &[
     line("Query.simulateRouting", Gives::Change, "simulateRouting(input: { mailboxId: $mailbox }) { userErrors { code } }", ROUTING),
     line("Query.crmSettings", Gives::SignedIn, "crmSettings { version }", PAIRS),
 
+    line("Query.templates", Gives::VisibleList, "templates { nodes { id } totalCount { value } }", TEMPLATES),
+    line("Query.previewTemplate", Gives::Visible, "previewTemplate(templateId: $deal) { subject }", TEMPLATES),
+    line("Query.drafts", Gives::VisibleList, "drafts { nodes { id } totalCount { value } }", DRAFTS),
+
     line("Mutation.logIn", Gives::Anybody, "logIn(input: { address: \"nobody@ours.example\", password: \"not the password\" }) { userErrors { code } }", LOG_IN),
     line("Mutation.refreshLogIn", Gives::Anybody, "refreshLogIn(input: { refreshToken: \"none\" }) { userErrors { code } }", LOG_IN),
     line("Mutation.logOut", Gives::Anybody, "logOut(input: { refreshToken: \"none\" }) { userErrors { code } }", LOG_IN),
@@ -155,6 +162,20 @@ const ROOT: &[Line] = &[
     line("Mutation.reopenActivity", Gives::Change, "reopenActivity(input: { activityId: $activity }) { userErrors { code } }", MATRIX),
     line("Mutation.postponeActivity", Gives::Change, "postponeActivity(input: { activityId: $activity, deadline: \"2030-01-01T00:00:00Z\" }) { userErrors { code } }", MATRIX),
 
+    line("Mutation.createTemplate", Gives::Refused("FORBIDDEN"), "createTemplate(input: { name: \"x\", sharing: ALL }) { userErrors { code } }", TEMPLATES),
+    line("Mutation.updateTemplate", Gives::Change, "updateTemplate(input: { templateId: $deal }) { userErrors { code } }", TEMPLATES),
+    line("Mutation.deleteTemplate", Gives::Change, "deleteTemplate(input: { templateId: $deal }) { userErrors { code } }", TEMPLATES),
+    line("Mutation.updateMailboxSenders", Gives::Change, "updateMailboxSenders(input: { mailboxId: $mailbox, senders: [] }) { userErrors { code } }", SENDERS),
+    line("Mutation.updateSignature", Gives::Change, "updateSignature(input: { mailboxId: $mailbox }) { userErrors { code } }", SENDERS),
+    line("Mutation.createDraft", Gives::Change, "createDraft(input: { mailboxId: $mailbox }) { userErrors { code } }", DRAFTS),
+    line("Mutation.updateDraft", Gives::Change, "updateDraft(input: { draftId: $deal, subject: \"x\" }) { userErrors { code } }", DRAFTS),
+    line("Mutation.deleteDraft", Gives::Change, "deleteDraft(input: { draftId: $deal }) { userErrors { code } }", DRAFTS),
+    line("Mutation.addDraftAttachment", Gives::Change, "addDraftAttachment(input: { draftId: $deal, name: \"x\", size: 1 }) { userErrors { code } }", DRAFTS),
+    line("Mutation.removeDraftAttachment", Gives::Change, "removeDraftAttachment(input: { attachmentId: $deal }) { userErrors { code } }", DRAFTS),
+    line("Mutation.sendEmail", Gives::Change, "sendEmail(input: { draftId: $deal }) { userErrors { code } }", DRAFTS),
+    line("Mutation.cancelSending", Gives::Change, "cancelSending(input: { draftId: $deal }) { userErrors { code } }", DRAFTS),
+    line("Mutation.updateMailboxSending", Gives::Change, "updateMailboxSending(input: { mailboxId: $mailbox }) { userErrors { code } }", DRAFTS),
+
     line("Subscription.timeline", Gives::VisibleStream, "timeline(itemId: $deal) { __typename }", LIVE),
     line("Subscription.mailboxSync", Gives::VisibleStream, "mailboxSync(mailboxId: $mailbox) { id }", MATRIX),
 ];
@@ -168,6 +189,7 @@ const HIDDEN_AS_NULL: &[(&str, &str)] = &[
     ("Activity.email", RANDOM), ("LinkChange.from", RANDOM), ("LinkChange.to", RANDOM),
     ("EmailLinked.email", RANDOM), ("EmailLinked.from", RANDOM), ("EmailUnlinked.email", RANDOM), ("EmailUnlinked.to", RANDOM),
     ("Mailbox.settings", RANDOM), ("RerouteResult.email", ROUTING), ("RoutingResult.responsible", ROUTING),
+    ("Draft.original", DRAFTS), ("Draft.item", DRAFTS), ("Draft.email", DRAFTS), ("SendingChanged.draft", DRAFTS),
     ("RoutingResult.trace", ROUTING), ("SimulatedMail.email", ROUTING),
 ];
 
@@ -182,6 +204,8 @@ const NULL_WHERE_ABSENT: &[&str] = &[
     "EmailLink.linkedBy", "EmailLinked.actor", "EmailReceived.actor", "EmailSent.actor", "EmailUnlinked.actor", "Folder.role",
     "ItemCreated.actor", "Lead.name", "Lead.source", "LeadConversion.by", "LeadConverted.actor", "LinkChange.by",
     "Mailbox.spamFolder", "MailboxSettings.saveSince", "NoteAdded.actor", "PageInfo.endCursor", "PageInfo.startCursor",
+    "Mailbox.signature", "Sender.name", "Sender.user", "Signature.bodyHtml", "Template.bodyHtml", "TemplatePreview.bodyHtml", "TemplatePreview.problem",
+    "Draft.bodyHtml", "Draft.messageId", "Draft.sendAt", "Draft.sentAt", "SendingChanged.actor", "SendingFailure.code", "SendingFailure.recipient",
     "Permission.stage", "RateLimit.limit", "RateLimit.remaining", "RateLimit.resetAt", "RelinkVerdict.reason", "ResponsibleChanged.actor",
     "RoutedItem.item", "StageChanged.actor", "SyncState.lagSeconds",
     "SyncState.lastError", "SyncState.reconciliation", "SyncState.lastSuccessAt", "SyncState.total", "TimelineEntry.actor", "User.avatarUrl",
@@ -208,6 +232,13 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
     ("SimulateRoutingInput.mailboxId", ROUTING), ("RetryEmailInput.quarantinedMailId", QUARANTINE),
     ("ReconcileMailboxInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
     ("UpdateMailboxHistoryInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
+    ("CreateDraftInput.mailboxId", DRAFTS), ("CreateDraftInput.originalId", DRAFTS), ("CreateDraftInput.itemId", DRAFTS),
+    ("CreateDraftInput.templateId", TEMPLATES), ("CreateDraftInput.senderId", SENDERS), ("UpdateDraftInput.senderId", SENDERS),
+    ("UpdateTemplateInput.templateId", TEMPLATES), ("DeleteTemplateInput.templateId", TEMPLATES),
+    ("UpdateMailboxSendersInput.mailboxId", SENDERS), ("UpdateSignatureInput.mailboxId", SENDERS),
+    ("UpdateDraftInput.draftId", DRAFTS), ("UpdateDraftInput.itemId", DRAFTS), ("DeleteDraftInput.draftId", DRAFTS),
+    ("AddDraftAttachmentInput.draftId", DRAFTS), ("RemoveDraftAttachmentInput.attachmentId", DRAFTS), ("SendEmailInput.draftId", DRAFTS),
+    ("CancelSendingInput.draftId", DRAFTS), ("UpdateMailboxSendingInput.mailboxId", DRAFTS),
     // Folders are looked for within the mailbox that is named beside them.
     ("FolderSyncInput.folderId", OFFICE),
     ("UpdateMailboxFoldersInput.spamFolderId", OFFICE),
@@ -225,7 +256,7 @@ const OPEN_IDS: &[&str] = &[
     "CreatePasswordResetInput.userId", "DeleteDepartmentInput.departmentId", "DeleteRoleInput.roleId",
     "DeleteStageInput.moveItemsToStageId", "DeleteStageInput.stageId", "UpdateDepartmentInput.departmentId",
     "UpdateDepartmentInput.parentId", "UpdateStageInput.stageId",
-    "AssignRolesInput.roleIds", "ConnectMailboxInput.connectorId", "ContactFilter.responsibleId", "CreateContactInput.responsibleId",
+    "SenderInput.userId", "AssignRolesInput.roleIds", "ConnectMailboxInput.connectorId", "ContactFilter.responsibleId", "CreateContactInput.responsibleId",
     "CreateDealInput.responsibleId", "CreateDealInput.stageId", "CreateDepartmentInput.parentId", "CreateLeadInput.responsibleId",
     "CreateUserInput.departmentId", "CreateUserInput.roleIds", "DealFilter.responsibleId", "DealFilter.stageIds",
     "LeadFilter.responsibleId", "LeadFilter.stageIds", "MailboxSettingsInput.queueUserIds", "NewContactInput.responsibleId",

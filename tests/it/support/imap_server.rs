@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -232,6 +232,12 @@ impl Client {
                 }
                 continue;
             }
+            if command.starts_with("APPEND") {
+                if self.append(&tag, &command).is_none() {
+                    return;
+                }
+                continue;
+            }
             let Some(answer) = self.answer(&tag, &command) else {
                 let _ = self
                     .socket
@@ -243,6 +249,23 @@ impl Client {
                 return;
             }
         }
+    }
+
+    fn append(&mut self, tag: &str, command: &str) -> Option<()> {
+        let name = command.split('"').nth(1)?.to_owned();
+        let length = command.rsplit_once('{')?.1.trim_end_matches('}');
+        self.socket.write_all(b"+ go on\r\n").ok()?;
+        let mut raw = vec![0; length.parse::<usize>().ok()?];
+        self.reader.read_exact(&mut raw).ok()?;
+        let mut end = String::new();
+        self.reader.read_line(&mut end).ok()?;
+        let at = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .ok()?;
+        let at = i64::try_from(at.as_secs()).ok()?;
+        self.state.lock().unwrap().folder(&name).add(raw, at);
+        let done = format!("{tag} OK appended\r\n");
+        self.socket.write_all(done.as_bytes()).ok()
     }
 
     fn exists(&self) -> usize {
@@ -382,6 +405,10 @@ fn search(state: &mut State, open: &str, command: &str) -> String {
     let found = folder.mails.iter().filter(|mail| match query {
         "ALL" => true,
         "SEEN" => mail.is_seen,
+        other if other.starts_with("HEADER MESSAGE-ID ") => {
+            let id = other.split('"').nth(1).unwrap_or_default();
+            String::from_utf8_lossy(&mail.raw).contains(id)
+        }
         other => names(other.trim_start_matches("UID "), mail.uid, last),
     });
     let mut text = "* SEARCH".to_owned();

@@ -5,6 +5,7 @@ pub mod dovecot;
 pub mod imap_server;
 pub mod postgres;
 pub mod redis;
+pub mod smtp_server;
 
 /// Mails that programs have stumbled over.
 pub fn odd_mails() -> Vec<Vec<u8>> {

@@ -1,0 +1,3 @@
+DROP TABLE signatures;
+DROP TABLE mailbox_senders;
+DROP TABLE templates;

@@ -1,0 +1,9 @@
+//! Mail goes out (R41): whatever fails, at most one copy of each, and no silence.
+
+mod desk;
+mod drafts;
+mod faults;
+mod killed;
+mod python;
+mod templates;
+mod whole_way;
