@@ -29,7 +29,9 @@ pub async fn measure(data: &Path, dovecot: Arc<Dovecot>, address: &'static str) 
         data_dir: Some(data.to_path_buf()),
         ..Given::default()
     };
-    let app = App::open(Config::new(given).unwrap(), Purpose::Run).await.unwrap();
+    let app = App::open(Config::new(given).unwrap(), Purpose::Run)
+        .await
+        .unwrap();
     let services = app.sync_services();
     let times = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&times);
@@ -81,7 +83,14 @@ fn change(dovecot: &Dovecot, address: &str) {
         .doveadm(&[&flags[..], &inbox[2..], &["1001:2000"]].concat())
         .unwrap();
     dovecot
-        .doveadm(&[&["flags", "add", "-u", address, "\\Seen"][..], &inbox[2..], &["1001:2000"]].concat())
+        .doveadm(
+            &[
+                &["flags", "add", "-u", address, "\\Seen"][..],
+                &inbox[2..],
+                &["1001:2000"],
+            ]
+            .concat(),
+        )
         .unwrap();
     dovecot
         .doveadm(&[&["expunge"], &inbox[..], &["5001:5100"]].concat())

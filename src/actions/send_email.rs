@@ -214,7 +214,7 @@ async fn make(actions: &Actions, draft: &Draft, due_at: Time) -> ActionResult<Ma
         let content_key = parse::parse(&composed.raw).content_key;
         let bytes = Bytes::from(composed.raw);
         let raw_hash = hash_of(&bytes);
-        let durable = raw.keep_now(&store, &[(raw_hash, bytes)])?;
+        let durable = raw.keep_now(&store, vec![(raw_hash, bytes)])?;
         Ok(Made {
             durable,
             mail: QueuedMail {

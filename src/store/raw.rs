@@ -151,11 +151,24 @@ impl RawStore {
         })
     }
 
+    /// Makes these mails durable, in one object. For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where the object could not be written; then nothing is kept. What the database says.
+    pub fn keep_now(
+        &self,
+        store: &Store,
+        mails: Vec<(RawHash, Bytes)>,
+    ) -> Result<Durable, StoreError> {
+        let keeping = self.begin_to_keep_now(store, mails)?;
+        self.kept_now(keeping)
+    }
+
     /// Waits until these mails are durable. For worker threads.
     ///
     /// # Errors
     /// `Raw` where an object could not be written; then none is kept.
-    pub fn keep_now(&self, keeping: Keeping) -> Result<Durable, StoreError> {
+    pub fn kept_now(&self, keeping: Keeping) -> Result<Durable, StoreError> {
         for write in keeping.writes {
             self.runtime
                 .block_on(write)

@@ -170,7 +170,7 @@ pub(super) async fn begin(
             DraftKind::Forward => files(&parsed, &bytes)?,
             _ => (Vec::new(), Vec::new()),
         };
-        let durable = raw.keep_now(&store, &kept)?;
+        let durable = raw.keep_now(&store, kept)?;
         Ok(Begun {
             answer: answer(kind, &original),
             original: Some(email),

@@ -139,7 +139,7 @@ pub fn store_now(
     now: Time,
 ) -> Result<Vec<Taken>, StoreError> {
     let Prepared { reads, keeping } = prepared;
-    let durable = raw.keep_now(keeping)?;
+    let durable = raw.kept_now(keeping)?;
     let place = (mailbox, fence);
     match write(store, place, &reads, &durable, now) {
         Ok(taken) => Ok(taken),

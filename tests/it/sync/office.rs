@@ -267,12 +267,7 @@ impl Office {
         let told = Arc::clone(&signals);
         Running {
             signals,
-            task: Some(tokio::spawn(sync::run(
-                services,
-                (id, fence),
-                told,
-                turns,
-            ))),
+            task: Some(tokio::spawn(sync::run(services, (id, fence), told, turns))),
         }
     }
 

@@ -116,10 +116,7 @@ on_both_stores! {
         let bytes = Bytes::from(mail("kept"));
         let (store, kept) = (office.services.clone(), bytes.clone());
         let durable = tokio::task::spawn_blocking(move || {
-            {
-                let keeping = store.raw.begin_to_keep_now(&store.store, vec![(raw::hash_of(&kept), kept)]);
-                store.raw.keep_now(keeping.unwrap()).unwrap()
-            }
+            store.raw.keep_now(&store.store, vec![(raw::hash_of(&kept), kept)]).unwrap()
         });
         let durable = durable.await.unwrap();
         let folder = office.count("SELECT id FROM folders WHERE path = 'INBOX'");
