@@ -24,6 +24,7 @@ use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError, users};
+use crate::worker::search::{self, IndexServices};
 use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
@@ -151,6 +152,14 @@ impl App {
             store: self.store.clone(),
             raw: self.raw.clone(),
             erase_after_days: self.config.erase_after_days,
+        }
+    }
+
+    /// What the indexer needs.
+    pub fn index_services(&self) -> IndexServices {
+        IndexServices {
+            store: self.store.clone(),
+            raw: self.raw.clone(),
         }
     }
 
@@ -324,6 +333,8 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         )));
         let services = app.upkeep_services();
         tasks.push(tokio::spawn(upkeep::run(services, stopped.clone())));
+        let services = app.index_services();
+        tasks.push(tokio::spawn(search::run(services, stopped.clone())));
     }
     Ok(Running {
         address: Some(address),
@@ -353,6 +364,7 @@ pub async fn work(app: App) -> Result<Running, AppError> {
         tokio::spawn(relay::run(app.store.clone(), bus.clone())),
         tokio::spawn(supervisor::run(app.sync_services(), bus, stopped.clone())),
         tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
+        tokio::spawn(search::run(app.index_services(), stopped.clone())),
     ];
     Ok(Running {
         address: None,

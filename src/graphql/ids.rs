@@ -8,7 +8,7 @@ use crate::model::item::ItemKind;
 use crate::model::timeline::Position;
 use crate::model::{
     ActivityId, AttachmentId, AuditId, DepartmentId, EmailId, FolderId, ItemId, LinkChangeId,
-    MailboxId, PlacementId, RoleId, StageId, ThreadId, UserId,
+    MailboxId, PlacementId, RoleId, StageId, ThreadChangeId, ThreadId, UserId,
 };
 
 /// A row's number that clients know by an opaque id.
@@ -39,6 +39,7 @@ named! {
     MailboxId => "Mailbox", FolderId => "Folder", EmailId => "Email", AttachmentId => "Attachment",
     LinkChangeId => "LinkChange", ThreadId => "Thread", ActivityId => "Activity",
     Position => "TimelineEntry", AuditId => "AuditEntry", PlacementId => "QuarantinedMail",
+    ThreadChangeId => "ThreadChange",
 }
 
 /// No row has this number: what a filter names that does not open matches nothing, as what is hidden does (R27).
@@ -71,6 +72,7 @@ pub enum AnyId {
     Entry(Position),
     Audit(AuditId),
     Quarantined(PlacementId),
+    ThreadChange(ThreadChangeId),
 }
 
 impl Ask {
@@ -129,6 +131,7 @@ impl Ask {
             "Activity" => AnyId::Activity(ActivityId(number)),
             "TimelineEntry" => AnyId::Entry(Position(number)),
             "AuditEntry" => AnyId::Audit(AuditId(number)),
+            "ThreadChange" => AnyId::ThreadChange(ThreadChangeId(number)),
             "QuarantinedMail" => AnyId::Quarantined(PlacementId(number)),
             _ => return None,
         })

@@ -18,6 +18,7 @@ pub mod queue;
 pub mod received_at;
 pub mod relink;
 pub mod routing;
+pub mod search;
 pub mod stages;
 pub mod threading;
 pub mod trace;

@@ -408,7 +408,7 @@ pub fn sync_states(
     let counts: Vec<(i64, i64, i64, i64)> = sql(
         "SELECT f.mailbox_id, COUNT(*), COALESCE(SUM(CASE WHEN p.state <> 'NEW' THEN 1 ELSE 0 END), 0), \
          COALESCE(SUM(CASE WHEN p.state = 'FAILED' THEN 1 ELSE 0 END), 0) FROM placements p \
-         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD') AND p.gone_at IS NULL AND f.mailbox_id IN (",
+         JOIN folders f ON f.id = p.folder_id AND f.epoch = p.epoch WHERE p.state NOT IN ('GONE', 'OLD', 'ERASED') AND p.gone_at IS NULL AND f.mailbox_id IN (",
     )
     .list(ids.iter().map(|id| id.0))
     .push(") GROUP BY f.mailbox_id")

@@ -3,13 +3,17 @@
 //! Not for reading mails (that is `mail::parse`) and not for deciding who sees them (that is `rules::access`).
 
 mod balance;
+mod blocks;
 mod html;
+mod links;
 mod markup;
 mod preview;
 mod quotes;
 
+pub use blocks::{Block, BlockKind, blocks};
 pub use html::{
     CleanHtml, HTML_BYTES_MAX, SANITISER_VERSION, TEXT_BYTES_MAX, clean, html_of_text, text_of_html,
 };
+pub use links::{Link, links};
 pub use preview::{PREVIEW_CHARS_MAX, preview};
 pub use quotes::{Quoted, split_quoted};

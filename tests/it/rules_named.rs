@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rules, each in a few words.
-const RULES: [(u32, &str); 38] = [
+const RULES: [(u32, &str); 41] = [
     (3, "spam, Trash and Drafts, and mail that is rescued"),
     (4, "the backfill"),
     (5, "every UID gets an outcome; quarantine"),
@@ -45,6 +45,9 @@ const RULES: [(u32, &str); 38] = [
     (37, "notes and other entries"),
     (45, "people, departments, items that go or become one"),
     (46, "removing a mail that was saved by mistake"),
+    (40, "threads as a client sees them"),
+    (43, "searches"),
+    (47, "erasure and retention"),
     (48, "backup and restore"),
 ];
 

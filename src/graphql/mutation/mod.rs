@@ -5,6 +5,7 @@
 
 mod activities;
 mod emails;
+mod erasure;
 mod items;
 mod log_in;
 pub(super) mod mailboxes;
@@ -13,6 +14,7 @@ mod people;
 mod removals;
 mod routing;
 mod stages;
+mod threads;
 
 use std::future::Future;
 
@@ -40,6 +42,8 @@ pub struct Mutation(
     stages::StageMutation,
     removals::RemovalMutation,
     routing::RoutingMutation,
+    threads::ThreadMutation,
+    erasure::ErasureMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.

@@ -27,6 +27,10 @@ const LOG_IN: &str =
     "r27_r45_a_wrong_password_and_an_unknown_account_answer_alike_and_tries_are_counted";
 const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
 
+const THREADS: &str = "r40_threads_look_as_the_model_says_on_sqlite";
+const SPLIT: &str = "r40_conversations_are_split_merged_and_put_back";
+const ERASE: &str = "r47_a_person_is_erased_with_every_byte";
+
 /// What a field at the root gives to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gives {
@@ -99,6 +103,9 @@ const ROOT: &[Line] = &[
     line("Query.auditLog", Gives::Office, "auditLog { nodes { id } }", "r28_explanations_counters_and_the_log_are_for_those_who_may"),
     line("Query.quarantine", Gives::VisibleList, "quarantine(mailboxId: $mailbox) { nodes { id } totalCount { value } }", QUARANTINE),
     line("Query.simulateRouting", Gives::Change, "simulateRouting(input: { mailboxId: $mailbox }) { userErrors { code } }", ROUTING),
+    line("Query.thread", Gives::Visible, "thread(id: $thread) { id }", THREADS),
+    line("Query.threads", Gives::VisibleList, "threads { nodes { id } totalCount { value } }", THREADS),
+    line("Query.search", Gives::VisibleList, "search(query: \"-nothing\") { nodes { snippets { zone } } totalCount { value } }", "r43_searches_find_what_the_model_says_on_sqlite"),
     line("Query.crmSettings", Gives::SignedIn, "crmSettings { version }", PAIRS),
 
     line("Mutation.logIn", Gives::Anybody, "logIn(input: { address: \"nobody@ours.example\", password: \"not the password\" }) { userErrors { code } }", LOG_IN),
@@ -142,6 +149,11 @@ const ROOT: &[Line] = &[
     line("Mutation.linkEmail", Gives::Change, "linkEmail(input: { emailId: $email, toItemId: $deal }) { userErrors { code } }", MATRIX),
     line("Mutation.unlinkEmail", Gives::Change, "unlinkEmail(input: { emailId: $email, fromItemId: $deal }) { userErrors { code } }", MATRIX),
     line("Mutation.undoRelink", Gives::Change, "undoRelink(input: { changeId: $change }) { userErrors { code } }", MATRIX),
+    line("Mutation.splitThread", Gives::Change, "splitThread(input: { emailIds: [$email] }) { userErrors { code } }", SPLIT),
+    line("Mutation.mergeThreads", Gives::Change, "mergeThreads(input: { threadId: $thread, mergeThreadIds: [$email] }) { userErrors { code } }", SPLIT),
+    line("Mutation.undoThreadChange", Gives::Change, "undoThreadChange(input: { threadChangeId: $change }) { userErrors { code } }", SPLIT),
+    line("Mutation.erasePerson", Gives::Rule, "erasePerson(input: { addresses: [\"x@client.example\"] }) { userErrors { code } }", ERASE),
+    line("Mutation.updateMailboxRetention", Gives::Change, "updateMailboxRetention(input: { mailboxId: $mailbox, days: 30 }) { userErrors { code } }", ERASE),
     line("Mutation.createLead", Gives::Make, "createLead(input: { title: \"x\" }) { userErrors { code } }", MATRIX),
     line("Mutation.updateLead", Gives::Change, "updateLead(input: { leadId: $lead, title: \"x\" }) { userErrors { code } }", MATRIX),
     line("Mutation.convertLead", Gives::Change, "convertLead(input: { leadId: $lead }) { userErrors { code } }", MATRIX),
@@ -167,7 +179,7 @@ const HIDDEN_AS_NULL: &[(&str, &str)] = &[
     ("Activity.email", RANDOM), ("LinkChange.from", RANDOM), ("LinkChange.to", RANDOM),
     ("EmailLinked.email", RANDOM), ("EmailLinked.from", RANDOM), ("EmailUnlinked.email", RANDOM), ("EmailUnlinked.to", RANDOM),
     ("Mailbox.settings", RANDOM), ("RerouteResult.email", ROUTING), ("RoutingResult.responsible", ROUTING),
-    ("RoutingResult.trace", ROUTING), ("SimulatedMail.email", ROUTING),
+    ("RoutingResult.trace", ROUTING), ("SimulatedMail.email", ROUTING), ("ThreadChange.thread", SPLIT),
 ];
 
 /// Fields that are null only where there is nothing: whoever sees the thing sees them.
@@ -185,6 +197,9 @@ const NULL_WHERE_ABSENT: &[&str] = &[
     "RoutedItem.item", "StageChanged.actor", "SyncState.lagSeconds",
     "SyncState.lastError", "SyncState.reconciliation", "SyncState.lastSuccessAt", "SyncState.total", "TimelineEntry.actor", "User.avatarUrl",
     "User.department", "UserError.field",
+    "Email.bodyBlocks", "Email.bodyLinks", "Email.unsubscribe", "Email.invitation", "Email.specialFormats", "BodyLink.host", "Unsubscribe.url", "Unsubscribe.mailto",
+    "Invitation.uid", "Invitation.summary", "Invitation.location", "Invitation.description", "Invitation.starts", "Invitation.ends", "Invitation.organizer",
+    "InvitationMoment.zone", "InvitationMoment.at", "InvitationAttendee.answer", "Mailbox.retentionDays", "ThreadChange.by", "ThreadChange.undoneAt",
 ];
 
 /// Ids in inputs of things that can be hidden: each is answered as absent then, with the test that proves it.
@@ -207,6 +222,9 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
     ("SimulateRoutingInput.mailboxId", ROUTING), ("RetryEmailInput.quarantinedMailId", QUARANTINE),
     ("ReconcileMailboxInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
     ("UpdateMailboxHistoryInput.mailboxId", "r09_a_mailbox_is_compared_with_its_server_on_demand"),
+    ("SplitThreadInput.emailIds", SPLIT), ("MergeThreadsInput.threadId", SPLIT), ("MergeThreadsInput.mergeThreadIds", SPLIT),
+    ("UndoThreadChangeInput.threadChangeId", SPLIT), ("ThreadFilter.itemId", THREADS), ("ThreadFilter.mailboxId", THREADS),
+    ("UpdateMailboxRetentionInput.mailboxId", ERASE),
     // Folders are looked for within the mailbox that is named beside them.
     ("FolderSyncInput.folderId", OFFICE),
     ("UpdateMailboxFoldersInput.spamFolderId", OFFICE),

@@ -1,0 +1,6 @@
+//! Reading and finding mail: searches, conversations, what a person sees of a mail, and what is erased for good.
+
+mod conversations;
+mod erasure;
+mod search;
+mod search_speed;
