@@ -164,11 +164,12 @@ pub fn save(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), StoreError> {
         let ids = documents(tx.conn, part)?;
         full_text::delete(tx, &ids)?;
     }
-    for indexed in &batch.indexed {
-        if held.contains(&indexed.subject) {
-            insert(tx, indexed)?;
-        }
-    }
+    let kept: Vec<&Indexed> = batch
+        .indexed
+        .iter()
+        .filter(|indexed| held.contains(&indexed.subject))
+        .collect();
+    insert(tx, &kept)?;
     for one in &batch.unread {
         if there.contains(&one.subject) {
             sql("INSERT INTO search_queue (kind, subject_id, tries) VALUES ('EMAIL', ")
@@ -263,16 +264,34 @@ fn id_of(indexed: &Indexed) -> i64 {
     (seconds << OWN_BITS) | (indexed.subject.id() & ((1 << OWN_BITS) - 1))
 }
 
-fn insert(tx: &mut Tx<'_>, indexed: &Indexed) -> Result<(), StoreError> {
-    let mut id = id_of(indexed);
-    // Two can have one number only where their ids are two thousand million apart: then the next is as good.
-    while sql("SELECT id FROM search_docs WHERE id = ")
-        .bind(id)
-        .one::<i64>(tx.conn)?
-        .is_some()
-    {
-        id = id.saturating_add(1);
+fn insert(tx: &mut Tx<'_>, all: &[&Indexed]) -> Result<(), StoreError> {
+    let mut taken: HashSet<i64> = HashSet::new();
+    let wanted: Vec<i64> = all.iter().map(|indexed| id_of(indexed)).collect();
+    for part in wanted.chunks(BOUND_MAX) {
+        taken.extend(ids_taken(tx, part)?);
     }
-    let subject = (id, indexed.kind, indexed.subject.id());
-    full_text::insert(tx, subject, indexed.at.micros(), &indexed.document)
+    let mut entries = Vec::with_capacity(all.len());
+    for (indexed, mut id) in all.iter().zip(wanted) {
+        // Two can have one number only where their ids are two thousand million apart: then the next is as good.
+        while taken.contains(&id) {
+            id = id.saturating_add(1);
+            taken.extend(ids_taken(tx, &[id])?);
+        }
+        taken.insert(id);
+        entries.push(full_text::Entry {
+            id,
+            kind: indexed.kind,
+            subject: indexed.subject.id(),
+            at_micros: indexed.at.micros(),
+            document: &indexed.document,
+        });
+    }
+    full_text::insert(tx, &entries)
+}
+
+fn ids_taken(tx: &mut Tx<'_>, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+    sql("SELECT id FROM search_docs WHERE id IN (")
+        .any_of(ids.iter().copied())
+        .push(")")
+        .rows(tx.conn)
 }

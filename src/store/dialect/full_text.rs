@@ -3,7 +3,7 @@
 //! Not for: who may see what is found, or what becomes a word.
 
 use super::super::db::AnyConn;
-use super::super::sql::{Sql, sql};
+use super::super::sql::{Sql, Value, insert_all, sql};
 use super::super::{StoreError, Tx};
 use crate::rules::search::{Literal, Phrase, Sought, Zone, Zones};
 use std::collections::HashMap;
@@ -130,45 +130,74 @@ const fn column(zone: Zone) -> &'static str {
     }
 }
 
-/// Puts a document into the index, where none of this id is.
+/// A document with its id, and when what it is about came or was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'d> {
+    pub id: i64,
+    pub kind: &'static str,
+    pub subject: i64,
+    pub at_micros: i64,
+    pub document: &'d Document,
+}
+
+/// Documents of one statement: each may have half a megabyte.
+const ENTRIES_PER_INSERT: usize = 32;
+
+/// Puts documents into the index, where none of their ids is.
 ///
 /// # Errors
 /// What the database says.
-pub fn insert(
-    tx: &mut Tx<'_>,
-    (id, kind, subject): (i64, &str, i64),
-    at_micros: i64,
-    document: &Document,
-) -> Result<(), StoreError> {
-    let row = |front: &'static str| {
-        sql(front)
-            .bind(id)
-            .push(", ")
-            .bind(kind)
-            .push(", ")
-            .bind(subject)
-            .push(", ")
-            .bind(at_micros)
-    };
-    if matches!(tx.conn, AnyConn::Pg(_)) {
-        row("INSERT INTO search_docs (id, kind, subject_id, at, words) VALUES (")
-            .push(", CAST(")
-            .bind(document.vector())
-            .push(" AS tsvector))")
-            .run(tx.conn)?;
-        return Ok(());
+pub fn insert(tx: &mut Tx<'_>, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    for part in entries.chunks(ENTRIES_PER_INSERT) {
+        if matches!(tx.conn, AnyConn::Pg(_)) {
+            insert_vectors(tx, part)?;
+        } else {
+            insert_texts(tx, part)?;
+        }
     }
-    row("INSERT INTO search_docs (id, kind, subject_id, at) VALUES (")
-        .push(")")
-        .run(tx.conn)?;
-    let texts = document.zones.iter().map(|words| words.join(" "));
-    sql("INSERT INTO search_index (rowid, title, sender, recipients, text) VALUES (")
-        .bind(id)
-        .push(", ")
-        .list(texts)
-        .push(")")
-        .run(tx.conn)?;
     Ok(())
+}
+
+fn insert_vectors(tx: &mut Tx<'_>, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    let mut query = sql("INSERT INTO search_docs (id, kind, subject_id, at, words) VALUES ");
+    for (index, entry) in entries.iter().enumerate() {
+        query = query
+            .push(if index == 0 { "(" } else { ", (" })
+            .bind(entry.id)
+            .push(", ")
+            .bind(entry.kind)
+            .push(", ")
+            .bind(entry.subject)
+            .push(", ")
+            .bind(entry.at_micros)
+            .push(", CAST(")
+            .bind(entry.document.vector())
+            .push(" AS tsvector))");
+    }
+    query.run(tx.conn)?;
+    Ok(())
+}
+
+fn insert_texts(tx: &mut Tx<'_>, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    let documents = entries.iter().map(|entry| {
+        vec![
+            entry.id.into(),
+            entry.kind.into(),
+            entry.subject.into(),
+            entry.at_micros.into(),
+        ]
+    });
+    let into = "search_docs (id, kind, subject_id, at)";
+    insert_all(tx.conn, into, "", documents.collect())?;
+    let texts = entries.iter().map(|entry| {
+        let zones = entry.document.zones.iter();
+        let texts = zones.map(|words| Value::from(words.join(" ")));
+        std::iter::once(Value::from(entry.id))
+            .chain(texts)
+            .collect()
+    });
+    let into = "search_index (rowid, title, sender, recipients, text)";
+    insert_all(tx.conn, into, "", texts.collect())
 }
 
 /// Takes these documents out of the index.
