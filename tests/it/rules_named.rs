@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rules, each in a few words.
-const RULES: [(u32, &str); 41] = [
+const RULES: [(u32, &str); 42] = [
     (3, "spam, Trash and Drafts, and mail that is rescued"),
     (4, "the backfill"),
     (5, "every UID gets an outcome; quarantine"),
@@ -47,6 +47,7 @@ const RULES: [(u32, &str); 41] = [
     (46, "removing a mail that was saved by mistake"),
     (40, "threads as a client sees them"),
     (43, "searches"),
+    (44, "mail is shown clean"),
     (47, "erasure and retention"),
     (48, "backup and restore"),
 ];
