@@ -28,6 +28,7 @@ use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError, users};
+use crate::worker::search::{self, IndexServices};
 use crate::worker::send::{self, SendServices};
 use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
@@ -163,6 +164,14 @@ impl App {
         SendServices {
             sync: self.sync_services(),
             times: SmtpTimes::default(),
+        }
+    }
+
+    /// What the indexer needs.
+    pub fn index_services(&self) -> IndexServices {
+        IndexServices {
+            store: self.store.clone(),
+            raw: self.raw.clone(),
         }
     }
 
@@ -367,6 +376,8 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         tasks.push(tokio::spawn(sender));
         let services = app.upkeep_services();
         tasks.push(tokio::spawn(upkeep::run(services, stopped.clone())));
+        let services = app.index_services();
+        tasks.push(tokio::spawn(search::run(services, stopped.clone())));
     }
     Ok(Running {
         address: Some(address),
@@ -400,6 +411,7 @@ pub async fn work(app: App) -> Result<Running, AppError> {
         tokio::spawn(supervisor),
         tokio::spawn(send::run(app.send_services(), bus, stopped.clone())),
         tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
+        tokio::spawn(search::run(app.index_services(), stopped.clone())),
     ];
     Ok(Running {
         address: None,

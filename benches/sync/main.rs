@@ -195,46 +195,14 @@ async fn main() {
         figures.put(&name, median(values));
     }
     if is_wanted("far") {
-        let far = far::start(port, ROUND_TRIP);
-        figures.put("far_fetch_seconds", peers::fetch((ADDRESS, far, &password)));
-        let setting = Setting {
-            name: "far_sqlite_seconds",
-            database_url: None,
-            redis_url: None,
-        };
-        let (took, _used, _size) = full_sync(&setting, far, &password, asked.mails).await;
-        figures.put(setting.name, took);
+        far(&mut figures, asked.mails, (port, &password)).await;
     }
     // The last on this Dovecot: it changes what is there.
     if is_wanted("again") {
-        let setting = Setting {
-            name: "again",
-            database_url: None,
-            redis_url: None,
-        };
-        let server = Server::start(&setting).await;
-        let mailbox = server.connect(ADDRESS, port, &password).await;
-        server.wait_until_watching(&mailbox).await;
-        let folder = server.stop();
-        let dovecot = std::sync::Arc::new(dovecot);
-        let measured = again::measure(&folder.path().join("data"), dovecot, ADDRESS).await;
-        figures.put("nothing_new_ms", measured.nothing_new_ms);
-        figures.put("changes_ms", measured.changes_ms);
+        again(&mut figures, dovecot, (port, &password)).await;
     }
     if is_wanted("many") {
-        for setting in &self::settings(&|_| true) {
-            let measured = many::measure(setting, asked.mailboxes).await;
-            let name = setting.name.replace("_seconds", "");
-            for (what, value) in [
-                ("connecting_seconds", measured.connecting_seconds),
-                ("idle_kb_each", measured.idle_kb_each),
-                ("idle_cpu_percent", measured.idle_cpu_percent),
-                ("median_ms", measured.median_ms),
-                ("p99_ms", measured.p99_ms),
-            ] {
-                figures.put(&format!("{name}_many_{what}"), value);
-            }
-        }
+        many(&mut figures, asked.mailboxes).await;
     }
     for name in ["sqlite", "postgres"] {
         let took = format!("{name}_seconds");
@@ -255,6 +223,53 @@ async fn main() {
     }
     figures.put_ratio("far_vs_fetch", "far_sqlite_seconds", "far_fetch_seconds");
     println!("{}", serde_json::Value::Object(figures.0));
+}
+
+/// Over a server that is far away.
+async fn far(figures: &mut Figures, mails: u64, (near, password): (u16, &str)) {
+    let far = far::start(near, ROUND_TRIP);
+    figures.put("far_fetch_seconds", peers::fetch((ADDRESS, far, password)));
+    let setting = Setting {
+        name: "far_sqlite_seconds",
+        database_url: None,
+        redis_url: None,
+    };
+    let (took, _used, _size) = full_sync(&setting, far, password, mails).await;
+    figures.put(setting.name, took);
+}
+
+/// A mailbox that was taken in before.
+async fn again(figures: &mut Figures, dovecot: Dovecot, (port, password): (u16, &str)) {
+    let setting = Setting {
+        name: "again",
+        database_url: None,
+        redis_url: None,
+    };
+    let server = Server::start(&setting).await;
+    let mailbox = server.connect(ADDRESS, port, password).await;
+    server.wait_until_watching(&mailbox).await;
+    let folder = server.stop();
+    let dovecot = std::sync::Arc::new(dovecot);
+    let measured = again::measure(&folder.path().join("data"), dovecot, ADDRESS).await;
+    figures.put("nothing_new_ms", measured.nothing_new_ms);
+    figures.put("changes_ms", measured.changes_ms);
+}
+
+/// Many mailboxes on one worker, on both settings.
+async fn many(figures: &mut Figures, mailboxes: usize) {
+    for setting in &settings(&|_| true) {
+        let measured = many::measure(setting, mailboxes).await;
+        let name = setting.name.replace("_seconds", "");
+        for (what, value) in [
+            ("connecting_seconds", measured.connecting_seconds),
+            ("idle_kb_each", measured.idle_kb_each),
+            ("idle_cpu_percent", measured.idle_cpu_percent),
+            ("median_ms", measured.median_ms),
+            ("p99_ms", measured.p99_ms),
+        ] {
+            figures.put(&format!("{name}_many_{what}"), value);
+        }
+    }
 }
 
 /// The settings that are measured: SQLite, and PostgreSQL where `tests/with-servers.sh` has started one.

@@ -51,7 +51,13 @@ pub async fn delete(
         .await
 }
 
-fn remove(tx: &mut Tx<'_>, viewer: &Viewer, input: DeleteItem, mutation: &str) -> ActionResult<()> {
+/// Deletes it in this transaction; `mutation` is what the audit log calls it.
+pub(super) fn remove(
+    tx: &mut Tx<'_>,
+    viewer: &Viewer,
+    input: DeleteItem,
+    mutation: &str,
+) -> ActionResult<()> {
     let field = super::items::id_field(input.kind);
     lock_clients(tx, &[input.id])?;
     let wanted = (input.id, Some(input.kind));

@@ -2,7 +2,9 @@
 //! so that a better parser or sanitiser shows in old mail too.
 //! Not for: rights. Whoever calls has judged that the email may be seen.
 
+pub use crate::mail::calendar::{Attendee, Invitation, Moment};
 use crate::mail::parse::{self, ParsedMail, PartBytes};
+pub use crate::mail::parse::{Extras, SpecialFormat, Unsubscribe};
 use crate::model::email::Email;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError};
@@ -55,6 +57,41 @@ impl MailReader {
             (None, None) => None,
         })
         .await
+    }
+
+    /// The body as plain text in blocks that can be folded; none where the mail has no body.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn blocks(
+        &self,
+        email: &Email,
+    ) -> Result<Vec<(view::BlockKind, String)>, StoreError> {
+        let text = self.text(email).await?.unwrap_or_default();
+        on_blocking_thread(move || {
+            let own = |block: view::Block<'_>| (block.kind, block.text.to_owned());
+            view::blocks(&text).into_iter().map(own).collect()
+        })
+        .await
+    }
+
+    /// What the mail carries beside its words.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn extras(&self, email: &Email) -> Result<Extras, StoreError> {
+        let raw = self.bytes(email).await?;
+        on_blocking_thread(move || parse::extras(&raw)).await
+    }
+
+    /// Where the links of the body lead; none where it has no HTML.
+    ///
+    /// # Errors
+    /// `Raw` where the bytes are missing.
+    pub async fn links(&self, email: &Email) -> Result<Vec<view::Link>, StoreError> {
+        let no_picture: PartUrl = Arc::new(|_part| None);
+        let html = self.html(email, no_picture).await?;
+        Ok(html.map(|html| view::links(&html)).unwrap_or_default())
     }
 
     /// The body as sanitised HTML, made from the text where there is no HTML, or none that can be made safe.

@@ -21,12 +21,20 @@ use super::limits::{COST_MAX, page_cost};
 /// Rows of a list without pages, on average: links of an email, folders of a mailbox.
 const LIST_FACTOR: usize = 2;
 /// Fields that read the raw mail and parse it, count rows, or judge thousands of mails: beside what they select.
-const DEAR: [(&str, usize); 5] = [
+const DEAR: [(&str, usize); 13] = [
     ("simulateRouting", 400),
     ("bodyText", 4),
+    ("bodyBlocks", 4),
+    ("bodyLinks", 4),
+    ("unsubscribe", 4),
+    ("invitation", 4),
+    ("specialFormats", 4),
     ("bodyHtml", 4),
     ("rawHeaders", 4),
     ("totalCount", 4),
+    ("search", 10),
+    ("snippets", 4),
+    ("facets", 40),
 ];
 
 /// How a field leads to another type.

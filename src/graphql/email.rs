@@ -8,23 +8,25 @@ use async_graphql::{Enum, ID, Object, Result, SimpleObject};
 use super::activity::Activity;
 use super::context::{Ask, File, FileRef, failed};
 use super::link::{self, EmailLink, LinkChange, RelinkVerdict};
-use super::lists;
 use super::loaders::{
-    Attachments, CrmEmails, Emails, Items, LinkChanges, Links, MailMailboxes, Participants,
-    ThreadSubjects, Traces,
+    Attachments, CrmEmails, Emails, Items, LinkChanges, Links, MailMailboxes, Participants, Traces,
 };
+use super::mail_extras::{BodyLink, Invitation, SpecialFormat, Unsubscribe};
 use super::mailbox::Mailbox;
-use super::paging::{Connection, Listed, PageArgs};
-use super::scalars::{Cursor, DateTime};
+use super::paging::Listed;
+use super::scalars::DateTime;
+use super::thread::Thread;
 use super::trace::shown;
 use super::viewer::User;
+use crate::actions::read_mail;
+use crate::model::EmailId;
 use crate::model::email::{
     Address as AddressFields, Attachment as AttachmentRow, Email as EmailFields, ParticipantRole,
     RoutingTrace as TraceRow,
 };
 use crate::model::item::Item as ItemFields;
-use crate::model::{EmailId, ThreadId};
 use crate::rules::trace::items_named;
+use crate::view;
 
 /// Addresses of each kind that an email shows; mails to thousands exist, and all are in `rawHeaders`.
 const ADDRESSES_MAX: usize = 100;
@@ -117,6 +119,11 @@ impl Email {
     fn file_url(&self, file: File) -> Option<String> {
         file_url(&self.ask, file)
     }
+
+    async fn extras(&self) -> Result<read_mail::Extras> {
+        let extras = self.ask.services().mail.extras(&self.row).await;
+        extras.map_err(|error| failed(&error))
+    }
 }
 
 fn file_url(ask: &Ask, file: File) -> Option<String> {
@@ -182,6 +189,18 @@ impl Email {
         body.map_err(|error| failed(&error)).transpose()
     }
 
+    /// The body as plain text in blocks that can be folded, in their order: what was written, what it quotes, how it is
+    /// signed. Together they are `bodyText`; none where the mail has none.
+    async fn body_blocks(&self) -> Option<Result<Vec<BodyBlock>>> {
+        let blocks = self.ask.services().mail.blocks(&self.row).await;
+        let shape = |(kind, text): (view::BlockKind, String)| BodyBlock {
+            kind: kind.into(),
+            text,
+        };
+        let shaped = blocks.map(|blocks| blocks.into_iter().map(shape).collect());
+        Some(shaped.map_err(|error| failed(&error)))
+    }
+
     /// The body as HTML, sanitised: no scripts, no forms. Null where the mail has none.
     async fn body_html(
         &self,
@@ -198,6 +217,39 @@ impl Email {
         let reader = &self.ask.services().mail;
         let body = reader.html(&self.row, Arc::new(picture_url)).await;
         body.map_err(|error| failed(&error)).transpose()
+    }
+
+    /// Where the links of its body lead, and which of them don't say so; at most 200.
+    async fn body_links(&self) -> Option<Result<Vec<BodyLink>>> {
+        let links = self.ask.services().mail.links(&self.row).await;
+        let shaped = links.map(|links| links.into_iter().map(BodyLink::from).collect());
+        Some(shaped.map_err(|error| failed(&error)))
+    }
+
+    /// How to leave the list that it came by; null where it doesn't say. Nothing of it is ever followed by the server.
+    async fn unsubscribe(&self) -> Option<Result<Unsubscribe>> {
+        let extras = self.extras().await.map(|extras| extras.unsubscribe);
+        extras.transpose().map(|found| found.map(Unsubscribe::from))
+    }
+
+    /// The first event of its calendar part; null where it has none.
+    async fn invitation(&self) -> Option<Result<Invitation>> {
+        let extras = self.extras().await.map(|extras| extras.invitation);
+        extras.transpose().map(|found| found.map(Invitation::from))
+    }
+
+    /// Formats in it that are shown as what they are and not read: signatures, encryption, and what old programs write. The
+    /// parts themselves are among the attachments.
+    async fn special_formats(&self) -> Option<Result<Vec<SpecialFormat>>> {
+        let extras = self.extras().await;
+        let shape = |extras: read_mail::Extras| {
+            extras
+                .formats
+                .into_iter()
+                .map(SpecialFormat::from)
+                .collect()
+        };
+        Some(extras.map(shape))
     }
 
     /// The header section as it stands.
@@ -289,6 +341,27 @@ impl Email {
     }
 }
 
+/// A part of a mail's text.
+#[derive(SimpleObject)]
+pub struct BodyBlock {
+    /// What it is.
+    kind: BodyBlockKind,
+    /// Whole lines of plain text.
+    text: String,
+}
+
+/// What a part of a mail's text is.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::view::BlockKind")]
+pub enum BodyBlockKind {
+    /// Written by the sender.
+    Own,
+    /// Older text: quoted lines, or the mail that is answered, with its announcement.
+    Quoted,
+    /// How the sender signs.
+    Signature,
+}
+
 /// A name and a mail address as they stand in a mail.
 #[derive(SimpleObject, Clone)]
 pub struct Address {
@@ -350,66 +423,6 @@ impl Attachment {
     /// Where it can be downloaded: signed and short-lived.
     async fn url(&self) -> Option<String> {
         file_url(&self.ask, File::Attachment(self.row.id))
-    }
-}
-
-/// A conversation.
-#[derive(Clone)]
-pub struct Thread {
-    ask: Ask,
-    id: ThreadId,
-}
-
-impl Thread {
-    /// The thread of an email that the viewer sees.
-    pub fn new(ask: &Ask, id: ThreadId) -> Self {
-        Self {
-            ask: ask.clone(),
-            id,
-        }
-    }
-
-    /// The thread with this id, if the viewer sees an email of it.
-    ///
-    /// # Errors
-    /// `INTERNAL` where the store fails.
-    pub async fn find(ask: &Ask, id: ThreadId) -> Result<Option<Self>> {
-        let subject = ask.load::<ThreadSubjects>(id).await?;
-        Ok(subject.map(|_subject| Self::new(ask, id)))
-    }
-}
-
-/// A conversation: emails that answer each other, as far as the viewer sees them.
-#[Object]
-impl Thread {
-    /// The opaque global id.
-    pub async fn id(&self) -> ID {
-        self.ask.seal(self.id)
-    }
-
-    /// The subject of its oldest email.
-    async fn subject(&self) -> Result<String> {
-        let subject = self.ask.load::<ThreadSubjects>(self.id).await?;
-        Ok(subject
-            .map(|subject| subject.to_string())
-            .unwrap_or_default())
-    }
-
-    /// Its emails, oldest first.
-    async fn emails(
-        &self,
-        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
-        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
-        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
-    ) -> Result<Connection<Email>> {
-        let page = PageArgs {
-            first,
-            after,
-            last,
-            before,
-        };
-        lists::emails_of_thread(&self.ask, self.id, page).await
     }
 }
 

@@ -12,12 +12,14 @@ use super::ids::{no_item, nowhere};
 use super::item::Item;
 use super::loaders::MailMailboxes;
 use super::scalars::DateTime;
+use super::thread::ThreadFilter;
 use crate::actions::fields;
 use crate::model::item::ItemKind;
 use crate::model::people::RestrictedField;
 use crate::model::{ItemId, MailboxId, StageId, UserId};
 use crate::store::emails::EmailFilter as EmailRows;
 use crate::store::items::{ItemFilter, ItemOrder as RowOrder, ItemOrderField as RowField};
+use crate::store::threads::ThreadFilter as ThreadRows;
 
 /// What a list of items is ordered by.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,6 +256,19 @@ impl EmailFilter {
             message_id: words(self.message_id),
             received_since: self.received_since.map(|since| since.0),
             received_before: self.received_before.map(|before| before.0),
+        })
+    }
+}
+
+impl ThreadFilter {
+    /// The store's filter.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the store fails.
+    pub async fn rows(self, ask: &Ask) -> Result<ThreadRows> {
+        Ok(ThreadRows {
+            mailbox_id: mailbox(ask, self.mailbox_id).await?,
+            item_id: item(ask, self.item_id, None).await?,
         })
     }
 }

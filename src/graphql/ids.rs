@@ -8,8 +8,8 @@ use crate::model::item::ItemKind;
 use crate::model::timeline::Position;
 use crate::model::{
     ActivityId, AttachmentId, AuditId, DepartmentId, DraftAttachmentId, DraftId, EmailId, FolderId,
-    ItemId, LinkChangeId, MailboxId, PlacementId, RoleId, SenderId, StageId, TemplateId, ThreadId,
-    UserId,
+    ItemId, LinkChangeId, MailboxId, PlacementId, RoleId, SenderId, StageId, TemplateId,
+    ThreadChangeId, ThreadId, UserId,
 };
 
 /// A row's number that clients know by an opaque id.
@@ -41,6 +41,7 @@ named! {
     LinkChangeId => "LinkChange", ThreadId => "Thread", ActivityId => "Activity",
     Position => "TimelineEntry", AuditId => "AuditEntry", PlacementId => "QuarantinedMail",
     DraftId => "Draft", DraftAttachmentId => "DraftAttachment", TemplateId => "Template", SenderId => "Sender",
+    ThreadChangeId => "ThreadChange",
 }
 
 /// No row has this number: what a filter names that does not open matches nothing, as what is hidden does (R27).
@@ -76,6 +77,7 @@ pub enum AnyId {
     Draft(DraftId),
     DraftFile(DraftAttachmentId),
     Template(TemplateId),
+    ThreadChange(ThreadChangeId),
 }
 
 impl Ask {
@@ -134,6 +136,7 @@ impl Ask {
             "Activity" => AnyId::Activity(ActivityId(number)),
             "TimelineEntry" => AnyId::Entry(Position(number)),
             "AuditEntry" => AnyId::Audit(AuditId(number)),
+            "ThreadChange" => AnyId::ThreadChange(ThreadChangeId(number)),
             "QuarantinedMail" => AnyId::Quarantined(PlacementId(number)),
             "Draft" => AnyId::Draft(DraftId(number)),
             "DraftAttachment" => AnyId::DraftFile(DraftAttachmentId(number)),

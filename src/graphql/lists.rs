@@ -14,6 +14,7 @@ use super::item::{FromItem, ItemRow};
 use super::loaders::{CrmEmails, Items};
 use super::mailbox::Mailbox;
 use super::paging::{Connection, Counter, ListName, PageArgs};
+use super::thread::Thread;
 use super::timeline::{TimelineConnection, TimelineEntry, TimelineKind};
 use super::viewer::User;
 use crate::model::email::Email as EmailFields;
@@ -24,8 +25,10 @@ use crate::rules::access::{self, Surface};
 use crate::store::emails::EmailFilter;
 use crate::store::items::{ItemFilter, ItemOrder};
 use crate::store::page::{Key, KeyPart, Page, PageRequest};
+use crate::store::threads::ThreadFilter;
 use crate::store::{
-    AnyConn, StoreError, activities, emails, items, mailboxes, roles, timeline as entries, users,
+    AnyConn, StoreError, activities, emails, items, mailboxes, roles, threads, timeline as entries,
+    users,
 };
 
 /// A page of the items of one kind.
@@ -86,6 +89,30 @@ pub async fn mailboxes(ask: &Ask, args: PageArgs) -> Result<Connection<Mailbox>>
     let counter: Counter =
         Arc::new(|conn, scopes, limit| mailboxes::count(conn, scopes.mailboxes(), limit));
     let shape = |row| Mailbox::new(ask, Arc::new(row));
+    Ok(Connection::new(ask, name, page, counter, shape))
+}
+
+/// A page of the conversations of which the viewer sees something.
+///
+/// # Errors
+/// As [`items_of_kind`].
+pub async fn threads(
+    ask: &Ask,
+    filter: ThreadFilter,
+    args: PageArgs,
+) -> Result<Connection<Thread>> {
+    let name = ListName::new(ask.viewer().user_id, "threads", &filter);
+    let request = args.request(ask.codec(), &name)?;
+    let narrowed = filter.clone();
+    let page = ask
+        .read(move |conn, scopes| {
+            threads::list(conn, scopes.emails(Surface::Either), &narrowed, &request)
+        })
+        .await?;
+    let counter: Counter = Arc::new(move |conn, scopes, limit| {
+        threads::count(conn, scopes.emails(Surface::Either), &filter, limit)
+    });
+    let shape = |id| Thread::new(ask, id);
     Ok(Connection::new(ask, name, page, counter, shape))
 }
 

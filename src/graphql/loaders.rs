@@ -30,9 +30,10 @@ use crate::model::{
     ThreadId, UserId,
 };
 use crate::rules::access::{MailboxHolders, Surface};
+use crate::store::threads::ThreadSummary;
 use crate::store::{
-    AnyConn, Store, StoreError, activities, drafts, emails, items, links, mailboxes, roles,
-    settings, templates, users,
+    AnyConn, Store, StoreError, activities, drafts, emails, erasure, items, links, mailboxes,
+    roles, settings, templates, threads, users,
 };
 
 /// A reading waits for those who ask this often at most: a page of 100 has asked after three or four.
@@ -425,6 +426,12 @@ loaders! {
     /// The subjects of threads: of the oldest email in each that the viewer sees, since an older one may be hidden.
     thread_subjects: ThreadSubjects(ThreadId => Arc<String>) |conn, scopes, keys|
         shared(emails::thread_subjects(conn, scopes.emails(Surface::Either), keys)?);
+    /// What the viewer sees of threads, in numbers.
+    thread_summaries: ThreadSummaries(ThreadId => ThreadSummary) |conn, scopes, keys|
+        threads::summaries(conn, scopes.emails(Surface::Either), keys)?;
+    /// Who takes part in threads, as far as the viewer sees.
+    thread_people: ThreadPeople(ThreadId => Arc<Vec<Address>>) |conn, scopes, keys|
+        shared(threads::people(conn, scopes.emails(Surface::Either), keys)?);
 
     /// Activities, whoever asks: to be shown only behind what they are about.
     activities: Activities(ActivityId => Arc<Activity>) |conn, _scopes, keys|
@@ -467,6 +474,9 @@ loaders! {
     /// Who has access to mailboxes.
     holders: Holders(MailboxId => Arc<MailboxHolders>) |conn, _scopes, keys|
         shared(mailboxes::holders_of(conn, keys)?);
+    /// After how many days mailboxes erase what is not in the CRM; those that never do are left out.
+    retentions: Retentions(MailboxId => i64) |conn, _scopes, _keys|
+        erasure::retentions(conn)?.into_iter().collect();
     /// The CRM settings of mailboxes, whoever asks.
     mailbox_settings: SettingsOf(MailboxId => Arc<MailboxSettings>) |conn, _scopes, keys|
         shared(mailboxes::settings_of(conn, keys)?);

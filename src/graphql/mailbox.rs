@@ -9,7 +9,7 @@ use super::email::Email;
 use super::error;
 use super::lists;
 use super::loaders::{
-    Departments, Folders, Holders, Mailboxes, Senders, SettingsOf, SyncStates, Warnings,
+    Departments, Folders, Holders, Mailboxes, Retentions, Senders, SettingsOf, SyncStates, Warnings,
 };
 use super::paging::{Connection, Listed, PageArgs};
 use super::refusal::ErrorCode;
@@ -199,6 +199,11 @@ impl Mailbox {
             mailbox_id: self.row.id,
             row,
         })
+    }
+
+    /// After how many days mail that is not in the CRM is erased for good; null: never.
+    async fn retention_days(&self) -> Option<Result<i64>> {
+        self.ask.load::<Retentions>(self.row.id).await.transpose()
     }
 
     /// What whoever looks after it should know.

@@ -6,7 +6,7 @@ use super::activity::Activity;
 use super::audit::AuditEntry;
 use super::context::Ask;
 use super::draft::{Draft, DraftAttachment};
-use super::email::{Attachment, Email, Thread};
+use super::email::{Attachment, Email};
 use super::ids::AnyId;
 use super::item::{Contact, Deal, Item, Lead};
 use super::link::LinkChange;
@@ -15,6 +15,7 @@ use super::mailbox::{Folder, Mailbox};
 use super::quarantine::QuarantinedMail;
 use super::stage::Stage;
 use super::template::Template;
+use super::thread::{Thread, ThreadChange};
 use super::timeline::{
     ActivityCompleted, ActivityReopened, EmailLinked, EmailReceived, EmailSent, EmailUnlinked,
     ItemCreated, LeadConverted, NoteAdded, ResponsibleChanged, SendingChanged, StageChanged,
@@ -42,6 +43,7 @@ pub enum Node {
     Attachment(Attachment),
     LinkChange(LinkChange),
     Thread(Thread),
+    ThreadChange(ThreadChange),
     Activity(Activity),
     EmailReceived(EmailReceived),
     EmailSent(EmailSent),
@@ -86,6 +88,10 @@ impl Node {
             AnyId::Attachment(id) => attachment(ask, id).await?.map(Self::Attachment),
             AnyId::LinkChange(id) => LinkChange::find(ask, id).await?.map(Self::LinkChange),
             AnyId::Thread(id) => Thread::find(ask, id).await?.map(Self::Thread),
+            AnyId::ThreadChange(id) => {
+                let found = ThreadChange::find(ask, id).await?;
+                found.map(Self::ThreadChange)
+            }
             AnyId::Activity(id) => Activity::find(ask, id).await?.map(Self::Activity),
             AnyId::Quarantined(id) => {
                 let found = QuarantinedMail::find(ask, id).await?;

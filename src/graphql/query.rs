@@ -21,15 +21,18 @@ use super::paging::{Connection, PageArgs};
 use super::quarantine::{self, QuarantinedMail};
 use super::rates::{Charged, RateLimit};
 use super::scalars::Cursor;
+use super::search::{self, SearchConnection};
 use super::settings::CrmSettings;
 use super::simulation::{self, RoutingSimulation, SimulateRoutingInput};
 use super::stage::Stage;
 use super::template::{self, Template, TemplatePreview};
+use super::thread::{self, Thread, ThreadFilter};
 use super::timeline::{TimelineConnection, TimelineKind};
 use super::viewer::{Department, Role, User};
 use crate::model::item::ItemKind as Kind;
 use crate::model::{EmailId, MailboxId};
 use crate::rules::access::Surface;
+use crate::rules::search::Typing;
 use crate::store;
 
 /// Ids that `nodes` takes at once: a page.
@@ -253,6 +256,76 @@ impl Query {
         let ask = Ask::of(ctx)?;
         let filter = filter.unwrap_or_default().rows(&ask).await?;
         lists::emails(&ask, filter, page).await
+    }
+
+    /// The conversation with this id; null for a bad id, and where the viewer sees nothing of it.
+    async fn thread(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The conversation's id.")] id: ID,
+    ) -> Option<Result<Thread>> {
+        match Ask::of(ctx) {
+            Ok(ask) => thread::thread(&ask, &id).await.transpose(),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The conversations of which the viewer sees something, the one with the newest email first.
+    async fn threads(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What they are narrowed by.")] filter: Option<ThreadFilter>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<Connection<Thread>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let ask = Ask::of(ctx)?;
+        let filter = filter.unwrap_or_default().rows(&ask).await?;
+        lists::threads(&ask, filter, page).await
+    }
+
+    /// What a query finds among the emails, leads, deals and contacts that the viewer may see, the best first.
+    ///
+    /// All words of it are to be there, in any form of case and accents: `offer "next week" bud* -draft`, `ada or bob`.
+    /// Filters narrow it: `from:ada to:bob subject:offer has:attachment in:deal in:<an item's id> mailbox:<address>
+    /// before:2026-10 after:2026-10-05 is:unread`; `-` before anything excludes it. A query that can't be understood is
+    /// `BAD_USER_INPUT` with the `position` of the fault, in characters from 0.
+    async fn search(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "What is looked for; at most 500 characters. An empty one finds nothing."
+        )]
+        query: String,
+        #[graphql(
+            default = false,
+            desc = "Whether the last word is still being typed: what begins so is found too, and what is not finished is passed over."
+        )]
+        is_typing: bool,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
+    ) -> Result<SearchConnection> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let typing = if is_typing {
+            Typing::GoingOn
+        } else {
+            Typing::Done
+        };
+        search::search_all(&Ask::of(ctx)?, &query, typing, page).await
     }
 
     /// The timeline of everything that the viewer may see, oldest first; page back from its end with `last`.

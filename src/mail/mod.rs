@@ -2,6 +2,7 @@
 //! Not for: databases, rules about mail, or what a person sees of it.
 
 pub mod address;
+pub mod calendar;
 pub mod compose;
 pub mod error;
 pub mod hosts;

@@ -1,7 +1,8 @@
 //! Emails, their outcomes, links and traces.
 
 use super::{
-    AttachmentId, EmailId, ItemId, LinkChangeId, MailboxId, MessageId, ThreadId, Time, UserId,
+    AttachmentId, EmailId, ItemId, LinkChangeId, MailboxId, MessageId, ThreadChangeId, ThreadId,
+    Time, UserId,
 };
 use crate::text_enum;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,23 @@ pub struct LinkChange {
     pub by: Option<UserId>,
     pub from_item_id: Option<ItemId>,
     pub to_item_id: Option<ItemId>,
+}
+
+text_enum! {
+    /// What somebody did to conversations by hand (R40).
+    ThreadChangeKind { Split = "SPLIT", Merge = "MERGE" }
+}
+
+/// One split or merge of conversations.
+#[derive(Debug, Clone)]
+pub struct ThreadChange {
+    pub id: ThreadChangeId,
+    pub kind: ThreadChangeKind,
+    pub at: Time,
+    pub by: Option<UserId>,
+    /// The thread that emails were moved into.
+    pub to: ThreadId,
+    pub undone_at: Option<Time>,
 }
 
 /// One rule that was tried: what it saw (the facts themselves) and what it decided (R20).

@@ -49,6 +49,8 @@ ids! {
     AttachmentId,
     /// A conversation.
     ThreadId,
+    /// One split or merge of conversations by hand.
+    ThreadChangeId,
     /// A lead, a deal or a contact.
     ItemId,
     /// One change of an email's links.

@@ -21,6 +21,7 @@ pub mod queue;
 pub mod received_at;
 pub mod relink;
 pub mod routing;
+pub mod search;
 pub mod sending;
 pub mod stages;
 pub mod threading;

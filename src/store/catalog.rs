@@ -78,7 +78,10 @@ fn quoted(name: &str) -> String {
 /// What diesel keeps for itself.
 const MIGRATIONS: &str = "__diesel_schema_migrations";
 
-/// Every table of ours, by name.
+/// The names of tables begin so that hold nothing but what is made of others.
+const DERIVED: &str = "search_";
+
+/// Every table of ours that holds something of its own, by name.
 ///
 /// # Errors
 /// What the database says; `Corrupt` where a column is of a kind that no migration uses.
@@ -94,6 +97,8 @@ pub fn tables(conn: &mut AnyConn) -> Result<Vec<Table>, StoreError> {
         ),
     };
     let mut names: Vec<String> = query.bind(MIGRATIONS).rows(conn)?;
+    // What is made of other tables is made anew.
+    names.retain(|name| !name.starts_with(DERIVED));
     names.sort();
     names.into_iter().map(|name| table(conn, name)).collect()
 }

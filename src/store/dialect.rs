@@ -1,5 +1,7 @@
 //! What differs between the databases: locks, and text comparison without case.
 
+pub mod full_text;
+
 use super::db::AnyConn;
 use super::sql::{Sql, padded_parts, sql};
 use super::{StoreError, Tx};

@@ -98,6 +98,20 @@ pub fn get(conn: &mut AnyConn, id: EmailId) -> Result<Option<Email>, StoreError>
     row.map(email).transpose()
 }
 
+/// These emails, whoever asks, in no order.
+///
+/// # Errors
+/// What the database says.
+pub fn get_many(conn: &mut AnyConn, ids: &[EmailId]) -> Result<Vec<Email>, StoreError> {
+    emails(
+        sql(COLUMNS)
+            .push(" WHERE e.id IN (")
+            .any_of(ids.iter().map(|id| id.0))
+            .push(")")
+            .rows(conn)?,
+    )
+}
+
 /// Those of these emails that are in the scope, in no order.
 ///
 /// # Errors

@@ -1,13 +1,13 @@
-//! What a disconnected mailbox held and the CRM never saved goes for good (R10), a few mails at a time; and bytes that
-//! no mail names any more.
+//! What goes for good, a few mails at a time: what a disconnected mailbox held and the CRM never saved (R10), what is
+//! older than its mailbox keeps, what somebody has the right to have erased (R47); and bytes that no mail names any more.
 //! Not for: what is linked to an item; that stays whatever becomes of its mailbox.
 
 use super::dialect::for_update;
 use super::raw::hash_of;
-use super::sql::{Sql, sql};
+use super::sql::{BOUND_MAX, Sql, sql};
 use super::{AnyConn, StoreError, Tx};
-use crate::model::{MailboxId, Time};
-use std::collections::HashMap;
+use crate::model::{EmailId, MailboxId, PlacementId, Time};
+use std::collections::{HashMap, HashSet};
 
 /// Mailboxes that were disconnected by then, and still hold what is to go.
 ///
@@ -49,26 +49,155 @@ pub fn erase_unsaved(
     mailbox: MailboxId,
     (after, mails_max): (i64, i64),
 ) -> Result<Option<(i64, usize)>, StoreError> {
-    let query = sql("SELECT e.id, e.message_id, e.raw_hash FROM emails e WHERE e.mailbox_id = ")
+    let query = sql(UNSAVED)
         .bind(mailbox.0)
         .push(" AND e.id > ")
         .bind(after)
-        .push(" AND NOT EXISTS (SELECT 1 FROM email_links l WHERE l.email_id = e.id) ORDER BY e.id LIMIT ")
+        .push(NOT_LINKED)
+        .push(" ORDER BY e.id LIMIT ")
         .bind(mails_max);
+    let mails = locked(tx, query)?;
+    let last = mails.last().map(|mail| mail.id);
+    erase(tx, &mails, (Lines::Deleted, Entries::Kept))?;
+    Ok(last.map(|last| (last, mails.len())))
+}
+
+const UNSAVED: &str = "SELECT e.id, e.message_id, e.raw_hash FROM emails e WHERE e.mailbox_id = ";
+const NOT_LINKED: &str = " AND NOT EXISTS (SELECT 1 FROM email_links l WHERE l.email_id = e.id)";
+
+fn locked(tx: &mut Tx<'_>, query: Sql) -> Result<Vec<Unsaved>, StoreError> {
     let rows: Vec<(i64, i64, Vec<u8>)> = for_update(tx.conn, query).rows(tx.conn)?;
-    let mails: Vec<Unsaved> = rows
-        .into_iter()
-        .map(|(id, message_id, raw_hash)| Unsaved {
-            id,
-            message_id,
-            raw_hash,
-        })
-        .collect();
-    let Some(last) = mails.last() else {
-        return Ok(None);
+    let mail = |(id, message_id, raw_hash)| Unsaved {
+        id,
+        message_id,
+        raw_hash,
     };
+    Ok(rows.into_iter().map(mail).collect())
+}
+
+/// The days after which a mailbox's mail goes that is not in the CRM, by mailbox; mailboxes that keep all are left out.
+///
+/// # Errors
+/// What the database says.
+pub fn retentions(conn: &mut AnyConn) -> Result<Vec<(MailboxId, i64)>, StoreError> {
+    let rows: Vec<(i64, Option<i64>)> = sql(
+        "SELECT id, retention_days FROM mailboxes WHERE retention_days IS NOT NULL ORDER BY id",
+    )
+    .rows(conn)?;
+    let days = |(id, days): (i64, Option<i64>)| Some((MailboxId(id), days?));
+    Ok(rows.into_iter().filter_map(days).collect())
+}
+
+/// The days after which a mailbox's mail goes that is not in the CRM; `None`: never.
+///
+/// # Errors
+/// What the database says.
+pub fn retention(conn: &mut AnyConn, mailbox: MailboxId) -> Result<Option<i64>, StoreError> {
+    let all = retentions(conn)?;
+    let own = |(id, days): &(MailboxId, i64)| (*id == mailbox).then_some(*days);
+    Ok(all.iter().find_map(own))
+}
+
+/// Sets them.
+///
+/// # Errors
+/// What the database says.
+pub fn update_retention(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    days: Option<i64>,
+) -> Result<(), StoreError> {
+    sql("UPDATE mailboxes SET version = version + 1, retention_days = ")
+        .bind(days)
+        .push(" WHERE id = ")
+        .bind(mailbox.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Erases at most so many mails of a mailbox that were received before this moment and hang on no item; how many.
+/// What is on the server still does not come back.
+///
+/// # Errors
+/// `Conflict` where one is saved at this moment: then nothing was erased.
+pub fn erase_old(
+    tx: &mut Tx<'_>,
+    mailbox: MailboxId,
+    before: Time,
+    mails_max: i64,
+) -> Result<usize, StoreError> {
+    let query = sql(UNSAVED)
+        .bind(mailbox.0)
+        .push(" AND e.received_at < ")
+        .bind(before.micros())
+        // What was emptied before has nothing left to go.
+        .push(" AND e.raw_hash <> ")
+        .bind(hash_of(b"").to_vec())
+        .push(NOT_LINKED)
+        .push(" ORDER BY e.received_at, e.id LIMIT ")
+        .bind(mails_max);
+    let mails = locked(tx, query)?;
+    erase(tx, &mails, (Lines::Settled, Entries::Kept))?;
+    Ok(mails.len())
+}
+
+/// Erases these emails, which hang on no item any more, with every entry that tells of them. What is on the server still
+/// does not come back.
+///
+/// # Errors
+/// What the database says.
+pub fn erase_emails(tx: &mut Tx<'_>, ids: &[EmailId]) -> Result<(), StoreError> {
+    for part in ids.chunks(BOUND_MAX) {
+        let query = sql("SELECT e.id, e.message_id, e.raw_hash FROM emails e WHERE e.id IN (")
+            .any_of(part.iter().map(|id| id.0))
+            .push(")")
+            .push(NOT_LINKED)
+            .push(" ORDER BY e.id");
+        let mails = locked(tx, query)?;
+        erase(tx, &mails, (Lines::Settled, Entries::Deleted))?;
+    }
+    Ok(())
+}
+
+/// What becomes of the ledger's lines of erased mails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    /// Nobody looks at the server any more.
+    Deleted,
+    /// They stay, so that the mails are not fetched again.
+    Settled,
+}
+
+/// What becomes of timeline entries that name erased mails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    /// They stay, and with them the mails' rows, with nothing in them.
+    Kept,
+    /// They go: even that there was a mail is nobody's business any more.
+    Deleted,
+}
+
+fn erase(
+    tx: &mut Tx<'_>,
+    mails: &[Unsaved],
+    (lines, entries): (Lines, Entries),
+) -> Result<(), StoreError> {
+    if mails.is_empty() {
+        return Ok(());
+    }
     let ids: Vec<i64> = mails.iter().map(|mail| mail.id).collect();
     // A mail that once was saved is named by entries that stay: its row stays too, with nothing in it.
+    if entries == Entries::Deleted {
+        within("DELETE FROM timeline_entries WHERE email_id", &ids).run(tx.conn)?;
+        tx.history_changed(None);
+    }
+    // Subjects are what somebody wrote.
+    within(
+        "UPDATE threads SET subject = '' WHERE id IN (SELECT m.thread_id FROM messages m JOIN emails e ON e.message_id = m.id WHERE e.id",
+        &ids,
+    )
+    .push(")")
+    .run(tx.conn)?;
     let named: Vec<i64> = within(
         "SELECT DISTINCT email_id FROM timeline_entries WHERE email_id",
         &ids,
@@ -79,14 +208,82 @@ pub fn erase_unsaved(
         .copied()
         .filter(|id| !named.contains(id))
         .collect();
-    within("DELETE FROM placements WHERE email_id", &ids).run(tx.conn)?;
+    match lines {
+        Lines::Deleted => within("DELETE FROM placements WHERE email_id", &ids).run(tx.conn)?,
+        Lines::Settled => {
+            note_erased(tx, &ids)?;
+            within(
+                "UPDATE placements SET state = 'ERASED', email_id = NULL, labels = NULL, error = NULL WHERE email_id",
+                &ids,
+            )
+            .run(tx.conn)?
+        }
+    };
     empty(tx, &named)?;
     within("DELETE FROM emails WHERE id", &gone).run(tx.conn)?;
     let messages: Vec<i64> = mails.iter().map(|mail| mail.message_id).collect();
+    if entries == Entries::Deleted {
+        within("DELETE FROM activities WHERE message_id", &messages)
+            .push(" AND NOT EXISTS (SELECT 1 FROM emails e WHERE e.message_id = activities.message_id)")
+            .push(" AND NOT EXISTS (SELECT 1 FROM timeline_entries t WHERE t.activity_id = activities.id)")
+            .run(tx.conn)?;
+    }
     erase_messages(tx, &messages)?;
     let hashes = mails.iter().map(|mail| mail.raw_hash.clone()).collect();
-    forget_raw(tx, hashes)?;
-    Ok(Some((last.id, mails.len())))
+    forget_raw(tx, hashes)
+}
+
+/// Keeps what these mails are known by, when they come again.
+fn note_erased(tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), StoreError> {
+    sql("INSERT INTO erased_mails (mailbox_id, content_key, erased_at) SELECT e.mailbox_id, m.content_key, ")
+        .bind(tx.now.micros())
+        .then(within(
+            " FROM emails e JOIN messages m ON m.id = e.message_id WHERE e.id",
+            ids,
+        ))
+        .push(" ON CONFLICT (mailbox_id, content_key) DO NOTHING")
+        .run(tx.conn)?;
+    Ok(())
+}
+
+/// Those of these content keys that were erased from the mailbox for good.
+///
+/// # Errors
+/// What the database says.
+pub fn erased_among<'k>(
+    conn: &mut AnyConn,
+    mailbox: MailboxId,
+    keys: impl Iterator<Item = &'k [u8]>,
+) -> Result<HashSet<Vec<u8>>, StoreError> {
+    let keys: Vec<Vec<u8>> = keys.map(<[u8]>::to_vec).collect();
+    let mut found = HashSet::new();
+    for part in keys.chunks(BOUND_MAX) {
+        let rows: Vec<Vec<u8>> = sql("SELECT content_key FROM erased_mails WHERE mailbox_id = ")
+            .bind(mailbox.0)
+            .push(" AND content_key IN (")
+            .any_of(part.iter().cloned())
+            .push(")")
+            .rows(conn)?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+/// A mail that was erased came again: its line is settled, and its bytes are not kept.
+///
+/// # Errors
+/// What the database says.
+pub fn settle_erased(
+    tx: &mut Tx<'_>,
+    placement: Option<PlacementId>,
+    raw_hash: &[u8],
+) -> Result<(), StoreError> {
+    if let Some(placement) = placement {
+        sql("UPDATE placements SET state = 'ERASED', error = NULL, raw_hash = NULL WHERE id = ")
+            .bind(placement.0)
+            .run(tx.conn)?;
+    }
+    forget_raw(tx, vec![raw_hash.to_vec()])
 }
 
 fn within(front: &'static str, ids: &[i64]) -> Sql {

@@ -425,7 +425,7 @@ fn counts(
         "SELECT f.mailbox_id, \
          (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch), \
          (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND (gone_at IS NOT NULL OR state = 'GONE')), \
-         (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND state = 'OLD' AND gone_at IS NULL), \
+         (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND state IN ('OLD', 'ERASED') AND gone_at IS NULL), \
          (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND state = 'NEW' AND gone_at IS NULL), \
          (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch AND state = 'FAILED' AND gone_at IS NULL) \
          FROM folders f WHERE f.mailbox_id IN (",

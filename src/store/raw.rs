@@ -347,6 +347,14 @@ impl RawStore {
         self.prefix.clone().join("mail").join(front).join(hash)
     }
 
+    /// The bytes of a mail, on this thread. For worker threads.
+    ///
+    /// # Errors
+    /// As [`RawStore::get`].
+    pub fn get_now(&self, store: &Store, hash: &[u8]) -> Result<Bytes, StoreError> {
+        self.runtime.block_on(self.get(store, hash))
+    }
+
     /// The bytes of a mail.
     ///
     /// # Errors

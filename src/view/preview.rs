@@ -303,7 +303,7 @@ fn is_decoration(line: &str) -> bool {
     !line.chars().any(char::is_alphanumeric) && !line.chars().any(|c| c > '\u{2fff}')
 }
 
-fn is_signature(line: &str) -> bool {
+pub(super) fn is_signature(line: &str) -> bool {
     if matches!(line.trim_end_matches('\r'), "-- " | "--") {
         return true;
     }

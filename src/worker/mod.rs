@@ -2,6 +2,7 @@
 //! Not for: rules and writes; workers call `actions`.
 
 pub mod relay;
+pub mod search;
 pub mod send;
 pub mod supervisor;
 pub mod sync;

@@ -1,5 +1,5 @@
-//! What has to go, goes by itself: what disconnected mailboxes held and the CRM never saved (R10), and bytes that no
-//! mail names. One process at a time does it, under a lease; ended anywhere, it goes on with the next round.
+//! What has to go, goes by itself: what disconnected mailboxes held and the CRM never saved (R10), mail that is older than
+//! its mailbox keeps it (R47), and bytes that no mail names. One process at a time does it, under a lease; ended anywhere, it goes on with the next round.
 //! Not for: what somebody asks for (that is `actions`).
 
 use crate::clock;
@@ -95,7 +95,10 @@ pub fn round_now(
         holder: holder.clone(),
         upkept: Upkept::default(),
     };
-    let outcome = round.erase().and_then(|()| round.sweep());
+    let outcome = round
+        .erase()
+        .and_then(|()| round.retain())
+        .and_then(|()| round.sweep());
     let upkept = round.upkept;
     store.write_now(clock(), |tx| leases::release(tx, LEASE, &holder))?;
     outcome.map(|()| Some(upkept))
@@ -137,6 +140,32 @@ impl Round<'_> {
             if (self.is_stopped)() || !self.erase_mailbox(mailbox)? {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Erases what is older than its mailbox keeps mail that is not in the CRM (R47).
+    fn retain(&mut self) -> Result<(), StoreError> {
+        let all = self.services.store.read_now(erasure::retentions)?;
+        for (mailbox, days) in all {
+            let before = (self.clock)().plus_seconds(-days.saturating_mul(86_400));
+            let mut mails = 0;
+            while !(self.is_stopped)() {
+                let erased =
+                    self.write(|tx| erasure::erase_old(tx, mailbox, before, MAILS_PER_WRITE))?;
+                if erased == 0 {
+                    break;
+                }
+                mails += u64::try_from(erased).unwrap_or(u64::MAX);
+            }
+            if mails > 0 {
+                self.write(|tx| {
+                    let about = format!("mailbox {}", mailbox.0);
+                    let detail = serde_json::json!({ "emails": mails, "days": days });
+                    audit::record(tx, None, "eraseOldMail", &about, &detail)
+                })?;
+            }
+            self.upkept.mails_erased += mails;
         }
         Ok(())
     }

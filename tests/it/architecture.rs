@@ -83,6 +83,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("object_store", &["store"]),
     ("lz4_flex", &["store"]),
     ("flate2", &["mail"]),
+    ("icu_normalizer", &["rules"]),
     ("async_graphql", &["graphql"]),
     ("actix_web", &["http"]),
     ("actix_ws", &["http"]),

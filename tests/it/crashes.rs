@@ -117,6 +117,14 @@ impl Asked {
         }
     }
 
+    fn run(&mut self, statement: &str) {
+        let query = sql_query(statement);
+        match self {
+            Self::Sqlite(conn) => query.execute(conn.as_mut()).unwrap(),
+            Self::Postgresql(conn) => query.execute(conn.as_mut()).unwrap(),
+        };
+    }
+
     fn objects(&mut self) -> Vec<Object> {
         let query = sql_query("SELECT hash, object_key, byte_offset, byte_length FROM raw_mails");
         match self {
@@ -387,6 +395,81 @@ on_both! {
         }
         println!("{kills} of {} were killed in a call", if is_long() { 150 } else { 4 });
         assert!(kills >= 2, "few or none were killed");
+    }
+}
+
+/// Kills the process at random moments until all is indexed; how often.
+async fn index_and_kill(app: &TestApp, asked: &mut Asked, kills_wanted: u32) -> u32 {
+    let mut kills = 0;
+    loop {
+        let mut process = launch(app);
+        let is_last = kills >= kills_wanted;
+        let life = Duration::from_millis(rand::rng().random_range(400..2500));
+        let until = Instant::now() + if is_last { PATIENCE } else { life };
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        let mut is_complete = false;
+        while Instant::now() < until && !is_complete {
+            pace.tick().await;
+            is_complete = asked.number("SELECT count(*) FROM search_queue") == 0
+                && asked.number("SELECT version FROM search_state") > 0;
+        }
+        process.kill();
+        asked.let_leases_run_out();
+        if is_complete {
+            return kills;
+        }
+        assert!(!is_last, "the index was never complete");
+        kills += 1;
+    }
+}
+
+/// Every mail and item has one document with its words, and there is no other.
+fn check_index(asked: &mut Asked, on: On) {
+    let documents = "SELECT subject_id AS number FROM search_docs ORDER BY subject_id";
+    let documents = asked.numbers(documents);
+    let subjects = "SELECT id AS number FROM emails UNION ALL SELECT id FROM items ORDER BY 1";
+    let subjects = asked.numbers(subjects);
+    assert_eq!(
+        documents, subjects,
+        "no gap, nothing twice, nothing left over"
+    );
+    let with_words = match on {
+        On::Sqlite => {
+            "SELECT count(*) FROM search_index f JOIN search_docs d ON d.id = f.rowid \
+             WHERE search_index MATCH 'text : mail' AND d.kind = 'EMAIL'"
+        }
+        On::Postgresql => {
+            "SELECT count(*) FROM search_docs WHERE words @@ CAST('mail:D' AS tsquery) AND kind = 'EMAIL'"
+        }
+    };
+    let mails = asked.number("SELECT count(*) FROM emails");
+    assert_eq!(
+        asked.number(with_words),
+        mails,
+        "each mail is found by what it says"
+    );
+    if on == On::Sqlite {
+        let indexed = asked.number("SELECT count(*) FROM search_index");
+        assert_eq!(indexed, documents.len() as i64);
+    }
+}
+
+on_both! {
+    /// While mail comes in, and again when all is indexed anew.
+    async fn r43_an_index_that_is_killed_has_no_gap(app) {
+        let dovecot = dovecot::start(&[ADDRESS]);
+        connect(&app, &dovecot).await;
+        app.stop().await;
+        let mut asked = Asked::of(&app);
+        let (count, kills_wanted) = if is_long() { (5001, 60) } else { (402, 5) };
+        dovecot.fill_inbox(ADDRESS, mails(0, count)).unwrap();
+        let mut kills = sync_and_kill(&app, &mut asked, count as i64, kills_wanted).await;
+        kills += index_and_kill(&app, &mut asked, kills_wanted).await;
+        check_index(&mut asked, app.on());
+        asked.run("UPDATE search_state SET version = 0");
+        kills += index_and_kill(&app, &mut asked, kills_wanted).await;
+        check_index(&mut asked, app.on());
+        println!("{kills} kills, {count} mails");
     }
 }
 

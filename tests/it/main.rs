@@ -22,6 +22,7 @@ mod demo;
 mod hostile;
 mod people;
 mod questions;
+mod reading;
 mod routing;
 mod rules_named;
 mod sending;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rules, each in a few words.
-const RULES: [(u32, &str); 40] = [
+const RULES: [(u32, &str); 44] = [
     (3, "spam, Trash and Drafts, and mail that is rescued"),
     (4, "the backfill"),
     (5, "every UID gets an outcome; quarantine"),
@@ -43,10 +43,14 @@ const RULES: [(u32, &str); 40] = [
     (35, "the history of links, and undoing"),
     (36, "converting a lead"),
     (37, "notes and other entries"),
+    (40, "threads as a client sees them"),
     (41, "writing and sending mail"),
     (42, "templates, senders and signatures"),
+    (43, "searches"),
+    (44, "mail is shown clean"),
     (45, "people, departments, items that go or become one"),
     (46, "removing a mail that was saved by mistake"),
+    (47, "erasure and retention"),
     (48, "backup and restore"),
 ];
 

@@ -25,7 +25,7 @@ use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
 use crate::store::leases::{self, Fence};
 use crate::store::messages::NewMessage;
 use crate::store::raw::{self, Durable, Keeping, RawHash, RawStore};
-use crate::store::{Store, StoreError, Tx, clients, dialect, placements};
+use crate::store::{Store, StoreError, Tx, clients, dialect, erasure, placements};
 use crate::view;
 use bytes::Bytes;
 use facts::{Context, MailFacts, Report};
@@ -255,8 +255,16 @@ fn write(
             })
             .collect();
         let mut known = Known::load(tx, &context, &wanted)?;
+        let keys = reads.iter().map(|read| read.parsed.content_key.as_slice());
+        let erased = erasure::erased_among(tx.conn, mailbox, keys)?;
         let mut taken = Vec::with_capacity(reads.len());
         for read in reads {
+            // What was erased for good does not come back (R47).
+            if erased.contains(read.parsed.content_key.as_slice()) {
+                erasure::settle_erased(tx, read.arrival.placement, &read.hash)?;
+                taken.push(Taken::Settled);
+                continue;
+            }
             taken.push(take(tx, &mut known, &context, read)?);
             // Mails of one batch have an order too.
             tx.now = tx.now.plus_micros(1);

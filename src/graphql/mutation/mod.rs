@@ -6,6 +6,7 @@
 mod activities;
 mod drafts;
 mod emails;
+mod erasure;
 mod items;
 mod log_in;
 pub(super) mod mailboxes;
@@ -15,6 +16,7 @@ mod removals;
 mod routing;
 mod stages;
 mod templates;
+mod threads;
 
 use std::future::Future;
 
@@ -44,6 +46,8 @@ pub struct Mutation(
     routing::RoutingMutation,
     drafts::DraftMutation,
     templates::TemplateMutation,
+    threads::ThreadMutation,
+    erasure::ErasureMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.

@@ -13,12 +13,14 @@ mod bodies;
 mod bounce;
 mod decode;
 mod entity;
+mod extras;
 mod fields;
 mod headers;
 mod key;
 
 pub use automatic::AutomaticKind;
 pub use bounce::BounceFacts;
+pub use extras::{Extras, SpecialFormat, Unsubscribe};
 
 use crate::mail::vcard::{self, Card};
 use crate::model::Time;
@@ -240,6 +242,14 @@ pub fn part_bytes(raw: &[u8], part_index: usize) -> Option<PartBytes> {
         })
     }))
     .unwrap_or(None)
+}
+
+/// What a mail carries beside its words.
+pub fn extras(raw: &[u8]) -> Extras {
+    catch_unwind(AssertUnwindSafe(|| {
+        extras::read(&entity::walk(raw, &mut Vec::new()))
+    }))
+    .unwrap_or_default()
 }
 
 /// The header block as text, to be shown as it is (R32).

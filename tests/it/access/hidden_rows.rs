@@ -5,6 +5,7 @@
 
 use super::house::{House, attachment_of, folder_of, type_name};
 use super::model::{About, Id, Kind, World};
+use super::searching;
 use super::worlds::{self, SMALL, Size, is_long};
 use crate::support::app::On;
 use futures_util::StreamExt as _;
@@ -89,6 +90,8 @@ const ITEM: &str = "id title version isOpen openToEveryone createdAt responsible
 const PAGE: &str =
     "pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount { value isExact }";
 
+const FOUND: &str = "found { __typename ... on Email { id } ... on Lead { id } ... on Deal { id } ... on Contact { id } }";
+
 /// The questions of one user; ids of what is hidden and of what is not stand in them alike.
 fn questions(house: &House, world: &World, user: Id) -> Vec<(String, Json)> {
     let mut all = Vec::new();
@@ -129,6 +132,24 @@ fn questions(house: &House, world: &World, user: Id) -> Vec<(String, Json)> {
                 "query($a: String) {{ emails(filter: {{ from: $a }}) {{ nodes {{ id }} {PAGE} }} }}"
             ),
             json!({ "a": address }),
+        );
+    }
+    for query in [
+        "alpha or beta",
+        "subject note*",
+        "-client2 pdf or in:deal",
+        "from:client1 has:attachment",
+        "client3@client.example",
+    ] {
+        ask(
+            format!(
+                "query($q: String!) {{ search(query: $q, first: 6) {{ edges {{ cursor node {{ {FOUND} snippets {{ zone parts {{ text isHit }} }} }} }} {PAGE} }} }}"
+            ),
+            json!({ "q": query }),
+        );
+        ask(
+            "query($q: String!) { search(query: $q) { facets { kinds { kind count } mailboxes { mailbox { id } count } senders { address count } months { month count } } } }".to_owned(),
+            json!({ "q": query }),
         );
     }
     for take in ["first: 6", "last: 6"] {
@@ -317,10 +338,12 @@ fn difference(one: &str, other: &str) -> (String, String) {
 /// Compares every question of every user; how many pairs of answers that were.
 async fn compare(on: On, world: &World) -> Result<u64, String> {
     let house = House::with(on, world);
+    searching::index(&house).await;
     let mut pairs = 0;
     for user in world.users.keys() {
         let less = without_hidden(world, *user);
         let other = House::with(on, &less);
+        searching::index(&other).await;
         for (query, variables) in questions(&house, world, *user) {
             let with = house.bytes(Some(*user), &query, variables.clone()).await;
             let without = other.bytes(Some(*user), &query, variables.clone()).await;

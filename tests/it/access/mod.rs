@@ -22,6 +22,8 @@ mod live;
 mod matrix;
 mod random;
 mod revocation;
+mod searching;
 mod sequences;
 mod steps;
 mod table;
+mod threads;

@@ -30,6 +30,10 @@ const TEMPLATES: &str = "r26_r27_r42_templates_are_seen_by_those_they_are_shared
 const SENDERS: &str = "r42_senders_and_signatures_are_used_by_those_they_are_for";
 const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
 
+const THREADS: &str = "r40_threads_look_as_the_model_says_on_sqlite";
+const SPLIT: &str = "r40_conversations_are_split_merged_and_put_back";
+const ERASE: &str = "r47_a_person_is_erased_with_every_byte";
+
 /// What a field at the root gives to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gives {
@@ -103,6 +107,9 @@ const ROOT: &[Line] = &[
     line("Query.auditLog", Gives::Office, "auditLog { nodes { id } }", "r28_explanations_counters_and_the_log_are_for_those_who_may"),
     line("Query.quarantine", Gives::VisibleList, "quarantine(mailboxId: $mailbox) { nodes { id } totalCount { value } }", QUARANTINE),
     line("Query.simulateRouting", Gives::Change, "simulateRouting(input: { mailboxId: $mailbox }) { userErrors { code } }", ROUTING),
+    line("Query.thread", Gives::Visible, "thread(id: $thread) { id }", THREADS),
+    line("Query.threads", Gives::VisibleList, "threads { nodes { id } totalCount { value } }", THREADS),
+    line("Query.search", Gives::VisibleList, "search(query: \"-nothing\") { nodes { snippets { zone } } totalCount { value } }", "r43_searches_find_what_the_model_says_on_sqlite"),
     line("Query.crmSettings", Gives::SignedIn, "crmSettings { version }", PAIRS),
 
     line("Query.templates", Gives::VisibleList, "templates { nodes { id } totalCount { value } }", TEMPLATES),
@@ -150,6 +157,11 @@ const ROOT: &[Line] = &[
     line("Mutation.linkEmail", Gives::Change, "linkEmail(input: { emailId: $email, toItemId: $deal }) { userErrors { code } }", MATRIX),
     line("Mutation.unlinkEmail", Gives::Change, "unlinkEmail(input: { emailId: $email, fromItemId: $deal }) { userErrors { code } }", MATRIX),
     line("Mutation.undoRelink", Gives::Change, "undoRelink(input: { changeId: $change }) { userErrors { code } }", MATRIX),
+    line("Mutation.splitThread", Gives::Change, "splitThread(input: { emailIds: [$email] }) { userErrors { code } }", SPLIT),
+    line("Mutation.mergeThreads", Gives::Change, "mergeThreads(input: { threadId: $thread, mergeThreadIds: [$email] }) { userErrors { code } }", SPLIT),
+    line("Mutation.undoThreadChange", Gives::Change, "undoThreadChange(input: { threadChangeId: $change }) { userErrors { code } }", SPLIT),
+    line("Mutation.erasePerson", Gives::Rule, "erasePerson(input: { addresses: [\"x@client.example\"] }) { userErrors { code } }", ERASE),
+    line("Mutation.updateMailboxRetention", Gives::Change, "updateMailboxRetention(input: { mailboxId: $mailbox, days: 30 }) { userErrors { code } }", ERASE),
     line("Mutation.createLead", Gives::Make, "createLead(input: { title: \"x\" }) { userErrors { code } }", MATRIX),
     line("Mutation.updateLead", Gives::Change, "updateLead(input: { leadId: $lead, title: \"x\" }) { userErrors { code } }", MATRIX),
     line("Mutation.convertLead", Gives::Change, "convertLead(input: { leadId: $lead }) { userErrors { code } }", MATRIX),
@@ -190,7 +202,7 @@ const HIDDEN_AS_NULL: &[(&str, &str)] = &[
     ("EmailLinked.email", RANDOM), ("EmailLinked.from", RANDOM), ("EmailUnlinked.email", RANDOM), ("EmailUnlinked.to", RANDOM),
     ("Mailbox.settings", RANDOM), ("RerouteResult.email", ROUTING), ("RoutingResult.responsible", ROUTING),
     ("Draft.original", DRAFTS), ("Draft.item", DRAFTS), ("Draft.email", DRAFTS), ("SendingChanged.draft", DRAFTS),
-    ("RoutingResult.trace", ROUTING), ("SimulatedMail.email", ROUTING),
+    ("RoutingResult.trace", ROUTING), ("SimulatedMail.email", ROUTING), ("ThreadChange.thread", SPLIT),
 ];
 
 /// Fields that are null only where there is nothing: whoever sees the thing sees them.
@@ -210,6 +222,9 @@ const NULL_WHERE_ABSENT: &[&str] = &[
     "RoutedItem.item", "StageChanged.actor", "SyncState.lagSeconds",
     "SyncState.lastError", "SyncState.reconciliation", "SyncState.lastSuccessAt", "SyncState.total", "TimelineEntry.actor", "User.avatarUrl",
     "User.department", "UserError.field",
+    "Email.bodyBlocks", "Email.bodyLinks", "Email.unsubscribe", "Email.invitation", "Email.specialFormats", "BodyLink.host", "Unsubscribe.url", "Unsubscribe.mailto",
+    "Invitation.uid", "Invitation.summary", "Invitation.location", "Invitation.description", "Invitation.starts", "Invitation.ends", "Invitation.organizer",
+    "InvitationMoment.zone", "InvitationMoment.at", "InvitationAttendee.answer", "Mailbox.retentionDays", "ThreadChange.by", "ThreadChange.undoneAt",
 ];
 
 /// Ids in inputs of things that can be hidden: each is answered as absent then, with the test that proves it.
@@ -239,6 +254,9 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
     ("UpdateDraftInput.draftId", DRAFTS), ("UpdateDraftInput.itemId", DRAFTS), ("DeleteDraftInput.draftId", DRAFTS),
     ("AddDraftAttachmentInput.draftId", DRAFTS), ("RemoveDraftAttachmentInput.attachmentId", DRAFTS), ("SendEmailInput.draftId", DRAFTS),
     ("CancelSendingInput.draftId", DRAFTS), ("UpdateMailboxSendingInput.mailboxId", DRAFTS),
+    ("SplitThreadInput.emailIds", SPLIT), ("MergeThreadsInput.threadId", SPLIT), ("MergeThreadsInput.mergeThreadIds", SPLIT),
+    ("UndoThreadChangeInput.threadChangeId", SPLIT), ("ThreadFilter.itemId", THREADS), ("ThreadFilter.mailboxId", THREADS),
+    ("UpdateMailboxRetentionInput.mailboxId", ERASE),
     // Folders are looked for within the mailbox that is named beside them.
     ("FolderSyncInput.folderId", OFFICE),
     ("UpdateMailboxFoldersInput.spamFolderId", OFFICE),

@@ -1,0 +1,15 @@
+DROP TRIGGER search_note_changed;
+DROP TRIGGER search_note_came;
+DROP TRIGGER search_address_went;
+DROP TRIGGER search_address_changed;
+DROP TRIGGER search_address_came;
+DROP TRIGGER search_item_went;
+DROP TRIGGER search_item_changed;
+DROP TRIGGER search_item_came;
+DROP TRIGGER search_email_went;
+DROP TRIGGER search_email_changed;
+DROP TRIGGER search_email_came;
+DROP TABLE search_queue;
+DROP TABLE search_index;
+DROP TABLE search_docs;
+DROP TABLE search_state;

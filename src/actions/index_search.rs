@@ -1,0 +1,238 @@
+//! Indexing for searches: what waits becomes documents, a batch at a time, each in a transaction of its own behind the one
+//! that stored the mail. Ended at any moment, it goes on with what still waits.
+//! Not for: who finds what (that is `store::search` under a scope).
+
+use crate::mail::parse;
+use crate::model::email::{Email, ParticipantRole};
+use crate::model::item::Item;
+use crate::model::{EmailId, ItemId};
+use crate::rules::search::{Zone, composed, words};
+use crate::store::dialect::full_text::Document;
+use crate::store::leases::{self, Fence};
+use crate::store::raw::RawStore;
+use crate::store::search_index::{self, Batch, Indexed, Subject, Waiting};
+use crate::store::{AnyConn, Store, StoreError, Tx, emails, items};
+use crate::view;
+use std::collections::HashMap;
+
+/// Mails and items of one transaction: few, so that nobody waits long for it on SQLite.
+const BATCH: i64 = 100;
+/// A mail whose bytes can't be had so often is indexed without its text.
+const TRIES_MAX: i64 = 5;
+
+/// Where one process at a time indexes, and under which lease.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub store: &'a Store,
+    pub raw: &'a RawStore,
+    /// The lease under which it writes; `None` where nobody else can.
+    pub fence: Option<&'a Fence>,
+}
+
+/// Sees to it that all waits to be indexed anew where the index was made by another version.
+///
+/// # Errors
+/// What the database says.
+pub fn begin_now(place: Place<'_>, now: crate::model::Time) -> Result<(), StoreError> {
+    place.store.write_now(now, |tx| {
+        search_index::begin_anew_if_old(tx)?;
+        hold(tx, place.fence)
+    })
+}
+
+/// Indexes a batch of what waits, on this thread; how much of it there was. None: nothing waits.
+///
+/// # Errors
+/// What the database says, `Fenced` where another process indexes now; what was indexed stays so.
+pub fn index_batch_now(place: Place<'_>, now: crate::model::Time) -> Result<usize, StoreError> {
+    let batch = read_now(place, BATCH)?;
+    let count = batch.waiting.len();
+    if count == 0 {
+        return Ok(0);
+    }
+    match save(place, &batch, now) {
+        Ok(()) => Ok(count),
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Fenced(_) | StoreError::Raw(_))) => {
+            Err(error)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a batch could not be indexed; what is in it is indexed one by one");
+            one_by_one(place, batch, now)?;
+            Ok(count)
+        }
+    }
+}
+
+fn save(place: Place<'_>, batch: &Batch, now: crate::model::Time) -> Result<(), StoreError> {
+    place.store.write_now(now, |tx| {
+        search_index::save(tx, batch)?;
+        hold(tx, place.fence)
+    })
+}
+
+/// What the database refuses of a batch stops nothing.
+fn one_by_one(place: Place<'_>, batch: Batch, now: crate::model::Time) -> Result<(), StoreError> {
+    for waiting in batch.waiting {
+        let of_it = |indexed: &&Indexed| indexed.subject == waiting.subject;
+        let single = Batch {
+            indexed: batch.indexed.iter().filter(of_it).cloned().collect(),
+            unread: batch
+                .unread
+                .iter()
+                .filter(|one| **one == waiting)
+                .cloned()
+                .collect(),
+            waiting: vec![waiting.clone()],
+        };
+        match save(place, &single, now) {
+            Ok(()) => {}
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Fenced(_))) => return Err(error),
+            Err(error) => {
+                tracing::error!(subject = ?waiting.subject, %error, "it can't be indexed");
+                place.store.write_now(now, |tx| {
+                    search_index::give_up(tx, &waiting)?;
+                    hold(tx, place.fence)
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hold(tx: &mut Tx<'_>, fence: Option<&Fence>) -> Result<(), StoreError> {
+    fence.map_or(Ok(()), |fence| leases::hold(tx, fence))
+}
+
+/// What rows say of a batch.
+struct Rows {
+    waiting: Vec<Waiting>,
+    emails: Vec<Email>,
+    participants: HashMap<EmailId, Vec<(ParticipantRole, crate::model::email::Address)>>,
+    files: HashMap<EmailId, Vec<String>>,
+    items: Vec<Item>,
+    addresses: HashMap<ItemId, Vec<String>>,
+    notes: HashMap<ItemId, Vec<String>>,
+}
+
+fn rows(conn: &mut AnyConn, limit: i64) -> Result<Rows, StoreError> {
+    let waiting = search_index::waiting(conn, limit)?;
+    let mut email_ids: Vec<EmailId> = Vec::new();
+    let mut item_ids: Vec<ItemId> = Vec::new();
+    for one in &waiting {
+        match one.subject {
+            Subject::Email(id) => email_ids.push(id),
+            Subject::Item(id) => item_ids.push(id),
+        }
+    }
+    email_ids.sort_unstable();
+    email_ids.dedup();
+    item_ids.sort_unstable();
+    item_ids.dedup();
+    let mut files: HashMap<EmailId, Vec<String>> = HashMap::new();
+    for file in emails::attachments(conn, &email_ids)? {
+        files.entry(file.email_id).or_default().push(file.name);
+    }
+    let addresses = items::addresses(conn, &item_ids)?
+        .into_iter()
+        .map(|(id, all)| (id, all.into_iter().map(|one| one.address).collect()))
+        .collect();
+    Ok(Rows {
+        emails: emails::get_many(conn, &email_ids)?,
+        participants: emails::participants(conn, &email_ids)?,
+        files,
+        items: items::get_many(conn, &item_ids)?,
+        addresses,
+        notes: search_index::notes(conn, &item_ids)?,
+        waiting,
+    })
+}
+
+/// Reads a batch: what waits, and the documents of what is there of it.
+fn read_now(place: Place<'_>, limit: i64) -> Result<Batch, StoreError> {
+    let rows = place.store.read_now(|conn| rows(conn, limit))?;
+    let mut batch = Batch::default();
+    for email in &rows.emails {
+        let text = match place.raw.get_now(place.store, &email.raw_hash) {
+            Ok(raw) => text_of(&raw),
+            Err(error) => {
+                let waits = |one: &&Waiting| one.subject == Subject::Email(email.id);
+                let again = rows
+                    .waiting
+                    .iter()
+                    .filter(waits)
+                    .max_by_key(|one| one.tries);
+                let again = again.filter(|one| one.tries < TRIES_MAX);
+                tracing::warn!(email = email.id.0, %error, is_tried_again = again.is_some(), "a mail's text can't be indexed");
+                batch.unread.extend(again.cloned());
+                String::new()
+            }
+        };
+        batch.indexed.push(email_document(email, &text, &rows));
+    }
+    batch
+        .indexed
+        .extend(rows.items.iter().map(|item| item_document(item, &rows)));
+    batch.waiting = rows.waiting;
+    Ok(batch)
+}
+
+fn text_of(raw: &[u8]) -> String {
+    let parsed = parse::parse(raw);
+    match (parsed.body_text, parsed.body_html) {
+        (Some(text), _) => text,
+        (None, Some(html)) => view::text_of_html(&html),
+        (None, None) => String::new(),
+    }
+}
+
+fn add(document: &mut Document, zone: Zone, text: &str) {
+    let found = words(&composed(text));
+    document.add(zone, found.into_iter().map(|word| word.folded));
+}
+
+fn email_document(email: &Email, text: &str, rows: &Rows) -> Indexed {
+    let mut document = Document::new("EMAIL");
+    add(&mut document, Zone::Title, &email.subject);
+    for (role, address) in rows.participants.get(&email.id).into_iter().flatten() {
+        let zone = match role {
+            ParticipantRole::From | ParticipantRole::Sender | ParticipantRole::ReplyTo => {
+                Zone::Sender
+            }
+            ParticipantRole::To | ParticipantRole::Cc | ParticipantRole::Bcc => Zone::Recipients,
+        };
+        if let Some(name) = &address.name {
+            add(&mut document, zone, name);
+        }
+        add(&mut document, zone, &address.address);
+    }
+    for name in rows.files.get(&email.id).into_iter().flatten() {
+        add(&mut document, Zone::Text, name);
+    }
+    add(&mut document, Zone::Text, text);
+    Indexed {
+        subject: Subject::Email(email.id),
+        kind: "EMAIL",
+        at: email.received_at,
+        document,
+    }
+}
+
+fn item_document(item: &Item, rows: &Rows) -> Indexed {
+    let mut document = Document::new(item.kind.as_text());
+    let called = [Some(&item.title), item.name.as_ref(), item.company.as_ref()];
+    for text in called.into_iter().flatten() {
+        add(&mut document, Zone::Title, text);
+    }
+    for address in rows.addresses.get(&item.id).into_iter().flatten() {
+        add(&mut document, Zone::Sender, address);
+    }
+    for note in rows.notes.get(&item.id).into_iter().flatten() {
+        add(&mut document, Zone::Text, note);
+    }
+    Indexed {
+        subject: Subject::Item(item.id),
+        kind: item.kind.as_text(),
+        at: item.created_at,
+        document,
+    }
+}

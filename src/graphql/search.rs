@@ -1,0 +1,521 @@
+//! Searching as clients see it: what was found with the places where it stands, and by what it can be told apart.
+//! Not for: what a query means (`rules::search`), or who finds what (the scope that it is asked under).
+
+use std::sync::Arc;
+
+use async_graphql::{Enum, Error, ErrorExtensions as _, Object, Result, SimpleObject, Union};
+
+use super::context::{Ask, Scopes};
+use super::email::Email;
+use super::error;
+use super::item::{Contact, Deal, Item, Lead};
+use super::loaders::{Addresses, Attachments, Emails, Items, MailMailboxes, Participants};
+use super::mailbox::Mailbox;
+use super::paging::{Connection, Count, Counter, Edge, ListName, Listed, PageArgs, PageInfo};
+use crate::model::email::{Address, Email as EmailFields, ParticipantRole};
+use crate::model::item::{Item as ItemFields, ItemKind};
+use crate::model::people::RestrictedField;
+use crate::model::{EmailId, ItemId};
+use crate::rules::access::{self, Surface};
+use crate::rules::search::{self as language, Fault, Phrase, Reading, SearchQuery, Typing, Zone};
+use crate::store::page::{Page, PageRequest};
+use crate::store::search::{self, Facet, FacetCount, Found, Search};
+use crate::store::{AnyConn, StoreError, emails, items, search_index};
+
+/// Values of a facet that are given: what a person looks through.
+const FACET_VALUES_MAX: usize = 20;
+
+/// One question to the index, and by whom.
+#[derive(Debug)]
+struct Asked {
+    query: SearchQuery,
+    hidden: Vec<RestrictedField>,
+}
+
+impl Asked {
+    fn search<'s>(&'s self, scopes: &'s Scopes) -> Search<'s> {
+        Search {
+            query: &self.query,
+            within: scopes.emails(Surface::Either),
+            hidden: &self.hidden,
+        }
+    }
+}
+
+/// What a page of a search holds, read as of one moment.
+enum Row {
+    Email(Arc<EmailFields>),
+    Item(Arc<ItemFields>),
+}
+
+/// A page of what the query finds.
+///
+/// # Errors
+/// `BAD_USER_INPUT` for a query that can't be understood, with its `position`, and for a page that can't be; `INTERNAL`
+/// where the store fails.
+pub async fn search_all(
+    ask: &Ask,
+    query: &str,
+    typing: Typing,
+    args: PageArgs,
+) -> Result<SearchConnection> {
+    let mut query = match language::read(query, typing) {
+        Reading::Understood(query) => query,
+        Reading::Faulty(fault) => return Err(misunderstood(&fault)),
+    };
+    query.resolve(|id| {
+        let (_kind, id) = ask.open_item(&id.to_owned().into())?;
+        Some(id)
+    });
+    let asked = Arc::new(Asked {
+        query,
+        hidden: access::hidden_fields(ask.viewer()),
+    });
+    let name = ListName::new(ask.viewer().user_id, "search", &asked.query);
+    let request = args.request(ask.codec(), &name)?;
+    let for_page = asked.clone();
+    let page = ask
+        .read_at_once(move |conn, scopes| read_page(conn, scopes, &for_page, &request))
+        .await?;
+    let for_count = asked.clone();
+    let counter: Counter =
+        Arc::new(move |conn, scopes, limit| search::count(conn, &for_count.search(scopes), limit));
+    let shape = |row| SearchHit::new(ask, row, &asked);
+    Ok(SearchConnection {
+        ask: ask.clone(),
+        page: Connection::new(ask, name, page, counter, shape),
+        asked: asked.clone(),
+    })
+}
+
+fn misunderstood(fault: &Fault) -> Error {
+    let position = i64::try_from(fault.position).unwrap_or(i64::MAX);
+    error::bad_input(format!(
+        "The query can't be understood at character {}: {}",
+        position.saturating_add(1),
+        fault.message
+    ))
+    .extend_with(|_, extensions| extensions.set("position", position))
+}
+
+fn read_page(
+    conn: &mut AnyConn,
+    scopes: &Scopes,
+    asked: &Asked,
+    request: &PageRequest,
+) -> Result<Page<Row>, StoreError> {
+    let page = search::list(conn, &asked.search(scopes), request)?;
+    let mut email_ids: Vec<EmailId> = Vec::new();
+    let mut item_ids: Vec<ItemId> = Vec::new();
+    for (_key, found) in &page.rows {
+        match found {
+            Found::Email(id) => email_ids.push(*id),
+            Found::Item(_, id) => item_ids.push(*id),
+        }
+    }
+    let emails = if email_ids.is_empty() {
+        Vec::new()
+    } else {
+        emails::visible(conn, scopes.emails(Surface::Either), &email_ids)?
+    };
+    let items = if item_ids.is_empty() {
+        Vec::new()
+    } else {
+        items::readable(conn, scopes.items(), &item_ids)?
+    };
+    let emails: Vec<Arc<EmailFields>> = emails.into_iter().map(Arc::new).collect();
+    let items: Vec<Arc<ItemFields>> = items.into_iter().map(Arc::new).collect();
+    let row = |found: &Found| match found {
+        Found::Email(id) => emails
+            .iter()
+            .find(|email| email.id == *id)
+            .map(|email| Row::Email(email.clone())),
+        Found::Item(_, id) => items
+            .iter()
+            .find(|item| item.id == *id)
+            .map(|item| Row::Item(item.clone())),
+    };
+    let rows = page
+        .rows
+        .iter()
+        .filter_map(|(key, found)| Some((key.clone(), row(found)?)));
+    Ok(Page {
+        rows: rows.collect(),
+        has_next: page.has_next,
+        has_previous: page.has_previous,
+    })
+}
+
+/// One page of what a search finds.
+pub struct SearchConnection {
+    ask: Ask,
+    page: Connection<SearchHit>,
+    asked: Arc<Asked>,
+}
+
+/// One page of what a search finds among what the viewer may see, the best first: items that are called so, then by time,
+/// whereby mail with the words in its subject or sender counts as half a year newer.
+#[Object]
+impl SearchConnection {
+    /// What was found on the page, each with its cursor.
+    async fn edges(&self) -> Vec<Edge<SearchHit>> {
+        self.page.edges_of()
+    }
+
+    /// What was found on the page.
+    async fn nodes(&self) -> Vec<&SearchHit> {
+        self.page.nodes_of()
+    }
+
+    /// Where the page stands.
+    async fn page_info(&self) -> PageInfo {
+        self.page.info()
+    }
+
+    /// How much is found in all; counted only when selected.
+    async fn total_count(
+        &self,
+        #[graphql(
+            default = 1000,
+            desc = "Counting stops here, at most at 100,000; `isExact` says whether it did."
+        )]
+        limit: i32,
+    ) -> Result<Count> {
+        self.page.count(limit).await
+    }
+
+    /// By what it can be told apart; each is counted only when selected, among the newest 10,000 that are found.
+    async fn facets(&self) -> SearchFacets {
+        SearchFacets {
+            ask: self.ask.clone(),
+            asked: self.asked.clone(),
+        }
+    }
+}
+
+/// Something that a search found.
+#[derive(Clone)]
+pub struct SearchHit {
+    ask: Ask,
+    found: FoundRow,
+    asked: Arc<Asked>,
+}
+
+#[derive(Clone)]
+enum FoundRow {
+    Email(Arc<EmailFields>),
+    Item(Arc<ItemFields>),
+}
+
+impl SearchHit {
+    fn new(ask: &Ask, row: Row, asked: &Arc<Asked>) -> Self {
+        let found = match row {
+            Row::Email(row) => {
+                ask.keep::<Emails>(row.id, row.clone());
+                FoundRow::Email(row)
+            }
+            Row::Item(row) => {
+                ask.keep::<Items>(row.id, row.clone());
+                FoundRow::Item(row)
+            }
+        };
+        Self {
+            ask: ask.clone(),
+            found,
+            asked: asked.clone(),
+        }
+    }
+
+    fn phrases(&self) -> Vec<&Phrase> {
+        self.asked.query.phrases().collect()
+    }
+
+    /// The first text of a zone in which something of the query stands.
+    fn first<'t>(
+        &self,
+        zone: Zone,
+        texts: impl IntoIterator<Item = &'t str>,
+    ) -> Option<SearchSnippet> {
+        let phrases = self.phrases();
+        let mut texts = texts.into_iter();
+        let parts = texts.find_map(|text| language::snippet(text, zone, &phrases))?;
+        Some(SearchSnippet {
+            zone: zone.into(),
+            parts: parts
+                .into_iter()
+                .map(|part| SnippetPart {
+                    text: part.text,
+                    is_hit: part.is_hit,
+                })
+                .collect(),
+        })
+    }
+
+    async fn of_email(&self, row: &Arc<EmailFields>) -> Result<Vec<SearchSnippet>> {
+        let participants = self.ask.load::<Participants>(row.id).await?;
+        let people = |sends: bool| {
+            participants
+                .iter()
+                .flat_map(|found| found.iter())
+                .filter(move |(role, _)| is_sender(*role) == sends)
+                .map(|(_, address)| with_name(address))
+                .collect::<Vec<String>>()
+        };
+        let mut found = Vec::new();
+        found.extend(self.first(Zone::Title, [row.subject.as_str()]));
+        let senders = people(true);
+        found.extend(self.first(Zone::Sender, senders.iter().map(String::as_str)));
+        let recipients = people(false);
+        found.extend(self.first(Zone::Recipients, recipients.iter().map(String::as_str)));
+        let files = self.ask.load::<Attachments>(row.id).await?;
+        let files = files.iter().flat_map(|files| files.iter());
+        let file = self.first(Zone::Text, files.map(|file| file.name.as_str()));
+        let text = match self.ask.services().mail.text(row).await {
+            Ok(text) => text.unwrap_or_default(),
+            // What can't be read has no snippet; the email itself says so where its body is asked for.
+            Err(error) => {
+                tracing::warn!(email = row.id.0, %error, "a found mail's text can't be read");
+                String::new()
+            }
+        };
+        found.extend(self.first(Zone::Text, [text.as_str()]).or(file));
+        Ok(found)
+    }
+
+    async fn of_item(&self, row: &Arc<ItemFields>) -> Result<Vec<SearchSnippet>> {
+        let called = [Some(&row.title), row.name.as_ref(), row.company.as_ref()];
+        let called = called.into_iter().flatten().map(String::as_str);
+        let mut found = Vec::new();
+        found.extend(self.first(Zone::Title, called));
+        let hidden_by = match row.kind {
+            ItemKind::Lead => Some(RestrictedField::LeadAddresses),
+            ItemKind::Contact => Some(RestrictedField::ContactAddresses),
+            ItemKind::Deal => None,
+        };
+        if hidden_by.is_some_and(|field| !self.ask.hides(field)) {
+            let addresses = self.ask.load::<Addresses>(row.id).await?;
+            let addresses = addresses.iter().flat_map(|addresses| addresses.iter());
+            found.extend(self.first(Zone::Sender, addresses.map(|one| one.address.as_str())));
+        }
+        let id = row.id;
+        let notes = self
+            .ask
+            .read(move |conn, _scopes| search_index::notes(conn, &[id]))
+            .await?;
+        let notes = notes.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let notes = notes.iter().rev().map(String::as_str);
+        found.extend(self.first(Zone::Text, notes));
+        Ok(found)
+    }
+}
+
+fn is_sender(role: ParticipantRole) -> bool {
+    matches!(
+        role,
+        ParticipantRole::From | ParticipantRole::Sender | ParticipantRole::ReplyTo
+    )
+}
+
+fn with_name(address: &Address) -> String {
+    match address.name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => format!("{name} <{}>", address.address),
+        None => address.address.clone(),
+    }
+}
+
+impl Listed for SearchHit {
+    const CONNECTION: &'static str = "SearchConnection";
+    const EDGE: &'static str = "SearchEdge";
+}
+
+/// Something that a search found.
+#[Object]
+impl SearchHit {
+    /// The email or item.
+    async fn found(&self) -> Result<SearchResult> {
+        Ok(match &self.found {
+            FoundRow::Email(row) => SearchResult::Email(Email::new(&self.ask, row.clone())),
+            FoundRow::Item(row) => match Item::new(&self.ask, row.clone()) {
+                Item::Lead(lead) => SearchResult::Lead(lead),
+                Item::Deal(deal) => SearchResult::Deal(deal),
+                Item::Contact(contact) => SearchResult::Contact(contact),
+            },
+        })
+    }
+
+    /// Where what was looked for stands: at most one piece of each zone, none where nothing of it stands there.
+    async fn snippets(&self) -> Result<Vec<SearchSnippet>> {
+        match &self.found {
+            FoundRow::Email(row) => self.of_email(row).await,
+            FoundRow::Item(row) => self.of_item(row).await,
+        }
+    }
+}
+
+/// What a search finds.
+#[derive(Union, Clone)]
+pub enum SearchResult {
+    Email(Email),
+    Lead(Lead),
+    Deal(Deal),
+    Contact(Contact),
+}
+
+/// A short piece of a text, with what was looked for in it.
+#[derive(SimpleObject, Clone)]
+pub struct SearchSnippet {
+    /// Where the text stands.
+    zone: SearchZone,
+    /// The piece, cut into parts that follow each other. Plain text: show it as such.
+    parts: Vec<SnippetPart>,
+}
+
+/// A part of a snippet.
+#[derive(SimpleObject, Clone)]
+pub struct SnippetPart {
+    /// Plain text.
+    text: String,
+    /// Whether it is what was looked for.
+    is_hit: bool,
+}
+
+/// Where in an email or an item a text stands.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "crate::rules::search::Zone")]
+pub enum SearchZone {
+    /// The subject of an email; an item's title, name and company.
+    Title,
+    /// Who an email is from; an item's addresses.
+    Sender,
+    /// Who an email is to.
+    Recipients,
+    /// An email's text and the names of its files; an item's notes.
+    Text,
+}
+
+/// By what found things can be told apart.
+pub struct SearchFacets {
+    ask: Ask,
+    asked: Arc<Asked>,
+}
+
+impl SearchFacets {
+    async fn counts(&self, facet: Facet) -> Result<Vec<FacetCount>> {
+        let asked = self.asked.clone();
+        self.ask
+            .read_at_once(move |conn, scopes| {
+                search::facet(conn, &asked.search(scopes), facet, FACET_VALUES_MAX)
+            })
+            .await
+    }
+}
+
+/// By what found things can be told apart, with how many there are; of each at most 20 values, the most frequent first.
+#[Object]
+impl SearchFacets {
+    /// By what they are.
+    async fn kinds(&self) -> Result<Vec<SearchKindCount>> {
+        let shape = |found: FacetCount| {
+            let kind = match found.value.as_str() {
+                "EMAIL" => SearchKind::Email,
+                "LEAD" => SearchKind::Lead,
+                "DEAL" => SearchKind::Deal,
+                "CONTACT" => SearchKind::Contact,
+                _ => return None,
+            };
+            let count = found.count;
+            Some(SearchKindCount { kind, count })
+        };
+        Ok(self
+            .counts(Facet::Kind)
+            .await?
+            .into_iter()
+            .filter_map(shape)
+            .collect())
+    }
+
+    /// Emails by their mailbox, of those that the viewer has access to.
+    async fn mailboxes(&self) -> Result<Vec<SearchMailboxCount>> {
+        let counts = self.counts(Facet::Mailbox).await?;
+        let ids: Vec<_> = counts.iter().filter_map(FacetCount::mailbox).collect();
+        let rows = self.ask.load_all::<MailMailboxes>(ids).await?;
+        let shape = |found: &FacetCount| {
+            let id = found.mailbox()?;
+            let row = rows.iter().find(|row| row.id == id)?;
+            Some(SearchMailboxCount {
+                mailbox: Mailbox::new(&self.ask, row.clone()),
+                count: found.count,
+            })
+        };
+        Ok(counts.iter().filter_map(shape).collect())
+    }
+
+    /// Emails by the address that they are from.
+    async fn senders(&self) -> Result<Vec<SearchSenderCount>> {
+        let shape = |found: FacetCount| SearchSenderCount {
+            address: found.value,
+            count: found.count,
+        };
+        let counts = self.counts(Facet::Sender).await?;
+        Ok(counts.into_iter().map(shape).collect())
+    }
+
+    /// By the month in UTC in which they came or were made; the newest first.
+    async fn months(&self) -> Result<Vec<SearchMonthCount>> {
+        let shape = |found: FacetCount| SearchMonthCount {
+            month: found.value,
+            count: found.count,
+        };
+        let counts = self.counts(Facet::Month).await?;
+        Ok(counts.into_iter().map(shape).collect())
+    }
+}
+
+/// What something is that was found. New values may be added.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchKind {
+    /// An email.
+    Email,
+    /// A lead.
+    Lead,
+    /// A deal.
+    Deal,
+    /// A contact.
+    Contact,
+}
+
+/// How many of a kind were found.
+#[derive(SimpleObject)]
+pub struct SearchKindCount {
+    /// What they are.
+    kind: SearchKind,
+    /// How many.
+    count: i64,
+}
+
+/// How many emails of a mailbox were found.
+#[derive(SimpleObject)]
+pub struct SearchMailboxCount {
+    /// The mailbox.
+    mailbox: Mailbox,
+    /// How many.
+    count: i64,
+}
+
+/// How many emails from an address were found.
+#[derive(SimpleObject)]
+pub struct SearchSenderCount {
+    /// The address, in its canonical form; `from:` finds its emails.
+    address: String,
+    /// How many.
+    count: i64,
+}
+
+/// How many of a month were found.
+#[derive(SimpleObject)]
+pub struct SearchMonthCount {
+    /// Year and month, `2026-10`; `after:` and `before:` take it.
+    month: String,
+    /// How many.
+    count: i64,
+}

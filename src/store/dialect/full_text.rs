@@ -1,0 +1,439 @@
+//! The index of words: FTS5 on SQLite, a tsvector under GIN on PostgreSQL. Both are given the very words that
+//! `rules::search` makes, so that both find the same.
+//! Not for: who may see what is found, or what becomes a word.
+
+use super::super::db::AnyConn;
+use super::super::sql::{Sql, Value, insert_all, sql};
+use super::super::{StoreError, Tx};
+use crate::rules::search::{Literal, Phrase, Sought, Zone, Zones};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+/// Words of one document, in all its zones: a tsvector has places up to 16,383.
+const WORDS_MAX: usize = 16_000;
+/// Bytes of its words: a tsvector has a megabyte, places of words included.
+const WORD_BYTES_MAX: usize = 400_000;
+/// Places at which one word is known in one document: a tsvector keeps 255.
+const PLACES_MAX: usize = 250;
+/// Stands where no word is looked for: between two texts of one zone, and where a word stood once too often. It is a
+/// character of nobody's language, which both databases take for a letter.
+const GAP: &str = "\u{e000}";
+/// Before the word that says what a document is.
+const KIND: char = '\u{e001}';
+
+/// The kinds of documents, as their words have them.
+pub const KINDS: [&str; 4] = ["EMAIL", "LEAD", "DEAL", "CONTACT"];
+
+/// The words of a document by zones, with their places.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// In the order of [`Zone::ALL`].
+    zones: [Vec<String>; 4],
+    words: usize,
+    bytes: usize,
+    seen: HashMap<String, usize>,
+}
+
+impl Document {
+    /// An empty one of this kind.
+    pub fn new(kind: &str) -> Self {
+        let mut document = Self {
+            zones: [const { Vec::new() }; 4],
+            words: 0,
+            bytes: 0,
+            seen: HashMap::new(),
+        };
+        document.add(Zone::Title, [kind_word(kind)]);
+        document
+    }
+
+    /// Adds a text's words to a zone; phrases don't reach from one text to the next. What is too much is left out.
+    pub fn add(&mut self, zone: Zone, words: impl IntoIterator<Item = String>) {
+        for word in words {
+            if self.is_full(word.len()) {
+                return;
+            }
+            self.bytes = self.bytes.saturating_add(word.len());
+            let times = self.seen.entry(word.clone()).or_default();
+            *times = times.saturating_add(1);
+            let word = if *times > PLACES_MAX {
+                GAP.to_owned()
+            } else {
+                word
+            };
+            self.push(zone, word);
+        }
+        if !self.is_full(0) {
+            self.push(zone, GAP.to_owned());
+        }
+    }
+
+    fn is_full(&self, more_bytes: usize) -> bool {
+        self.words >= WORDS_MAX || self.bytes.saturating_add(more_bytes) > WORD_BYTES_MAX
+    }
+
+    fn push(&mut self, zone: Zone, word: String) {
+        self.words = self.words.saturating_add(1);
+        let [title, sender, recipients, text] = &mut self.zones;
+        match zone {
+            Zone::Title => title.push(word),
+            Zone::Sender => sender.push(word),
+            Zone::Recipients => recipients.push(word),
+            Zone::Text => text.push(word),
+        }
+    }
+
+    /// The text of a tsvector: each word with its places and the letters of their zones.
+    fn vector(&self) -> String {
+        let mut places: HashMap<&str, String> = HashMap::new();
+        let mut place = 0_usize;
+        for (zone, words) in Zone::ALL.iter().zip(&self.zones) {
+            for word in words {
+                place = place.saturating_add(1);
+                if word != GAP {
+                    let at = places.entry(word).or_default();
+                    let comma = if at.is_empty() { "" } else { "," };
+                    // Writing to a string does not fail.
+                    let _ = write!(at, "{comma}{place}{}", weight(*zone));
+                }
+            }
+            // No phrase reaches from zone to zone.
+            place = place.saturating_add(1);
+        }
+        let mut text = String::new();
+        for (word, at) in places {
+            let _ = write!(text, "'{word}':{at} ");
+        }
+        text
+    }
+}
+
+fn kind_word(kind: &str) -> String {
+    format!("{KIND}{}", kind.to_ascii_lowercase())
+}
+
+const fn weight(zone: Zone) -> char {
+    match zone {
+        Zone::Title => 'A',
+        Zone::Sender => 'B',
+        Zone::Recipients => 'C',
+        Zone::Text => 'D',
+    }
+}
+
+const fn column(zone: Zone) -> &'static str {
+    match zone {
+        Zone::Title => "title",
+        Zone::Sender => "sender",
+        Zone::Recipients => "recipients",
+        Zone::Text => "text",
+    }
+}
+
+/// A document with its id, and when what it is about came or was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'d> {
+    pub id: i64,
+    pub kind: &'static str,
+    pub subject: i64,
+    pub at_micros: i64,
+    pub document: &'d Document,
+}
+
+/// Documents of one statement: each may have half a megabyte.
+const ENTRIES_PER_INSERT: usize = 32;
+
+/// Puts documents into the index, where none of their ids is.
+///
+/// # Errors
+/// What the database says.
+pub fn insert(tx: &mut Tx<'_>, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    for part in entries.chunks(ENTRIES_PER_INSERT) {
+        if matches!(tx.conn, AnyConn::Pg(_)) {
+            insert_vectors(tx, part)?;
+        } else {
+            insert_texts(tx, part)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_vectors(tx: &mut Tx<'_>, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    let mut query = sql("INSERT INTO search_docs (id, kind, subject_id, at, words) VALUES ");
+    for (index, entry) in entries.iter().enumerate() {
+        query = query
+            .push(if index == 0 { "(" } else { ", (" })
+            .bind(entry.id)
+            .push(", ")
+            .bind(entry.kind)
+            .push(", ")
+            .bind(entry.subject)
+            .push(", ")
+            .bind(entry.at_micros)
+            .push(", CAST(")
+            .bind(entry.document.vector())
+            .push(" AS tsvector))");
+    }
+    query.run(tx.conn)?;
+    Ok(())
+}
+
+fn insert_texts(tx: &mut Tx<'_>, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    let documents = entries.iter().map(|entry| {
+        vec![
+            entry.id.into(),
+            entry.kind.into(),
+            entry.subject.into(),
+            entry.at_micros.into(),
+        ]
+    });
+    let into = "search_docs (id, kind, subject_id, at)";
+    insert_all(tx.conn, into, "", documents.collect())?;
+    let texts = entries.iter().map(|entry| {
+        let zones = entry.document.zones.iter();
+        let texts = zones.map(|words| Value::from(words.join(" ")));
+        std::iter::once(Value::from(entry.id))
+            .chain(texts)
+            .collect()
+    });
+    let into = "search_index (rowid, title, sender, recipients, text)";
+    insert_all(tx.conn, into, "", texts.collect())
+}
+
+/// Takes these documents out of the index.
+///
+/// # Errors
+/// What the database says.
+pub fn delete(tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let of = |front: &'static str| sql(front).any_of(ids.iter().copied()).push(")");
+    if matches!(tx.conn, AnyConn::Sqlite(_)) {
+        of("DELETE FROM search_index WHERE rowid IN (").run(tx.conn)?;
+    }
+    of("DELETE FROM search_docs WHERE id IN (").run(tx.conn)?;
+    Ok(())
+}
+
+/// What the index is asked: a condition on words, for either database.
+#[derive(Debug, Clone)]
+pub struct Words {
+    /// Whether it is an "and" or "or" that needs brackets, or one thing alone.
+    is_compound: bool,
+    fts5: String,
+    tsquery: String,
+}
+
+impl Words {
+    fn one(fts5: String, tsquery: String) -> Self {
+        Self {
+            is_compound: false,
+            fts5,
+            tsquery,
+        }
+    }
+
+    /// Documents of one of these kinds.
+    pub fn kinds(kinds: &[&str]) -> Option<Self> {
+        let one = |kind: &&str| {
+            let word = kind_word(kind);
+            Self::one(format!("\"{word}\""), format!("'{word}'"))
+        };
+        Self::joined(kinds.iter().map(one), " OR ", " | ")
+    }
+
+    /// All of these; `None` of none.
+    pub fn all(of: impl IntoIterator<Item = Self>) -> Option<Self> {
+        Self::joined(of, " AND ", " & ")
+    }
+
+    fn joined(of: impl IntoIterator<Item = Self>, and: &str, sign: &str) -> Option<Self> {
+        let mut of = of.into_iter();
+        let first = of.next()?;
+        let mut fts5 = first.bracketed().0;
+        let mut tsquery = first.bracketed().1;
+        let mut is_compound = false;
+        for other in of {
+            is_compound = true;
+            let (their_fts5, their_tsquery) = other.bracketed();
+            fts5.push_str(and);
+            fts5.push_str(&their_fts5);
+            tsquery.push_str(sign);
+            tsquery.push_str(&their_tsquery);
+        }
+        if is_compound {
+            return Some(Self {
+                is_compound,
+                fts5,
+                tsquery,
+            });
+        }
+        Some(first)
+    }
+
+    fn bracketed(&self) -> (String, String) {
+        if self.is_compound {
+            (format!("({})", self.fts5), format!("({})", self.tsquery))
+        } else {
+            (self.fts5.clone(), self.tsquery.clone())
+        }
+    }
+
+    /// This, and not the other.
+    #[must_use]
+    pub fn but_not(&self, other: &Self) -> Self {
+        let (fts5, tsquery) = self.bracketed();
+        let (their_fts5, their_tsquery) = other.bracketed();
+        Self {
+            is_compound: true,
+            fts5: format!("{fts5} NOT {their_fts5}"),
+            tsquery: format!("{tsquery} & !{their_tsquery}"),
+        }
+    }
+
+    /// A group that asks for words alone, looked for within these zones; `None` where it also asks something else.
+    pub fn of_group(group: &[Literal], within: Zones) -> Option<Self> {
+        let all: Option<Vec<Self>> = group
+            .iter()
+            .map(|literal| Self::of_literal(literal, within))
+            .collect();
+        Self::joined(all?, " OR ", " | ")
+    }
+
+    /// One literal about words.
+    pub fn of_literal(literal: &Literal, within: Zones) -> Option<Self> {
+        let Sought::Phrase(phrase) = &literal.sought else {
+            return None;
+        };
+        let there = Self::of_phrase(phrase, within);
+        if !literal.is_negated {
+            return there.or_else(Self::nothing);
+        }
+        // The index only says what is there: everything is of some kind.
+        let everything = Self::kinds(&KINDS)?;
+        Some(there.map_or(everything.clone(), |there| everything.but_not(&there)))
+    }
+
+    /// What no document has.
+    fn nothing() -> Option<Self> {
+        Self::kinds(&["none"])
+    }
+
+    /// `None` where it can't stand in any of these zones.
+    fn of_phrase(phrase: &Phrase, within: Zones) -> Option<Self> {
+        let zones = phrase.zones.and(within);
+        if zones.is_empty() {
+            return None;
+        }
+        let star = if phrase.is_prefix { "*" } else { "" };
+        let mut fts5 = format!("\"{}\"{star}", phrase.words.join(" "));
+        if zones != Zones::ALL {
+            let columns: Vec<&str> = named(zones, column).collect();
+            fts5 = format!("{{{}}} : {fts5}", columns.join(" "));
+        }
+        let weights: String = if zones == Zones::ALL {
+            String::new()
+        } else {
+            named(zones, weight).collect()
+        };
+        let last = phrase.words.len().saturating_sub(1);
+        let words: Vec<String> = phrase
+            .words
+            .iter()
+            .enumerate()
+            .map(|(place, word)| {
+                let star = if place == last { star } else { "" };
+                let colon = if star.is_empty() && weights.is_empty() {
+                    ""
+                } else {
+                    ":"
+                };
+                format!("'{word}'{colon}{star}{weights}")
+            })
+            .collect();
+        let found = Self {
+            is_compound: words.len() > 1,
+            fts5,
+            tsquery: words.join(" <-> "),
+        };
+        if !phrase.emails_only {
+            return Some(found);
+        }
+        Self::all([Self::kinds(&["EMAIL"])?, found])
+    }
+
+    /// The front of a query for documents with these words, up to its `WHERE …`: `d` is the document's row, and
+    /// [`Words::place`] its id.
+    pub fn select(&self, conn: &AnyConn, columns: &'static str) -> Sql {
+        let front = sql("SELECT ").push(columns);
+        match conn {
+            // The index goes first: it gives its documents in the order of their ids.
+            AnyConn::Sqlite(_) => front
+                .push(
+                    " FROM search_index f CROSS JOIN search_docs d ON d.id = f.rowid WHERE f.search_index MATCH ",
+                )
+                .bind(self.fts5.clone()),
+            AnyConn::Pg(_) => front
+                .push(" FROM search_docs d WHERE d.words @@ CAST(")
+                .bind(self.tsquery.clone())
+                .push(" AS tsquery)"),
+        }
+    }
+
+    /// The column that [`Words::select`] orders by.
+    pub const fn place(conn: &AnyConn) -> &'static str {
+        match conn {
+            AnyConn::Sqlite(_) => "f.rowid",
+            AnyConn::Pg(_) => "d.id",
+        }
+    }
+
+    /// The condition that a document, a row of `search_docs` called `d`, has these words.
+    pub fn condition(&self, conn: &AnyConn) -> Sql {
+        match conn {
+            AnyConn::Sqlite(_) => {
+                sql("d.id IN (SELECT w.rowid FROM search_index w WHERE w.search_index MATCH ")
+                    .bind(self.fts5.clone())
+                    .push(")")
+            }
+            AnyConn::Pg(_) => sql("d.words @@ CAST(")
+                .bind(self.tsquery.clone())
+                .push(" AS tsquery)"),
+        }
+    }
+}
+
+fn named<T>(zones: Zones, name: impl Fn(Zone) -> T) -> impl Iterator<Item = T> {
+    Zone::ALL
+        .into_iter()
+        .filter(move |zone| zones.has(*zone))
+        .map(name)
+}
+
+/// Has PostgreSQL plan each question by its own words, until the transaction ends: a plan for any words is bad for most.
+///
+/// # Errors
+/// What the database says.
+pub fn plan_by_words(conn: &mut AnyConn) -> Result<(), StoreError> {
+    if matches!(conn, AnyConn::Pg(_)) {
+        sql("SET LOCAL plan_cache_mode = force_custom_plan").run(conn)?;
+    }
+    Ok(())
+}
+
+/// The month of a document `d` in UTC, `2026-10`.
+pub const fn month(conn: &AnyConn) -> &'static str {
+    match conn {
+        AnyConn::Sqlite(_) => "strftime('%Y-%m', d.at / 1000000, 'unixepoch')",
+        AnyConn::Pg(_) => "to_char(to_timestamp(d.at / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM')",
+    }
+}
+
+/// Locks those rows that a query selects which nobody is about to delete, against deletion: others are left out.
+pub fn undeleted(conn: &AnyConn, query: Sql) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => query,
+        AnyConn::Pg(_) => query.push(" FOR KEY SHARE SKIP LOCKED"),
+    }
+}

@@ -1,0 +1,515 @@
+//! Searching: pages, counts and facets of what a query finds among the emails and items that the viewer may see. The rights
+//! are a part of each statement, so that nothing hidden is found, counted or ordered by.
+//!
+//! What is found is ranked by one number: its time, moved on by years where the words stand in what it is called or in
+//! whose it is. Each rank is a list of its own that the index gives in the order of time, so that a page costs a page.
+//! Not for: what a query means (that is `rules::search`).
+
+use super::dialect::full_text::{self, KINDS, Words};
+use super::page::{Key, KeyPart, Page, PageRequest, count_up_to};
+use super::scope;
+use super::search_index::apart;
+use super::sql::{Sql, sql};
+use super::{AnyConn, StoreError};
+use crate::model::item::ItemKind;
+use crate::model::people::RestrictedField;
+use crate::model::{EmailId, ItemId, MailboxId};
+use crate::rules::access::EmailScope;
+use crate::rules::search::{Filter, Group, Literal, SearchQuery, Sought, Zone, Zones};
+use std::collections::BTreeMap;
+
+/// An item that is called so goes before any mail of the last twenty years.
+const CALLED_SO_SECONDS: i64 = 20 * 365 * 86_400;
+/// A mail whose subject or sender has the words is taken to be so much newer.
+const HEADED_SO_SECONDS: i64 = 180 * 86_400;
+
+/// What is looked for, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'s> {
+    pub query: &'s SearchQuery,
+    /// By either way (R22).
+    pub within: &'s EmailScope,
+    /// Fields that are hidden from the viewer (R26): nobody finds what they may not read.
+    pub hidden: &'s [RestrictedField],
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Email(EmailId),
+    Item(ItemKind, ItemId),
+}
+
+/// Documents that are searched alike: of these kinds, in these zones.
+#[derive(Debug, Clone)]
+struct Shelf {
+    kinds: Vec<&'static str>,
+    zones: Zones,
+}
+
+/// One rank of a shelf: its words, and by how much its documents are put before others.
+struct Rank {
+    words: Option<Words>,
+    kinds: Vec<&'static str>,
+    ahead: i64,
+}
+
+impl Shelf {
+    fn is_whole(&self) -> bool {
+        self.kinds.len() == KINDS.len()
+    }
+}
+
+/// The shelves of a viewer: items whose addresses are hidden from them are searched without those.
+fn shelves(search: &Search<'_>) -> Vec<Shelf> {
+    let hides = |field| search.hidden.contains(&field);
+    let is_bare = |kind: &&'static str| match *kind {
+        "LEAD" => hides(RestrictedField::LeadAddresses),
+        "CONTACT" => hides(RestrictedField::ContactAddresses),
+        _ => false,
+    };
+    let (bare, whole): (Vec<&str>, Vec<&str>) = KINDS.into_iter().partition(is_bare);
+    let mut shelves = vec![Shelf {
+        kinds: whole,
+        zones: Zones::ALL,
+    }];
+    if !bare.is_empty() {
+        shelves.push(Shelf {
+            kinds: bare,
+            zones: Zones::ALL.without(Zone::Sender),
+        });
+    }
+    shelves
+}
+
+/// The words that all groups about words ask for, within these zones; `None` where none is about words alone.
+fn words_of(query: &SearchQuery, zones: Zones) -> Option<Words> {
+    let mut excluded = Vec::new();
+    let mut wanted = Vec::new();
+    for group in &query.groups {
+        match group.as_slice() {
+            [one] if one.is_negated => {
+                let positive = Literal {
+                    is_negated: false,
+                    sought: one.sought.clone(),
+                };
+                excluded.extend(Words::of_literal(&positive, zones));
+            }
+            group => wanted.extend(Words::of_group(group, zones)),
+        }
+    }
+    if wanted.is_empty() && !excluded.is_empty() {
+        wanted.extend(Words::kinds(&KINDS));
+    }
+    let all = Words::all(wanted)?;
+    let without = |found: Words, other: &Words| found.but_not(other);
+    Some(excluded.iter().fold(all, without))
+}
+
+/// The groups that ask for words anywhere: where all of them stand in the head of a document, it goes before others.
+fn head_of(query: &SearchQuery, zones: Zones) -> Option<Words> {
+    let is_plain = |literal: &Literal| match &literal.sought {
+        Sought::Phrase(phrase) => !literal.is_negated && phrase.zones == Zones::ALL,
+        Sought::Filter(_) => false,
+    };
+    let plain = |group: &&Group| group.iter().all(is_plain);
+    let groups = query.groups.iter().filter(plain);
+    Words::all(groups.filter_map(|group| Words::of_group(group, zones.and(Zones::HEAD))))
+}
+
+fn of_kinds(words: Words, kinds: &[&'static str]) -> Words {
+    if kinds.len() == KINDS.len() {
+        return words;
+    }
+    let kinds = Words::kinds(kinds);
+    Words::all(kinds.into_iter().chain([words.clone()])).unwrap_or(words)
+}
+
+/// The ranks of a shelf, the first going before the others.
+fn ranks(search: &Search<'_>, shelf: &Shelf) -> Vec<Rank> {
+    let rank = |words: Option<Words>, kinds: Vec<&'static str>, ahead: i64| Rank {
+        words: words.map(|words| of_kinds(words, &kinds)),
+        kinds,
+        ahead,
+    };
+    let words = words_of(search.query, shelf.zones);
+    let head = words.as_ref().and(head_of(search.query, shelf.zones));
+    let (Some(words), Some(head)) = (&words, head) else {
+        return vec![rank(words, shelf.kinds.clone(), 0)];
+    };
+    let (emails, items): (Vec<&str>, Vec<&str>) =
+        shelf.kinds.iter().partition(|kind| **kind == "EMAIL");
+    let headed = Words::all([words.clone(), head.clone()]);
+    vec![
+        rank(headed.clone(), items, apart(CALLED_SO_SECONDS)),
+        rank(headed, emails, apart(HEADED_SO_SECONDS)),
+        rank(Some(words.but_not(&head)), shelf.kinds.clone(), 0),
+    ]
+}
+
+/// A query for documents up to its conditions on rows, and the column by which they are ordered.
+fn select(
+    conn: &AnyConn,
+    search: &Search<'_>,
+    (words, kinds): (Option<&Words>, &[&'static str]),
+    columns: &'static str,
+) -> (Sql, &'static str) {
+    let (front, place) = match words {
+        Some(words) => (words.select(conn, columns), Words::place(conn)),
+        None => {
+            let front = sql("SELECT ")
+                .push(columns)
+                .push(" FROM search_docs d WHERE ");
+            let front = if kinds.len() == KINDS.len() {
+                front.push("TRUE")
+            } else {
+                front
+                    .push("d.kind IN (")
+                    .list(kinds.iter().copied())
+                    .push(")")
+            };
+            (front, "d.id")
+        }
+    };
+    let mut query = front.push(" AND ").then(readable(search));
+    for group in search
+        .query
+        .groups
+        .iter()
+        .filter(|group| is_about_rows(group))
+    {
+        query = query.push(" AND (FALSE");
+        for literal in group {
+            query = query
+                .push(" OR ")
+                .then(literal_condition(conn, search, literal));
+        }
+        query = query.push(")");
+    }
+    (query, place)
+}
+
+/// Whether a group asks more than the index knows.
+fn is_about_rows(group: &[Literal]) -> bool {
+    group
+        .iter()
+        .any(|literal| matches!(literal.sought, Sought::Filter(_)))
+}
+
+/// R21, R22, R23: what the document is about may be seen.
+fn readable(search: &Search<'_>) -> Sql {
+    sql("(CASE WHEN d.kind = 'EMAIL' THEN EXISTS (SELECT 1 FROM emails e WHERE e.id = d.subject_id AND ")
+        .then(scope::emails(search.within, "e"))
+        .push(") ELSE EXISTS (SELECT 1 FROM items i WHERE i.id = d.subject_id AND ")
+        .then(scope::items(search.within.items(), "i"))
+        .push(") END)")
+}
+
+fn literal_condition(conn: &AnyConn, search: &Search<'_>, literal: &Literal) -> Sql {
+    let condition = match &literal.sought {
+        Sought::Filter(filter) => filter_condition(search, filter),
+        Sought::Phrase(_) => {
+            let positive = Literal {
+                is_negated: false,
+                sought: literal.sought.clone(),
+            };
+            phrase_condition(conn, search, &positive)
+        }
+    };
+    let not = if literal.is_negated { "(NOT (" } else { "((" };
+    sql(not).then(condition).push("))")
+}
+
+/// A phrase beside filters: in the zones of whichever shelf the document lies on.
+fn phrase_condition(conn: &AnyConn, search: &Search<'_>, literal: &Literal) -> Sql {
+    let mut condition = sql("(FALSE");
+    for shelf in shelves(search) {
+        let Some(words) = Words::of_literal(literal, shelf.zones) else {
+            continue;
+        };
+        condition = condition.push(" OR (").then(words.condition(conn));
+        if !shelf.is_whole() {
+            condition = condition
+                .push(" AND d.kind IN (")
+                .list(shelf.kinds.iter().copied())
+                .push(")");
+        }
+        condition = condition.push(")");
+    }
+    condition.push(")")
+}
+
+/// Emails that hang on items which the viewer may read and of which this holds; or such an item itself.
+fn on_items(search: &Search<'_>, of: impl Fn(Sql, &'static str) -> Sql) -> Sql {
+    let itself = of(sql("(d.kind <> 'EMAIL' AND "), "d");
+    let linked = itself.push(
+        ") OR (d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM email_links fl JOIN items fi ON fi.id = fl.item_id \
+         WHERE fl.email_id = d.subject_id AND ",
+    );
+    of(linked, "fi")
+        .push(" AND ")
+        .then(scope::items(search.within.items(), "fi"))
+        .push("))")
+}
+
+/// The rest of `EXISTS (… WHERE the email is the document's and lies in a mailbox that the viewer has`.
+fn in_own_mailbox(search: &Search<'_>, front: &'static str) -> Sql {
+    sql(front)
+        .push(" fe.id = d.subject_id AND fe.mailbox_id IN (")
+        .then(scope::mailbox_ids(search.within.mailboxes()))
+        .push(")")
+}
+
+fn filter_condition(search: &Search<'_>, filter: &Filter) -> Sql {
+    match filter {
+        Filter::HasAttachment => sql(
+            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM attachments fa WHERE fa.email_id = d.subject_id AND NOT fa.is_inline)",
+        ),
+        Filter::InKind(kind) => on_items(search, |front, alias| {
+            front.push(alias).push(".kind = ").bind(kind.as_text())
+        }),
+        Filter::InItem { item: None, .. } => sql("FALSE"),
+        Filter::InItem { item: Some(id), .. } => on_items(search, |front, alias| {
+            let column = if alias == "d" { ".subject_id" } else { ".id" };
+            front.push(alias).push(column).push(" = ").bind(id.0)
+        }),
+        Filter::Mailbox(address) => in_own_mailbox(
+            search,
+            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM emails fe JOIN mailboxes fm ON fm.id = fe.mailbox_id WHERE",
+        )
+        .push(" AND LOWER(fm.address) = ")
+        .bind(address.as_str())
+        .push(")"),
+        Filter::Before(at) => sql("d.at < ").bind(at.micros()),
+        Filter::After(at) => sql("d.at >= ").bind(at.micros()),
+        Filter::IsUnread => in_own_mailbox(
+            search,
+            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM emails fe JOIN placements fp ON fp.email_id = fe.id WHERE",
+        )
+        .push(" AND fp.state = 'STORED' AND fp.gone_at IS NULL AND NOT fp.is_seen)"),
+    }
+}
+
+/// A page of what the query finds, the best first. Read within one moment: a page is several statements.
+///
+/// # Errors
+/// What the database says.
+pub fn list(
+    conn: &mut AnyConn,
+    search: &Search<'_>,
+    page: &PageRequest,
+) -> Result<Page<Found>, StoreError> {
+    if search.query.is_empty() {
+        return Ok(page.page(Vec::new()));
+    }
+    full_text::plan_by_words(conn)?;
+    let mut found = Vec::new();
+    for shelf in shelves(search) {
+        for rank in ranks(search, &shelf) {
+            if !rank.kinds.is_empty() {
+                found.extend(of_rank(conn, search, &rank, page)?);
+            }
+        }
+    }
+    // Each rank gave its beginning: so is what comes first of all ranks together.
+    found.sort_by(|(one, _), (other, _)| other.cmp(one));
+    if page.backward {
+        found.reverse();
+    }
+    found.truncate(usize::try_from(page.limit.saturating_add(1)).unwrap_or(0));
+    let row = |((score, id), found): ((i64, i64), Found)| {
+        (vec![KeyPart::Number(score), KeyPart::Number(id)], found)
+    };
+    Ok(page.page(found.into_iter().map(row).collect()))
+}
+
+type Scored = ((i64, i64), Found);
+
+/// What one rank has of a page: documents with their score and id.
+fn of_rank(
+    conn: &mut AnyConn,
+    search: &Search<'_>,
+    rank: &Rank,
+    page: &PageRequest,
+) -> Result<Vec<Scored>, StoreError> {
+    let what = (rank.words.as_ref(), rank.kinds.as_slice());
+    let (mut query, place) = select(conn, search, what, "d.id, d.kind, d.subject_id");
+    if let Some((score, id)) = page.after.as_ref().and_then(place_of) {
+        // Behind this place: a lower score, or the same with a lower id.
+        let own = score.saturating_sub(rank.ahead);
+        let below = own.saturating_add(i64::from(own < id));
+        query = query.push(" AND ").push(place).push(" < ").bind(below);
+    }
+    if let Some((score, id)) = page.before.as_ref().and_then(place_of) {
+        let own = score.saturating_sub(rank.ahead);
+        let above = own.saturating_sub(i64::from(own > id));
+        query = query.push(" AND ").push(place).push(" > ").bind(above);
+    }
+    let direction = if page.backward { " ASC" } else { " DESC" };
+    let rows: Vec<(i64, String, i64)> = query
+        .push(" ORDER BY ")
+        .push(place)
+        .push(direction)
+        .push(" LIMIT ")
+        .bind(page.limit.saturating_add(1))
+        .rows(conn)?;
+    rows.into_iter()
+        .map(|(id, kind, subject)| {
+            let score = id.saturating_add(rank.ahead);
+            Ok(((score, id), found(&kind, subject, id)?))
+        })
+        .collect()
+}
+
+fn place_of(key: &Key) -> Option<(i64, i64)> {
+    match key.as_slice() {
+        [KeyPart::Number(score), KeyPart::Number(id)] => Some((*score, *id)),
+        _ => None,
+    }
+}
+
+fn found(kind: &str, subject: i64, row: i64) -> Result<Found, StoreError> {
+    if kind == "EMAIL" {
+        return Ok(Found::Email(EmailId(subject)));
+    }
+    let kind = ItemKind::from_text(kind).ok_or(StoreError::Corrupt {
+        table: "search_docs",
+        column: "kind",
+        row,
+    })?;
+    Ok(Found::Item(kind, ItemId(subject)))
+}
+
+/// All that a shelf has of the query, in no order.
+fn whole_shelf(
+    conn: &AnyConn,
+    search: &Search<'_>,
+    shelf: &Shelf,
+    columns: &'static str,
+) -> (Sql, &'static str) {
+    let words = words_of(search.query, shelf.zones).map(|words| of_kinds(words, &shelf.kinds));
+    select(conn, search, (words.as_ref(), &shelf.kinds), columns)
+}
+
+/// How much the query finds, up to `limit`; whether that is all.
+///
+/// # Errors
+/// What the database says.
+pub fn count(
+    conn: &mut AnyConn,
+    search: &Search<'_>,
+    limit: i64,
+) -> Result<(i64, bool), StoreError> {
+    let mut total = 0_i64;
+    if search.query.is_empty() {
+        return Ok((0, true));
+    }
+    for shelf in shelves(search) {
+        let (query, _place) = whole_shelf(conn, search, &shelf, "d.id");
+        let (counted, is_exact) = count_up_to(conn, query, limit.saturating_sub(total))?;
+        total = total.saturating_add(counted);
+        if !is_exact {
+            return Ok((limit, false));
+        }
+    }
+    Ok((total, true))
+}
+
+/// By what found documents can be told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Facet {
+    Kind,
+    /// Only mailboxes that the viewer has access to (R22).
+    Mailbox,
+    /// Senders, by their canonical address.
+    Sender,
+    /// In UTC.
+    Month,
+}
+
+/// How many of the found documents have a value of a facet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacetCount {
+    /// A kind, a mailbox's id, an address, or a month (`2026-10`).
+    pub value: String,
+    pub count: i64,
+}
+
+impl FacetCount {
+    /// The mailbox that it is about.
+    pub fn mailbox(&self) -> Option<MailboxId> {
+        self.value.parse().ok().map(MailboxId)
+    }
+}
+
+/// Found documents that facets look at, the newest: a count reads every row that it counts.
+pub const FACET_ROWS_MAX: i64 = 10_000;
+
+/// The values of a facet with their counts, the most frequent first, at most so many; months by their order, the newest
+/// first. Counts are of the newest [`FACET_ROWS_MAX`] documents of each shelf.
+///
+/// # Errors
+/// What the database says.
+pub fn facet(
+    conn: &mut AnyConn,
+    search: &Search<'_>,
+    facet: Facet,
+    values_max: usize,
+) -> Result<Vec<FacetCount>, StoreError> {
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    if search.query.is_empty() {
+        return Ok(Vec::new());
+    }
+    for shelf in shelves(search) {
+        for (value, count) in counts_of(conn, search, &shelf, facet)? {
+            let total = counts.entry(value).or_default();
+            *total = total.saturating_add(count);
+        }
+    }
+    let mut found: Vec<FacetCount> = counts
+        .into_iter()
+        .map(|(value, count)| FacetCount { value, count })
+        .collect();
+    if facet == Facet::Month {
+        found.reverse();
+    } else {
+        found.sort_by_key(|one| std::cmp::Reverse(one.count));
+    }
+    found.truncate(values_max);
+    Ok(found)
+}
+
+fn counts_of(
+    conn: &mut AnyConn,
+    search: &Search<'_>,
+    shelf: &Shelf,
+    facet: Facet,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let (rows, place) = whole_shelf(conn, search, shelf, "d.kind, d.subject_id, d.at");
+    let newest = rows
+        .push(" ORDER BY ")
+        .push(place)
+        .push(" DESC LIMIT ")
+        .bind(FACET_ROWS_MAX);
+    let front = match facet {
+        Facet::Kind => sql("SELECT d.kind AS value, COUNT(*) FROM ("),
+        Facet::Month => sql("SELECT ")
+            .push(full_text::month(conn))
+            .push(" AS value, COUNT(*) FROM ("),
+        Facet::Mailbox => sql("SELECT CAST(fe.mailbox_id AS TEXT) AS value, COUNT(*) FROM ("),
+        Facet::Sender => sql("SELECT fp.address_key AS value, COUNT(DISTINCT d.subject_id) FROM ("),
+    };
+    let query = front.then(newest).push(") d");
+    let query = match facet {
+        Facet::Kind | Facet::Month => query,
+        Facet::Mailbox => query
+            .push(" JOIN emails fe ON fe.id = d.subject_id WHERE d.kind = 'EMAIL' AND fe.mailbox_id IN (")
+            .then(scope::mailbox_ids(search.within.mailboxes()))
+            .push(")"),
+        Facet::Sender => query.push(
+            " JOIN participants fp ON fp.email_id = d.subject_id AND fp.role = 'FROM' \
+             WHERE d.kind = 'EMAIL' AND fp.address_key IS NOT NULL",
+        ),
+    };
+    query.push(" GROUP BY 1").rows(conn)
+}

@@ -1,0 +1,297 @@
+//! What is to be indexed for searching, and what is: a queue that the database itself fills with every mail and item that
+//! comes or changes, in the transaction that does it, and documents that are put in place of it.
+//! Not for: what the words of a document are (that is `actions::index_search`), or searching (that is `search`).
+
+use super::dialect::full_text::{self, Document};
+use super::sql::{BOUND_MAX, Sql, sql};
+use super::{AnyConn, StoreError, Tx};
+use crate::model::{EmailId, ItemId, Time};
+use std::collections::{HashMap, HashSet};
+
+/// How texts become words and words an index. When that changes, so does this number, and all is indexed anew.
+const VERSION: i64 = 1;
+
+/// Something that waits to be indexed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    seq: i64,
+    pub subject: Subject,
+    /// How often its bytes could not be had.
+    pub tries: i64,
+}
+
+/// What is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    Email(EmailId),
+    Item(ItemId),
+}
+
+impl Subject {
+    const fn id(self) -> i64 {
+        match self {
+            Self::Email(EmailId(id)) | Self::Item(ItemId(id)) => id,
+        }
+    }
+}
+
+/// A document of a mail or an item.
+#[derive(Debug, Clone)]
+pub struct Indexed {
+    pub subject: Subject,
+    /// What it is, as [`full_text::KINDS`] have it.
+    pub kind: &'static str,
+    /// When it came, or was made.
+    pub at: Time,
+    pub document: Document,
+}
+
+/// Where the index was made by another version, all mails and items wait for it anew.
+///
+/// # Errors
+/// What the database says.
+pub fn begin_anew_if_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let turned = sql("UPDATE search_state SET version = ")
+        .bind(VERSION)
+        .push(" WHERE id = 1 AND version <> ")
+        .bind(VERSION)
+        .run(tx.conn)?;
+    if turned == 0 {
+        return Ok(());
+    }
+    // What is new is looked for first.
+    for fill in [
+        "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'ITEM', id, 0 FROM items ORDER BY created_at DESC",
+        "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'EMAIL', id, 0 FROM emails ORDER BY received_at DESC",
+    ] {
+        sql(fill).run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Whether there is anything to index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    UpToDate,
+    /// Something waits.
+    Behind,
+    /// It was made by another version of the program.
+    Old,
+}
+
+/// How the index stands.
+///
+/// # Errors
+/// What the database says.
+pub fn standing(conn: &mut AnyConn) -> Result<Standing, StoreError> {
+    let version: Option<i64> = sql("SELECT version FROM search_state WHERE id = 1").one(conn)?;
+    if version != Some(VERSION) {
+        return Ok(Standing::Old);
+    }
+    let first: Option<i64> = sql("SELECT seq FROM search_queue ORDER BY seq LIMIT 1").one(conn)?;
+    Ok(first.map_or(Standing::UpToDate, |_| Standing::Behind))
+}
+
+/// What has waited longest, at most so many.
+///
+/// # Errors
+/// What the database says.
+pub fn waiting(conn: &mut AnyConn, limit: i64) -> Result<Vec<Waiting>, StoreError> {
+    let rows: Vec<(i64, String, i64, i64)> =
+        sql("SELECT seq, kind, subject_id, tries FROM search_queue ORDER BY seq LIMIT ")
+            .bind(limit)
+            .rows(conn)?;
+    let waiting = |(seq, kind, id, tries): (i64, String, i64, i64)| Waiting {
+        seq,
+        subject: if kind == "EMAIL" {
+            Subject::Email(EmailId(id))
+        } else {
+            Subject::Item(ItemId(id))
+        },
+        tries,
+    };
+    Ok(rows.into_iter().map(waiting).collect())
+}
+
+/// The notes on these items, oldest first.
+///
+/// # Errors
+/// What the database says.
+pub fn notes(
+    conn: &mut AnyConn,
+    items: &[ItemId],
+) -> Result<HashMap<ItemId, Vec<String>>, StoreError> {
+    let rows: Vec<(i64, String)> = sql(
+        "SELECT item_id, COALESCE(note, '') FROM timeline_entries WHERE kind = 'NOTE_ADDED' AND item_id IN (",
+    )
+    .any_of(items.iter().map(|id| id.0))
+    .push(") ORDER BY position")
+    .rows(conn)?;
+    let mut found: HashMap<ItemId, Vec<String>> = HashMap::new();
+    for (item, note) in rows {
+        found.entry(ItemId(item)).or_default().push(note);
+    }
+    Ok(found)
+}
+
+/// What was read of a batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub waiting: Vec<Waiting>,
+    pub indexed: Vec<Indexed>,
+    /// Mails whose bytes could not be had this time.
+    pub unread: Vec<Waiting>,
+}
+
+/// Puts the documents of a batch into the index, takes those out whose mails and items are gone, and settles what waited.
+/// What is about to be deleted at this moment goes on waiting.
+///
+/// # Errors
+/// What the database says; then nothing was settled.
+pub fn save(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), StoreError> {
+    let subjects: HashSet<Subject> = batch.waiting.iter().map(|one| one.subject).collect();
+    let subjects: Vec<Subject> = subjects.into_iter().collect();
+    let mut there: HashSet<Subject> = HashSet::new();
+    let mut held: HashSet<Subject> = HashSet::new();
+    for part in subjects.chunks(BOUND_MAX) {
+        there.extend(existing(tx, part, Hold::No)?);
+        held.extend(existing(tx, part, Hold::Yes)?);
+    }
+    let settled = |one: &&Waiting| !there.contains(&one.subject) || held.contains(&one.subject);
+    let settled: Vec<&Waiting> = batch.waiting.iter().filter(settled).collect();
+    let replaced: Vec<Subject> = settled.iter().map(|one| one.subject).collect();
+    for part in replaced.chunks(BOUND_MAX) {
+        let ids = documents(tx.conn, part)?;
+        full_text::delete(tx, &ids)?;
+    }
+    let kept: Vec<&Indexed> = batch
+        .indexed
+        .iter()
+        .filter(|indexed| held.contains(&indexed.subject))
+        .collect();
+    insert(tx, &kept)?;
+    for one in &batch.unread {
+        if there.contains(&one.subject) {
+            sql("INSERT INTO search_queue (kind, subject_id, tries) VALUES ('EMAIL', ")
+                .list([one.subject.id(), one.tries.saturating_add(1)])
+                .push(")")
+                .run(tx.conn)?;
+        }
+    }
+    let seqs: Vec<i64> = settled.iter().map(|one| one.seq).collect();
+    for part in seqs.chunks(BOUND_MAX) {
+        sql("DELETE FROM search_queue WHERE seq IN (")
+            .any_of(part.iter().copied())
+            .push(")")
+            .run(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// What the index can't take, ever, waits no more.
+///
+/// # Errors
+/// What the database says.
+pub fn give_up(tx: &mut Tx<'_>, one: &Waiting) -> Result<(), StoreError> {
+    sql("DELETE FROM search_queue WHERE seq = ")
+        .bind(one.seq)
+        .run(tx.conn)?;
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    No,
+    /// Until the transaction ends, and only what nobody is deleting.
+    Yes,
+}
+
+/// Those of these that are there.
+fn existing(tx: &mut Tx<'_>, subjects: &[Subject], hold: Hold) -> Result<Vec<Subject>, StoreError> {
+    let mut found = Vec::new();
+    let emails = subjects.iter().filter_map(|subject| match subject {
+        Subject::Email(id) => Some(id.0),
+        Subject::Item(_) => None,
+    });
+    let items = subjects.iter().filter_map(|subject| match subject {
+        Subject::Item(id) => Some(id.0),
+        Subject::Email(_) => None,
+    });
+    let held = |conn: &AnyConn, query: Sql| match hold {
+        Hold::No => query,
+        Hold::Yes => full_text::undeleted(conn, query),
+    };
+    let query = sql("SELECT id FROM emails WHERE id IN (")
+        .any_of(emails)
+        .push(") ORDER BY id");
+    let ids: Vec<i64> = held(tx.conn, query).rows(tx.conn)?;
+    found.extend(ids.into_iter().map(|id| Subject::Email(EmailId(id))));
+    let query = sql("SELECT id FROM items WHERE id IN (")
+        .any_of(items)
+        .push(") ORDER BY id");
+    let ids: Vec<i64> = held(tx.conn, query).rows(tx.conn)?;
+    found.extend(ids.into_iter().map(|id| Subject::Item(ItemId(id))));
+    Ok(found)
+}
+
+/// The documents that there are of these.
+fn documents(conn: &mut AnyConn, subjects: &[Subject]) -> Result<Vec<i64>, StoreError> {
+    let of = |is_email: bool| {
+        let ids = subjects
+            .iter()
+            .filter(move |subject| matches!(subject, Subject::Email(_)) == is_email);
+        ids.map(|subject| subject.id())
+    };
+    sql("SELECT id FROM search_docs WHERE (kind = 'EMAIL' AND subject_id IN (")
+        .any_of(of(true))
+        .push(")) OR (kind IN ('LEAD', 'DEAL', 'CONTACT') AND subject_id IN (")
+        .any_of(of(false))
+        .push("))")
+        .rows(conn)
+}
+
+/// The lower bits of a document's id, which are those of what it is about.
+const OWN_BITS: u32 = 31;
+
+/// By how much the ids of two documents differ that are so many seconds apart.
+pub const fn apart(seconds: i64) -> i64 {
+    seconds.saturating_mul(1 << OWN_BITS)
+}
+
+/// Documents are numbered by their time, so that the index gives the newest first.
+fn id_of(indexed: &Indexed) -> i64 {
+    let seconds = indexed.at.seconds().clamp(0, (1 << 32) - 1);
+    (seconds << OWN_BITS) | (indexed.subject.id() & ((1 << OWN_BITS) - 1))
+}
+
+fn insert(tx: &mut Tx<'_>, all: &[&Indexed]) -> Result<(), StoreError> {
+    let mut taken: HashSet<i64> = HashSet::new();
+    let wanted: Vec<i64> = all.iter().map(|indexed| id_of(indexed)).collect();
+    for part in wanted.chunks(BOUND_MAX) {
+        taken.extend(ids_taken(tx, part)?);
+    }
+    let mut entries = Vec::with_capacity(all.len());
+    for (indexed, mut id) in all.iter().zip(wanted) {
+        // Two can have one number only where their ids are two thousand million apart: then the next is as good.
+        while taken.contains(&id) {
+            id = id.saturating_add(1);
+            taken.extend(ids_taken(tx, &[id])?);
+        }
+        taken.insert(id);
+        entries.push(full_text::Entry {
+            id,
+            kind: indexed.kind,
+            subject: indexed.subject.id(),
+            at_micros: indexed.at.micros(),
+            document: &indexed.document,
+        });
+    }
+    full_text::insert(tx, &entries)
+}
+
+fn ids_taken(tx: &mut Tx<'_>, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
+    sql("SELECT id FROM search_docs WHERE id IN (")
+        .any_of(ids.iter().copied())
+        .push(")")
+        .rows(tx.conn)
+}

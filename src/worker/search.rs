@@ -1,0 +1,118 @@
+//! The indexer: what came or changed is found within seconds. One process at a time does it, under a lease; ended anywhere,
+//! it goes on with what still waits.
+//! Not for: what becomes of a batch (that is `actions::index_search`).
+
+use crate::actions::index_search::{Place, begin_now, index_batch_now};
+use crate::clock;
+use crate::store::leases::{self, Fence};
+use crate::store::raw::RawStore;
+use crate::store::search_index::{self, Standing};
+use crate::store::{Store, StoreError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often it looks whether something waits: what comes is found well within five seconds.
+const EVERY: Duration = Duration::from_millis(500);
+const LEASE: &str = "search";
+/// Renewed when half of it is over. An indexer that died is followed within so long.
+const LEASE_SECONDS: i64 = 4;
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// What the indexer needs.
+#[derive(Clone)]
+pub struct IndexServices {
+    pub store: Store,
+    pub raw: RawStore,
+}
+
+/// What the indexer knows of its lease.
+struct Holder {
+    name: String,
+    fence: Option<Fence>,
+    renewed: std::time::Instant,
+}
+
+/// Indexes until told to stop.
+pub async fn run(services: IndexServices, mut stop: watch::Receiver<bool>) {
+    let mut holder = Holder {
+        name: format!("{:016x}", rand::random::<u64>()),
+        fence: None,
+        renewed: std::time::Instant::now(),
+    };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            _stopped = stop.wait_for(|stop| *stop) => break,
+        }
+        let (services, stopped) = (services.clone(), stop.clone());
+        let round = tokio::task::spawn_blocking(move || {
+            let outcome = round_now(&services, &mut holder, &|| *stopped.borrow());
+            (outcome, holder)
+        });
+        match round.await {
+            Ok((outcome, back)) => {
+                holder = back;
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "indexing goes on in a moment");
+                    holder.fence = None;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the indexer ended");
+                return;
+            }
+        }
+    }
+    let store = services.store;
+    let released = store
+        .write(clock::now(), move |tx| {
+            leases::release(tx, LEASE, &holder.name)
+        })
+        .await;
+    if let Err(error) = released {
+        tracing::warn!(%error, "the indexer's lease runs out by itself");
+    }
+}
+
+/// Indexes all that waits, unless another process does.
+fn round_now(
+    services: &IndexServices,
+    holder: &mut Holder,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(), StoreError> {
+    while !is_stopped() {
+        // Where nothing waits, nothing is written, not even a lease.
+        let standing = services.store.read_now(search_index::standing)?;
+        if standing == Standing::UpToDate || !renew_now(services, holder)? {
+            return Ok(());
+        }
+        let place = Place {
+            store: &services.store,
+            raw: &services.raw,
+            fence: holder.fence.as_ref(),
+        };
+        if standing == Standing::Old {
+            begin_now(place, clock::now())?;
+        }
+        index_batch_now(place, clock::now())?;
+    }
+    Ok(())
+}
+
+/// Takes the lease, or renews it; whether it is held.
+fn renew_now(services: &IndexServices, holder: &mut Holder) -> Result<bool, StoreError> {
+    if holder.fence.is_some() && holder.renewed.elapsed() < RENEW_EVERY {
+        return Ok(true);
+    }
+    let asked = std::time::Instant::now();
+    let name = holder.name.as_str();
+    let number = services.store.write_now(clock::now(), |tx| {
+        leases::claim(tx, LEASE, name, LEASE_SECONDS)
+    })?;
+    holder.renewed = asked;
+    holder.fence = number.map(|number| Fence {
+        name: LEASE.to_owned(),
+        number,
+    });
+    Ok(holder.fence.is_some())
+}

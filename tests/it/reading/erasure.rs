@@ -1,0 +1,192 @@
+//! What is erased for good (R47): persons with all that is theirs, and old mail that is not in the CRM.
+
+use crate::on_both;
+use crate::spine::{connect, mail};
+use crate::support::app::{TestApp, text};
+use crate::support::dovecot;
+use mailroom::clock;
+use mailroom::model::Time;
+use mailroom::store::StoreError;
+use mailroom::store::sql::sql;
+use mailroom::worker::upkeep::round_now;
+use serde_json::{Value, json};
+
+const ADA: &str = "ada@ours.example";
+const REPORT: &str =
+    "report { emails attachments bytes leads contacts itemsKept sharedEmailsKept emailsLeft }";
+
+async fn upkeep(app: &TestApp, clock: fn() -> Time) {
+    let services = app.app().upkeep_services();
+    let round =
+        tokio::task::spawn_blocking(move || round_now(&services, clock, &|| false).unwrap());
+    round.await.unwrap().unwrap();
+}
+
+fn in_two_days() -> Time {
+    clock::now().plus_seconds(2 * 86_400)
+}
+
+/// In 40 days, and so late that the mails of November 2026 are older than a year.
+fn in_two_years() -> Time {
+    clock::now().plus_seconds(2 * 365 * 86_400)
+}
+
+async fn subjects(app: &TestApp, token: &str) -> Vec<String> {
+    let data = app
+        .data(
+            token,
+            "{ emails(first: 50) { nodes { subject } } }",
+            json!({}),
+        )
+        .await;
+    let mut found: Vec<String> = data["emails"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|email| text(&email["subject"]))
+        .collect();
+    found.sort();
+    found
+}
+
+async fn until_mails(app: &TestApp, token: &str, count: usize) {
+    let query = ("{ emails(first: 50) { nodes { id } } }", json!({}));
+    app.until(token, query, |data| {
+        data["emails"]["nodes"].as_array().unwrap().len() == count
+    })
+    .await;
+}
+
+/// Every text and every byte string of the database, and every file of the raw store, that hold a word.
+async fn places_of(app: &TestApp, word: &'static str) -> Vec<String> {
+    let store = app.app().store.clone();
+    let on_sqlite = app.database_url().is_none();
+    let mut found: Vec<String> = store
+        .read(move |conn| {
+            let mut found = Vec::new();
+            let columns: Vec<(String, String)> = if on_sqlite {
+                sql("SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'search%' AND p.type IN ('TEXT', 'BLOB')").rows(conn)?
+            } else {
+                sql("SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = current_schema() AND data_type = 'text'").rows(conn)?
+            };
+            for (table, column) in columns {
+                let query = format!("SELECT COUNT(*) FROM {table} WHERE CAST({column} AS TEXT) LIKE '%{word}%'");
+                let count: Option<i64> = sql(query).one(conn)?;
+                if count.unwrap_or(0) > 0 {
+                    found.push(format!("{table}.{column}"));
+                }
+            }
+            Ok::<_, StoreError>(found)
+        })
+        .await
+        .unwrap();
+    let mut folders = vec![std::path::PathBuf::from(&app.app().config.raw_store)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read(&path)
+                .unwrap()
+                .windows(word.len())
+                .any(|window| window == word.as_bytes())
+            {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+async fn search(app: &TestApp, token: &str, query: &str) -> Value {
+    let data = app.data(
+        token,
+        "query ($q: String!) { search(query: $q) { totalCount { value } } }",
+        json!({ "q": query }),
+    );
+    data.await["search"]["totalCount"]["value"].clone()
+}
+
+on_both! {
+    async fn r47_a_person_is_erased_with_every_byte(app) {
+        let token = app.admin.clone();
+        let dovecot = dovecot::start(&[ADA]);
+        let shared = mail("Other <other@client.example>", "ada@ours.example, zorro@client.example", "shared", "four@x");
+        for raw in [
+            mail("Zorro Person <zorro@client.example>", ADA, "zorro-one", "one@x"),
+            mail("Zorro Person <zorro@client.example>", ADA, "zorro-two", "two@x"),
+            mail("Other <other@client.example>", ADA, "other", "three@x"),
+            shared,
+        ] {
+            dovecot.append(ADA, "INBOX", raw.as_bytes()).unwrap();
+        }
+        let mailbox = connect(&app, &dovecot, &token, ADA).await;
+        until_mails(&app, &token, 4).await;
+        let both = json!({ "name": "Two people", "addresses": ["zorro@client.example", "keeps@client.example"] });
+        app.make(&token, "createContact", both, "contact { id }").await;
+        let query = ("query { search(query: \"zorro\") { totalCount { value } } }", json!({}));
+        app.until(&token, query, |data| data["search"]["totalCount"]["value"].as_i64().unwrap() >= 5).await;
+
+        // Only administrators, and none of our own.
+        let otto = app.user("Otto", "otto@ours.example", false).await;
+        let input = json!({ "addresses": ["zorro@client.example"] });
+        let refused = app.mutate(&otto, "erasePerson", input.clone(), REPORT).await;
+        assert_eq!(refused["userErrors"][0]["code"], "FORBIDDEN");
+        let refused = app.mutate(&token, "erasePerson", json!({ "addresses": [ADA] }), REPORT).await;
+        assert_eq!(refused["userErrors"][0]["code"], "BAD_INPUT");
+
+        let dry = json!({ "addresses": ["ZORRO@client.example"], "isDryRun": true });
+        let planned = app.make(&token, "erasePerson", dry, REPORT).await;
+        assert_eq!(subjects(&app, &token).await.len(), 4, "a dry run changes nothing");
+        let done = app.make(&token, "erasePerson", input, REPORT).await;
+        assert_eq!(planned["report"], done["report"]);
+        let report = &done["report"];
+        assert_eq!((&report["emails"], &report["leads"], &report["itemsKept"], &report["sharedEmailsKept"], &report["emailsLeft"]),
+                   (&json!(2), &json!(1), &json!(1), &json!(1), &json!(0)), "{report:#}");
+        assert!(report["bytes"].as_i64().unwrap() > 400);
+        // At once they are found no more, and nothing of them is left but what others wrote.
+        assert_eq!(search(&app, &token, "from:zorro or \"zorro one\"").await, 0);
+        assert_eq!(subjects(&app, &token).await, ["other", "shared"]);
+        let everything = json!({ "addresses": ["zorro@client.example"], "includeShared": true });
+        let done = app.make(&token, "erasePerson", everything, REPORT).await;
+        assert_eq!((&done["report"]["emails"], &done["report"]["sharedEmailsKept"]), (&json!(1), &json!(0)));
+        upkeep(&app, in_two_days).await;
+        assert_eq!(places_of(&app, "zorro").await, Vec::<String>::new());
+        assert_ne!(places_of(&app, "other@client").await, Vec::<String>::new());
+
+        // It is still on the server, and does not come back: neither by a comparison nor from another folder.
+        app.make(&token, "reconcileMailbox", json!({ "mailboxId": mailbox }), "mailbox { id }").await;
+        dovecot.append(ADA, "INBOX", mail("Zorro Person <zorro@client.example>", ADA, "zorro-one", "one@x").as_bytes()).unwrap();
+        dovecot.append(ADA, "INBOX", mail("Other <other@client.example>", ADA, "new", "five@x").as_bytes()).unwrap();
+        until_mails(&app, &token, 2).await;
+        assert_eq!(subjects(&app, &token).await, ["new", "other"]);
+        upkeep(&app, in_two_days).await;
+        assert_eq!(places_of(&app, "zorro").await, Vec::<String>::new());
+    }
+
+    async fn r47_old_mail_that_is_not_in_the_crm_goes_where_its_mailbox_says_so(app) {
+        let token = app.admin.clone();
+        app.user("Bob", "bob@ours.example", false).await;
+        let dovecot = dovecot::start(&[ADA]);
+        for (from, id) in [("c@client.example", "saved"), ("bob@ours.example", "confidential")] {
+            dovecot.append(ADA, "INBOX", mail(from, ADA, id, &format!("{id}@x")).as_bytes()).unwrap();
+        }
+        let mailbox = connect(&app, &dovecot, &token, ADA).await;
+        until_mails(&app, &token, 2).await;
+        upkeep(&app, in_two_years).await;
+        assert_eq!(subjects(&app, &token).await, ["confidential", "saved"], "by itself nothing goes");
+        let input = |days: Value| json!({ "mailboxId": mailbox, "days": days });
+        let refused = app.mutate(&token, "updateMailboxRetention", input(json!(3)), "mailbox { id }").await;
+        assert_eq!(refused["userErrors"][0]["code"], "BAD_INPUT");
+        let otto = app.user("Otto", "otto@ours.example", false).await;
+        let refused = app.mutate(&otto, "updateMailboxRetention", input(json!(30)), "mailbox { id }").await;
+        assert_eq!(refused["userErrors"][0]["code"], "NOT_FOUND");
+        let set = app.make(&token, "updateMailboxRetention", input(json!(365)), "mailbox { retentionDays }").await;
+        assert_eq!(set["mailbox"]["retentionDays"], 365);
+        upkeep(&app, in_two_years).await;
+        assert_eq!(subjects(&app, &token).await, ["saved"]);
+        assert_eq!(places_of(&app, "confidential").await, Vec::<String>::new());
+        let set = app.make(&token, "updateMailboxRetention", input(json!(null)), "mailbox { retentionDays }").await;
+        assert!(set["mailbox"]["retentionDays"].is_null());
+    }
+}

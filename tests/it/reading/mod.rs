@@ -1,0 +1,8 @@
+//! Reading and finding mail: searches, conversations, what a person sees of a mail, and what is erased for good.
+
+mod browser;
+mod conversations;
+mod erasure;
+mod extras;
+mod search;
+mod search_speed;
