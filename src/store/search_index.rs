@@ -59,8 +59,9 @@ pub fn begin_anew_if_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     if turned == 0 {
         return Ok(());
     }
-    // What is new is looked for first.
+    // What is new is looked for first. What waits already is among it.
     for fill in [
+        "DELETE FROM search_queue",
         "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'ITEM', id, 0 FROM items ORDER BY created_at DESC",
         "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'EMAIL', id, 0 FROM emails ORDER BY received_at DESC",
     ] {
