@@ -15,7 +15,7 @@
 //! is:unread             emails that nobody has read in a mailbox that the viewer has access to
 //! ```
 //! Words with other signs in them are phrases: `ada@b.example` is "ada b example". Names of filters don't mind their case.
-//! Not for: what a word is (that is [`words`](super::words)).
+//! Not for: what a word is (that is [`words`](super::words())).
 
 use super::words::{Word, composed, words};
 use super::{Filter, Literal, Phrase, SearchQuery, Sought, Zone, Zones};

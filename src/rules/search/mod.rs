@@ -1,6 +1,6 @@
 //! Searching: what a query asks, said as plain data, and how texts become words.
 //!
-//! Both databases index the very words that [`words`] makes, so that a search finds the same in either.
+//! Both databases index the very words that [`words()`] makes, so that a search finds the same in either.
 //! Not for: SQL (that is `store::search`), or who may see what is found (that is `rules::access`).
 
 mod language;
