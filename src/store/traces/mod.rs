@@ -17,21 +17,26 @@ const JSON: u8 = 1;
 /// rules saw, which is JSON itself, would be escaped.
 const TEXTS: u8 = 2;
 
-/// A trace as it is kept.
+/// A trace as it is kept: numbers first (the settings' version, and how long each text is), then the texts without
+/// anything between them, as they stand in the dictionary.
 pub fn pack(trace: &RoutingTrace) -> Vec<u8> {
-    let mut texts = Vec::with_capacity(2048);
-    put_number(
-        &mut texts,
-        u64::from_ne_bytes(trace.settings_version.to_ne_bytes()),
-    );
-    put_text(&mut texts, &trace.reason);
-    for step in &trace.steps {
-        put_text(&mut texts, &step.rule);
-        put_text(&mut texts, &step.saw);
-        put_text(&mut texts, &step.decided);
+    let of_steps = trace
+        .steps
+        .iter()
+        .flat_map(|step| [&step.rule, &step.saw, &step.decided]);
+    let texts = of_steps.chain([&trace.reason]);
+    let mut text = Vec::with_capacity(4096);
+    let version = u64::from_ne_bytes(trace.settings_version.to_ne_bytes());
+    put_number(&mut text, version);
+    put_count(&mut text, trace.steps.len());
+    for each in texts.clone() {
+        put_count(&mut text, each.len());
+    }
+    for each in texts {
+        text.extend_from_slice(each.as_bytes());
     }
     let mut kept = vec![TEXTS];
-    kept.extend(compress_prepend_size_with_dict(&texts, DICTIONARY_2));
+    kept.extend(compress_prepend_size_with_dict(&text, DICTIONARY_2));
     kept
 }
 
@@ -45,9 +50,8 @@ fn put_number(into: &mut Vec<u8>, number: u64) {
     into.extend(u8::try_from(rest));
 }
 
-fn put_text(into: &mut Vec<u8>, text: &str) {
-    put_number(into, u64::try_from(text.len()).unwrap_or(u64::MAX));
-    into.extend_from_slice(text.as_bytes());
+fn put_count(into: &mut Vec<u8>, count: usize) {
+    put_number(into, u64::try_from(count).unwrap_or(u64::MAX));
 }
 
 fn take_number(from: &mut &[u8]) -> Option<u64> {
@@ -63,28 +67,40 @@ fn take_number(from: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn take_text(from: &mut &[u8]) -> Option<String> {
-    let length = usize::try_from(take_number(from)?).ok()?;
+fn take_count(from: &mut &[u8]) -> Option<usize> {
+    usize::try_from(take_number(from)?).ok()
+}
+
+fn take_text(from: &mut &[u8], length: usize) -> Option<String> {
     let (text, rest) = from.split_at_checked(length)?;
     *from = rest;
     String::from_utf8(text.to_vec()).ok()
 }
 
-fn read_texts(mut texts: &[u8]) -> Option<RoutingTrace> {
-    let from = &mut texts;
+fn read_texts(mut text: &[u8]) -> Option<RoutingTrace> {
+    let from = &mut text;
     let settings_version = i64::from_ne_bytes(take_number(from)?.to_ne_bytes());
-    let reason = take_text(from)?;
-    let mut steps = Vec::new();
-    while !from.is_empty() {
-        steps.push(RoutingStep {
-            rule: take_text(from)?,
-            saw: take_text(from)?,
-            decided: take_text(from)?,
-        });
+    let steps = take_count(from)?;
+    // Each has a length of a byte at least: what is claimed is bounded by what is there.
+    let steps = (steps <= from.len()).then_some(steps)?;
+    let mut lengths = Vec::new();
+    for _ in 0..steps {
+        lengths.push([take_count(from)?, take_count(from)?, take_count(from)?]);
     }
+    let reason_length = take_count(from)?;
+    let steps: Option<Vec<RoutingStep>> = lengths
+        .into_iter()
+        .map(|[rule, saw, decided]| {
+            Some(RoutingStep {
+                rule: take_text(from, rule)?,
+                saw: take_text(from, saw)?,
+                decided: take_text(from, decided)?,
+            })
+        })
+        .collect();
     Some(RoutingTrace {
-        steps,
-        reason,
+        steps: steps?,
+        reason: take_text(from, reason_length)?,
         settings_version,
     })
 }
