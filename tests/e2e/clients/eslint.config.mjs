@@ -18,7 +18,8 @@ export default [
       // Values, payloads, pages and edges are no things of their own: what has an id is a node.
       '@graphql-eslint/strict-id-in-types': 'off',
       // Short lists (links of an email, roles of a user) have no pages, and connections have `nodes` beside `edges`.
-      '@graphql-eslint/relay-edge-types': ['error', { listTypeCanWrapOnlyEdgeType: false }],
+      // A hit of a search is no node of its own: it tells where in which node the words were found.
+      '@graphql-eslint/relay-edge-types': ['error', { listTypeCanWrapOnlyEdgeType: false, shouldImplementNode: false }],
     },
   },
 ];
