@@ -223,7 +223,7 @@ async fn follow(
     let say = |value: Value| Message::text(value.to_string());
     let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {}", server.token()) } });
     socket.send(say(init)).await.unwrap();
-    let query = "subscription { timeline { __typename ... on EntryAdded { entry { email { subject } } } } }";
+    let query = "subscription { timeline { __typename ... on EntryAdded { entry { ... on EmailReceived { email { subject } } } } } }";
     let subscribe = json!({ "id": "1", "type": "subscribe", "payload": { "query": query } });
     socket.send(say(subscribe)).await.unwrap();
     let mut sent: HashMap<String, Instant> = HashMap::new();
@@ -242,6 +242,7 @@ async fn follow(
             }
             came = socket.next() => {
                 let text = came.unwrap().unwrap().into_text().unwrap();
+                assert!(!text.contains("\"error\""), "{text}");
                 is_caught_up |= text.contains("CaughtUp");
                 let told: Value = serde_json::from_str(&text).unwrap_or_default();
                 let subject = told["payload"]["data"]["timeline"]["entry"]["email"]["subject"].as_str();

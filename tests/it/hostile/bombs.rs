@@ -291,7 +291,10 @@ async fn t13_a_bomb_of_content_costs_a_second_and_256_mb_at_most_and_is_kept() {
 async fn wait_until_indexed(store: &Store) {
     let begun = std::time::Instant::now();
     while store.read(search_index::standing).await.unwrap() != Standing::UpToDate {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it is not indexed");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it is not indexed"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -355,7 +358,9 @@ async fn cost_little(bombs: Vec<(&'static str, String)>) {
         let used = status_kib("VmHWM").saturating_sub(memory);
         let kept = parts.raw.get(&parts.store, &hash).await.unwrap();
         assert!(kept == raw, "{what}");
-        println!("{what}: {taken_in:?} in, {indexed:?} indexed, {shown:?} shown ({fault:?}), {used} KiB");
+        println!(
+            "{what}: {taken_in:?} in, {indexed:?} indexed, {shown:?} shown ({fault:?}), {used} KiB"
+        );
         worst.push((what, (taken_in, indexed), (fault, shown), used));
     }
     for (what, (taken_in, indexed), (fault, shown), used) in worst {
