@@ -76,13 +76,20 @@ impl ImapSession {
         self.wire().lock().set_idle(true);
         let is_idling = self.wait_for_go_ahead(&tag)?;
         self.set_timeout(self.read_timeout())?;
-        if is_idling {
-            self.set_blocking(Blocking::Never)?;
-            self.set_idle_tag(Some(tag));
-            Ok(IdleStart::Idling)
-        } else {
+        if !is_idling {
             self.wire().lock().set_idle(false);
-            Ok(IdleStart::Unsupported)
+            return Ok(IdleStart::Unsupported);
+        }
+        self.set_blocking(Blocking::Never)?;
+        self.set_idle_tag(Some(tag));
+        // What came before the `+` or together with it is read already: nobody who watches the connection would see it.
+        match self.hear(Duration::ZERO)? {
+            Heard::Nothing => Ok(IdleStart::Idling),
+            Heard::Unsupported => Ok(IdleStart::Unsupported),
+            Heard::Changed => {
+                self.end_idle()?;
+                Ok(IdleStart::Changed)
+            }
         }
     }
 
@@ -152,26 +159,22 @@ impl ImapSession {
     }
 
     fn hear_lines(&self, tag: &str) -> Result<Heard, MailError> {
-        // A server that never falls silent must not keep us here.
         for _ in 0..LINES_AT_ONCE {
             let mut line = Vec::new();
+            if self.has_news() {
+                return Ok(Heard::Changed);
+            }
             match self.wire().lock().read_line(&mut line) {
                 Ok(()) => {}
-                Err(error) if is_tick(&error) => break,
+                Err(error) if is_tick(&error) => return Ok(Heard::Nothing),
                 Err(error) => return Err(MailError::from_io(&error, MailStep::Protocol)),
             }
             if !line.starts_with(b"+") && !self.hear_line(&line, tag)? {
                 return Ok(Heard::Unsupported);
             }
-            if self.has_news() {
-                break;
-            }
         }
-        Ok(if self.has_news() {
-            Heard::Changed
-        } else {
-            Heard::Nothing
-        })
+        // A server that never falls silent must not keep us here; what it has said more is read with a look.
+        Ok(Heard::Changed)
     }
 
     /// Takes one line in; false where it ends the idling.

@@ -933,6 +933,25 @@ fn r6_idle_ends_at_news_at_its_time_or_when_told_to() {
 }
 
 #[test]
+fn news_that_come_with_the_go_ahead_are_heard_before_anybody_watches_the_connection() {
+    for text in [
+        "* 6 EXISTS\r\n+ idling\r\n",
+        "+ idling\r\n* 6 EXISTS\r\n",
+        "* OK wait\r\n+\r\n* OK still\r\n* 3 EXPUNGE\r\n",
+    ] {
+        let mut session = Scripted::answering("IDLE", text).session();
+        let begun = session.begin_idle();
+        assert_eq!(begun, Ok(IdleStart::Changed), "{text:?}");
+        session.noop().unwrap();
+    }
+    let mut session = Scripted::answering("IDLE", "+ idling\r\n* OK still here\r\n").session();
+    assert_eq!(session.begin_idle(), Ok(IdleStart::Idling));
+    assert_eq!(session.hear(Duration::ZERO), Ok(Heard::Nothing));
+    session.end_idle().unwrap();
+    session.noop().unwrap();
+}
+
+#[test]
 fn a_count_that_is_known_already_is_no_news() {
     let server = Scripted::answering("NOOP", "* 5 EXISTS\r\n* 0 RECENT\r\n{tag} OK\r\n");
     let mut session = server.session();
