@@ -4,6 +4,7 @@ use super::say;
 use crate::app::{self, App, Purpose, Running};
 use crate::config::Config;
 use anyhow::Context as _;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// # Errors
 /// What keeps it from starting.
 pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    allow_many_files();
     let app = App::open(config, Purpose::Run).await?;
     let running = app::serve(app).await?;
     if let Some(address) = running.address {
@@ -30,10 +32,21 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// What keeps it from starting.
 pub async fn worker(config: Config) -> anyhow::Result<ExitCode> {
+    allow_many_files();
     let app = App::open(config, Purpose::Run).await?;
     let running = app::work(app).await?;
     tracing::info!("the worker runs");
     until_told(running).await
+}
+
+/// Raises the number of open files to what the system lets this process have. A mailbox takes three while it waits for
+/// news and a subscriber one, but many systems begin with 1,024 for the whole process.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn until_told(mut running: Running) -> anyhow::Result<ExitCode> {

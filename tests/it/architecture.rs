@@ -98,6 +98,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("argon2", &["auth"]),
     ("clap", &["cli", "config"]),
     ("anyhow", &["cli"]),
+    ("rustix", &["cli"]),
 ];
 
 /// Lines that a file of the product, or of its tests, has at most. Beyond that nobody finds anything; most are far shorter.
