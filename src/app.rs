@@ -338,7 +338,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         hub: hub.clone(),
         beats: beats.clone(),
     };
-    let metrics = parts::metrics_readers(&app.config.metrics)?;
+    let metrics = parts::metrics_readers(&app.config)?;
     let parts = http_parts(
         &app,
         api.clone(),

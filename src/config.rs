@@ -252,7 +252,21 @@ fn schema_readers(text: Option<&str>) -> Result<SchemaReaders, SettingError> {
 fn oidc(given: &Given) -> Result<Option<Oidc>, SettingError> {
     let text = |given: &Option<String>| given.clone().filter(|text| !text.trim().is_empty());
     let Some(issuer) = text(&given.oidc_issuer) else {
-        return Ok(None);
+        let others = [
+            ("MAILROOM_OIDC_AUDIENCE", &given.oidc_audience),
+            ("MAILROOM_OIDC_KEYS", &given.oidc_keys),
+            ("MAILROOM_OIDC_ALGORITHMS", &given.oidc_algorithms),
+            ("MAILROOM_OIDC_USERS", &given.oidc_users),
+        ];
+        return match others
+            .into_iter()
+            .find(|(_name, value)| text(value).is_some())
+        {
+            Some((name, _value)) => Err(SettingError(format!(
+                "{name} needs MAILROOM_OIDC_ISSUER too"
+            ))),
+            None => Ok(None),
+        };
     };
     let needed = |name: &str, given: &Option<String>| {
         text(given).ok_or_else(|| SettingError(format!("MAILROOM_OIDC_ISSUER needs {name} too")))
@@ -270,7 +284,7 @@ fn oidc(given: &Given) -> Result<Option<Oidc>, SettingError> {
         issuer,
         audience: needed("MAILROOM_OIDC_AUDIENCE", &given.oidc_audience)?,
         keys: needed("MAILROOM_OIDC_KEYS", &given.oidc_keys)?,
-        algorithms: split(given.oidc_algorithms.as_deref().unwrap_or("RS256")),
+        algorithms: split(text(&given.oidc_algorithms).as_deref().unwrap_or("RS256")),
         users,
     }))
 }

@@ -34,7 +34,7 @@ pub(super) fn outside_tokens(app: &App) -> Result<Option<OutsideTokens>, AppErro
     let source = if oidc.keys.contains("://") {
         if !web::is_web_address(&oidc.keys) {
             return Err(AppError::Setting(
-                "MAILROOM_OIDC_KEYS must be an https address or a file".to_owned(),
+                "MAILROOM_OIDC_KEYS must be an https address (http towards this machine alone) or a file".to_owned(),
             ));
         }
         KeySource::Url(oidc.keys.clone())
@@ -89,9 +89,15 @@ const METRICS_TOKEN_BYTES_MIN: usize = 16;
 ///
 /// # Errors
 /// A file without a good token.
-pub(super) fn metrics_readers(metrics: &Metrics) -> Result<MetricsReaders, AppError> {
-    let path = match metrics {
+///
+/// Clients that reach us by another name come through a proxy, which may stand on this machine and need not say so: then
+/// nobody can be told from this machine itself, and it takes a token.
+pub(super) fn metrics_readers(config: &Config) -> Result<MetricsReaders, AppError> {
+    let path = match &config.metrics {
         Metrics::Off => return Ok(MetricsReaders::Nobody),
+        Metrics::Loopback if is_elsewhere(config.public_url.as_deref()) => {
+            return Ok(MetricsReaders::Nobody);
+        }
         Metrics::Loopback => return Ok(MetricsReaders::Loopback),
         Metrics::TokenFile(path) => path,
     };
@@ -110,6 +116,19 @@ pub(super) fn metrics_readers(metrics: &Metrics) -> Result<MetricsReaders, AppEr
         )));
     }
     Ok(MetricsReaders::Holder(blake3::hash(token.as_bytes())))
+}
+
+/// Whether clients reach us by a name that is not this machine's alone.
+fn is_elsewhere(public_url: Option<&str>) -> bool {
+    public_url.is_some_and(|text| {
+        let host = url::Url::parse(text);
+        match host.as_ref().ok().and_then(url::Url::host) {
+            Some(url::Host::Domain(name)) => name != "localhost",
+            Some(url::Host::Ipv4(ip)) => !ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => !ip.is_loopback(),
+            None => true,
+        }
+    })
 }
 
 /// What each user may ask for in a minute.
@@ -143,6 +162,27 @@ pub(super) async fn share_spending(
         if !matches!(shared, Ok(Ok(()))) {
             // The bus itself says that Redis is away; until it is back, each server counts alone.
             tracing::debug!("what users spent could not be shared");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_public_address_on_this_machine_lets_it_read_the_metrics() {
+        for (url, elsewhere) in [
+            (None, false),
+            (Some("http://localhost:8080"), false),
+            (Some("http://127.0.0.1:8080"), false),
+            (Some("http://[::1]:8080"), false),
+            (Some("https://mailroom.example"), true),
+            (Some("https://localhost.example"), true),
+            (Some("http://10.0.0.1"), true),
+            (Some("no address"), true),
+        ] {
+            assert_eq!(is_elsewhere(url), elsewhere, "{url:?}");
         }
     }
 }

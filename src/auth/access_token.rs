@@ -129,7 +129,7 @@ impl AccessTokens {
             },
         )?;
         let claims = decoded.claims;
-        let latest = now.seconds().saturating_add(30);
+        let latest = now.seconds().saturating_add(LEEWAY_SECONDS.cast_signed());
         let life = claims.exp.saturating_sub(claims.iat);
         if claims.iat > latest || claims.nbf > latest || !(1..=ACCESS_SECONDS).contains(&life) {
             return Err(AuthRefusal::Invalid);

@@ -10,7 +10,8 @@ use crate::mail::address::AddressKey;
 use crate::model::people::{Session, Viewer};
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{Time, UserId};
-use crate::store::{Store, StoreError, Tx, audit, credentials, identities, roles};
+use crate::store::identities::Known;
+use crate::store::{AnyConn, Store, StoreError, Tx, audit, credentials, identities, roles};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
@@ -258,7 +259,8 @@ impl Accounts {
             let hash = hash_of(token);
             let viewer = self
                 .store
-                .read(
+                // As of one moment: a token that is revoked meanwhile must not stand beside the epoch that says so.
+                .read_at_once(
                     move |conn| match credentials::find_api_token(conn, &hash)? {
                         Some(user) => roles::load_viewer(conn, user),
                         None => Ok(None),
@@ -307,17 +309,23 @@ impl Accounts {
         let subject = outside.verify(token, now).await?;
         let expires_at = Some(subject.expires_at);
         let issuer = outside.issuer.clone();
-        let known = self.store.read({
-            let (issuer, subject) = (issuer.clone(), subject.subject.clone());
-            move |conn| match identities::find(conn, &issuer, &subject)? {
-                Some(user) => Ok(Some(roles::load_viewer(conn, user)?)),
-                None => Ok(None),
+        // As of one moment, as above.
+        let known = self.store.read_at_once({
+            let (issuer, subject, found_by) = (issuer.clone(), subject.clone(), outside.found_by);
+            move |conn| match identities::find(conn, &issuer, &subject.subject)? {
+                Some(Known::User(user)) => Ok(Found::Viewer(roles::load_viewer(conn, user)?)),
+                Some(Known::TakenBack) => Ok(Found::Viewer(None)),
+                None if found_by == FoundBy::Subject => Ok(Found::Viewer(None)),
+                // Whoever the issuer knows can ask: nothing is written unless there is somebody to introduce.
+                None => Ok(match account_for(conn, &issuer, &subject)? {
+                    Some(_account) => Found::ToIntroduce,
+                    None => Found::Viewer(None),
+                }),
             }
         });
-        let viewer = match (known.await?, outside.found_by) {
-            (Some(viewer), _) => viewer,
-            (None, FoundBy::Subject) => None,
-            (None, FoundBy::Address) => {
+        let viewer = match known.await? {
+            Found::Viewer(viewer) => viewer,
+            Found::ToIntroduce => {
                 let write = self
                     .store
                     .write(now, move |tx| introduce(tx, &issuer, &subject));
@@ -331,6 +339,30 @@ impl Accounts {
     }
 }
 
+/// What is known of an outside subject.
+enum Found {
+    Viewer(Option<Viewer>),
+    /// It came for the first time, and there is a user for it.
+    ToIntroduce,
+}
+
+/// The active user with the address that the issuer has verified, unless they are another subject already.
+fn account_for(
+    conn: &mut AnyConn,
+    issuer: &str,
+    subject: &Subject,
+) -> Result<Option<UserId>, StoreError> {
+    let Some(address) = subject.address.as_deref().and_then(AddressKey::parse) else {
+        return Ok(None);
+    };
+    let account = credentials::find_account_by_address(conn, address.as_str())?;
+    let Some(account) = account.filter(|account| account.is_active) else {
+        return Ok(None);
+    };
+    let is_bound = identities::is_bound(conn, issuer, account.user_id)?;
+    Ok((!is_bound).then_some(account.user_id))
+}
+
 /// Makes a subject that comes for the first time the active user with the address that its issuer has verified. From then on the
 /// subject alone counts: an address that goes to somebody else takes nobody's account along.
 fn introduce(
@@ -338,15 +370,9 @@ fn introduce(
     issuer: &str,
     subject: &Subject,
 ) -> Result<Option<Viewer>, StoreError> {
-    let address = subject.address.as_deref().and_then(AddressKey::parse);
-    let Some(address) = address else {
+    let Some(user) = account_for(tx.conn, issuer, subject)? else {
         return Ok(None);
     };
-    let account = credentials::find_account_by_address(tx.conn, address.as_str())?;
-    let Some(account) = account.filter(|account| account.is_active) else {
-        return Ok(None);
-    };
-    let user = account.user_id;
     if identities::bind(tx, issuer, &subject.subject, user)? != Some(user) {
         return Ok(None);
     }

@@ -187,12 +187,25 @@ impl KeyRing {
                 web::get(url, (&self.trust, &self.hosts)).map_err(|error| error.to_string())?
             }
         };
-        read_keys(&bytes).ok_or_else(|| "they are not a set of keys".to_owned())
+        let (keys, passed_over) =
+            read_keys(&bytes).ok_or_else(|| "they are not a set of keys".to_owned())?;
+        if keys.is_empty() {
+            // The keys of before go on for their time.
+            return Err("none of them can verify signatures".to_owned());
+        }
+        if passed_over > 0 {
+            tracing::info!(
+                passed_over,
+                "keys of the issuer of tokens are of no use here"
+            );
+        }
+        Ok(keys)
     }
 }
 
-/// The keys of a set that can verify signatures: those for anything else, secret ones and weak ones are passed over.
-fn read_keys(bytes: &[u8]) -> Option<HashMap<String, Arc<PublicKey>>> {
+/// The keys of a set that can verify signatures; those for anything else, secret ones and weak ones are passed over, and
+/// counted.
+fn read_keys(bytes: &[u8]) -> Option<(HashMap<String, Arc<PublicKey>>, usize)> {
     if bytes.len() > SET_BYTES_MAX {
         return None;
     }
@@ -204,7 +217,9 @@ fn read_keys(bytes: &[u8]) -> Option<HashMap<String, Arc<PublicKey>>> {
         let id = jwk.common.key_id.clone()?;
         (id.len() <= KEY_ID_BYTES_MAX).then_some((id, Arc::new(public_key(&jwk)?)))
     });
-    Some(usable.take(KEYS_MAX).collect())
+    let usable: HashMap<_, _> = usable.take(KEYS_MAX).collect();
+    let passed_over = keys.len().saturating_sub(usable.len());
+    Some((usable, passed_over))
 }
 
 fn public_key(jwk: &Jwk) -> Option<PublicKey> {
@@ -250,13 +265,14 @@ mod tests {
             { "kty": "new", "kid": "unknown" },
             7,
         ] });
-        let keys = read_keys(set.to_string().as_bytes()).unwrap();
+        let (keys, skipped) = read_keys(set.to_string().as_bytes()).unwrap();
+        assert_eq!(skipped, 6);
         let mut ids: Vec<&str> = keys.keys().map(String::as_str).collect();
         ids.sort_unstable();
         assert_eq!(ids, ["ed", "rsa"]);
         assert_eq!(keys["rsa"].algorithm, Some(Algorithm::RS256));
         let many: Vec<_> = (0..100).map(|number| ed(&number.to_string())).collect();
-        let keys = read_keys(json!({ "keys": many }).to_string().as_bytes()).unwrap();
+        let (keys, _skipped) = read_keys(json!({ "keys": many }).to_string().as_bytes()).unwrap();
         assert_eq!(keys.len(), KEYS_MAX);
         for none in ["[]", "{}", r#"{"keys":{}}"#, "<html>"] {
             assert!(read_keys(none.as_bytes()).is_none(), "{none}");

@@ -170,7 +170,7 @@ impl OutsideTokens {
             Audience::One(audience) => *audience == self.audience,
             Audience::Many(audiences) => audiences.contains(&self.audience),
         };
-        let latest = now.seconds().saturating_add(30);
+        let latest = now.seconds().saturating_add(LEEWAY_SECONDS.cast_signed());
         let is_timely = claims.iat <= latest
             && claims.nbf.is_none_or(|nbf| nbf <= latest)
             && claims.exp > claims.iat

@@ -1,5 +1,6 @@
 //! The bus between processes: one Redis channel an installation.
 
+use super::spending::TOLD_MAX;
 use super::{BusError, Heard, Spending, WAITING_MAX, Wake};
 use redis::{Client, Commands, Connection};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +24,9 @@ pub struct RedisBus(Arc<Inner>);
 struct Inner {
     client: Client,
     channel: String,
-    /// What the names of counts begin with.
+    /// What the names of counts begin with, and this process among those that count.
     spending: String,
+    process: String,
     publisher: Mutex<Option<Connection>>,
     heard: broadcast::Sender<Heard>,
     is_up: AtomicBool,
@@ -40,6 +42,7 @@ impl RedisBus {
             client,
             channel: format!("mailroom:{installation}:wake"),
             spending: format!("mailroom:{installation}:spent"),
+            process: format!("{:016x}", rand::random::<u64>()),
             publisher: Mutex::new(None),
             heard: broadcast::Sender::new(WAITING_MAX),
             is_up: AtomicBool::new(false),
@@ -63,21 +66,26 @@ impl RedisBus {
     }
 
     pub(super) fn share(&self, spending: &Spending) -> Result<(), BusError> {
-        while spending.has_untold() {
+        loop {
             let told = spending.take_untold();
-            let totals: Result<Vec<u64>, BusError> = self.with_connection(|connection| {
+            if told.is_empty() {
+                return Ok(());
+            }
+            // Each process tells its own total: one that is told twice, since the answer was lost, counts once.
+            let totals: Result<Vec<Vec<u64>>, BusError> = self.with_connection(|connection| {
                 let mut pipe = redis::pipe();
                 for spent in &told {
                     let key = format!("{}:{}:{}", self.0.spending, spent.minute, spent.user);
-                    pipe.incr(&key, spent.amount);
+                    pipe.hset(&key, &self.0.process, spent.total).ignore();
                     pipe.expire(&key, SPENT_SECONDS).ignore();
+                    pipe.hvals(&key);
                 }
                 pipe.query(connection)
             });
             match totals {
                 Ok(totals) => {
-                    for (spent, total) in told.iter().zip(totals) {
-                        spending.hear(spent, total);
+                    for (spent, totals) in told.iter().zip(totals) {
+                        spending.hear(spent, totals.into_iter().fold(0, u64::saturating_add));
                     }
                 }
                 Err(error) => {
@@ -85,8 +93,11 @@ impl RedisBus {
                     return Err(error);
                 }
             }
+            // What was spent meanwhile is told the next time: nobody may keep the connection for good.
+            if told.len() < TOLD_MAX {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// The connection for what is said, made where there is none.

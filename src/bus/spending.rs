@@ -20,18 +20,19 @@ struct Minute {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Spent {
-    /// Here, and not told yet.
-    untold: u64,
-    /// Everywhere, as was heard last, with all that was told.
+    here: u64,
+    /// What of that was told. Totals are told, not differences: one that is told twice counts once.
     told: u64,
+    /// By other processes, as was heard last.
+    elsewhere: u64,
 }
 
-/// What a user spent in a minute and has to be told to others.
+/// What a user has spent here in a minute, to be told to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Untold {
     pub minute: i64,
     pub user: i64,
-    pub amount: u64,
+    pub total: u64,
 }
 
 impl Spending {
@@ -53,12 +54,12 @@ impl Spending {
     pub fn spend(&self, user: i64, number: i64, amount: u64, limit: u64) -> Result<u64, u64> {
         let mut minute = self.minute(number);
         let spent = minute.users.entry(user).or_default();
-        let before = spent.told.saturating_add(spent.untold);
+        let before = spent.here.saturating_add(spent.elsewhere);
         let after = before.saturating_add(amount);
         if after > limit {
             return Err(before);
         }
-        spent.untold = spent.untold.saturating_add(amount);
+        spent.here = spent.here.saturating_add(amount);
         Ok(after)
     }
 
@@ -69,45 +70,37 @@ impl Spending {
         let untold = minute
             .users
             .iter_mut()
-            .filter(|(_, spent)| spent.untold > 0);
+            .filter(|(_, spent)| spent.told < spent.here);
         untold
             .take(TOLD_MAX)
             .map(|(user, spent)| {
-                let amount = std::mem::take(&mut spent.untold);
-                spent.told = spent.told.saturating_add(amount);
+                spent.told = spent.here;
                 Untold {
                     minute: number,
                     user: *user,
-                    amount,
+                    total: spent.here,
                 }
             })
             .collect()
     }
 
-    /// Whether there is anything to tell.
-    pub(super) fn has_untold(&self) -> bool {
-        let minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        minute.users.values().any(|spent| spent.untold > 0)
-    }
-
-    /// Everybody's total, after what was told. It never falls within a minute: Redis may have lost some.
+    /// Everybody's total, after what was told. What others spent never falls within a minute: Redis may have lost some.
     pub(super) fn hear(&self, told: &Untold, total: u64) {
         let mut minute = self.minute(told.minute);
         if minute.number == told.minute
             && let Some(spent) = minute.users.get_mut(&told.user)
         {
-            spent.told = spent.told.max(total);
+            spent.elsewhere = spent.elsewhere.max(total.saturating_sub(told.total));
         }
     }
 
-    /// It could not be told: it is told again.
+    /// It may not have been told: it is told again.
     pub(super) fn take_back(&self, told: &[Untold]) {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = minute.number;
         for told in told.iter().filter(|told| told.minute == number) {
             if let Some(spent) = minute.users.get_mut(&told.user) {
-                spent.told = spent.told.saturating_sub(told.amount);
-                spent.untold = spent.untold.saturating_add(told.amount);
+                spent.told = 0;
             }
         }
     }
@@ -133,17 +126,16 @@ mod tests {
     fn what_others_spent_counts_once_it_is_heard() {
         let spending = Spending::default();
         spending.spend(1, 10, 60, 100).unwrap();
-        assert!(spending.has_untold());
         let untold = spending.take_untold();
         assert_eq!(
             untold,
             [Untold {
                 minute: 10,
                 user: 1,
-                amount: 60
+                total: 60
             }]
         );
-        assert!(!spending.has_untold());
+        assert_eq!(spending.take_untold(), []);
         spending.hear(&untold[0], 90);
         assert_eq!(spending.spend(1, 10, 11, 100), Err(90));
         // A Redis that began anew knows less.
@@ -152,13 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_told_is_counted_once_and_told_again() {
+    fn what_is_told_twice_counts_once() {
         let spending = Spending::default();
         spending.spend(1, 10, 60, 100).unwrap();
         let untold = spending.take_untold();
+        // It was told, but the answer was lost.
         spending.take_back(&untold);
         assert_eq!(spending.spend(1, 10, 41, 100), Err(60));
         assert_eq!(spending.take_untold(), untold);
+        spending.hear(&untold[0], 60);
+        assert_eq!(spending.spend(1, 10, 40, 100), Ok(100));
         spending.spend(1, 11, 1, 100).unwrap();
         spending.take_back(&untold);
         assert_eq!(spending.spend(1, 11, 99, 100), Ok(100));

@@ -88,7 +88,7 @@ pub async fn bind_identity(
     let is_bound = tokio::task::spawn_blocking(move || {
         let user = user_with(&app.store, &arguments.address)?;
         let bound = app.store.write_now(clock::now(), |tx| {
-            let bound = identities::bind(tx, &issuer, &arguments.subject, user)?;
+            let bound = identities::bind_again(tx, &issuer, &arguments.subject, user)?;
             if bound == Some(user) {
                 let detail = serde_json::json!({ "issuer": issuer });
                 let target = format!("user {}", user.0);
@@ -118,7 +118,7 @@ pub async fn unbind_identity(config: Config, address: &str) -> anyhow::Result<Ex
     let was_bound = tokio::task::spawn_blocking(move || {
         let user = user_with(&app.store, &text)?;
         let was_bound = app.store.write_now(clock::now(), |tx| {
-            let was_bound = identities::delete_of_user(tx, &issuer, user)?;
+            let was_bound = identities::take_back(tx, &issuer, user)?;
             let detail = serde_json::json!({ "issuer": issuer });
             audit::record(
                 tx,

@@ -89,7 +89,13 @@ pub fn probe(watched: Watched, clock: fn() -> Time) -> ReadyProbe {
 
 async fn look(watched: &Watched, clock: fn() -> Time) -> Result<Readiness, &'static str> {
     let written = watched.store.write(clock(), figures::rewrite_row);
-    if !matches!(timeout(WRITE_WITHIN, written).await, Ok(Ok(()))) {
+    let why = match timeout(WRITE_WITHIN, written).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_elapsed) => Some(format!("none within {} s", WRITE_WITHIN.as_secs())),
+    };
+    if let Some(why) = why {
+        tracing::warn!(why, "not ready: the database takes no writes");
         return Err("the database takes no writes");
     }
     judged(watched, clock())

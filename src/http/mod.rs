@@ -3,6 +3,7 @@
 //! Not for: anything that a resolver could do.
 
 pub mod bearer;
+mod credential_watch;
 mod envelope;
 mod exposition;
 pub mod files;

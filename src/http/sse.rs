@@ -5,31 +5,31 @@
 //! looked up again when credentials change, and is given up when nobody reads it. A stream that ends without
 //! `complete` is one to open again. Not for: what happens inside an operation.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Bytes;
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::FutureExt as _;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::State;
 use super::bearer::moment_of_end;
+use super::credential_watch::{Check, moved, of_user, settled, shut_down};
 use super::ws::SocketPlace;
 use crate::auth::AuthRefusal;
 use crate::graphql::api::{ApiResponse, Prepared, RequestId};
+use crate::model::UserId;
 use crate::model::measure::Present;
 use crate::model::people::Session;
 
 /// A comment: shows proxies and clients that the stream lives.
 const ALIVE: &str = ":\n\n";
 const COMPLETE: &str = "event: complete\ndata:\n\n";
-
-type Check = BoxFuture<'static, Result<Session, AuthRefusal>>;
 
 /// Whether a client takes a stream of events, by name. `*/*` does not say so.
 pub fn is_accepted<'a>(accepts: impl Iterator<Item = &'a str>) -> bool {
@@ -72,6 +72,7 @@ pub fn answer(
         id: request_id,
         ends: moment_of_end(&reader.session, (state.clock)()),
         token: reader.token,
+        user_id: reader.session.viewer.user_id,
         check: None,
         check_again: false,
         changes: state.authenticator.changes(),
@@ -97,6 +98,8 @@ struct Running {
     state: Arc<State>,
     id: RequestId,
     token: Arc<str>,
+    /// Whom it was begun for.
+    user_id: UserId,
     responses: BoxStream<'static, ApiResponse>,
     events: mpsc::Sender<Bytes>,
     /// When the token ends.
@@ -148,7 +151,7 @@ impl Running {
         tokio::select! {
             // What ends the stream comes before what it would still tell.
             biased;
-            () = told(&mut self.shutdown) => Happening::Shutdown,
+            () = shut_down(&mut self.shutdown) => Happening::Shutdown,
             () = self.events.closed() => Happening::Gone,
             () = moment(self.ends) => Happening::Expired,
             checked = settled(&mut self.check) => Happening::Checked(checked),
@@ -194,7 +197,7 @@ impl Running {
 
     async fn checked(&mut self, checked: Result<Session, AuthRefusal>) -> ControlFlow<Ending> {
         self.check = None;
-        match checked {
+        match checked.and_then(|session| of_user(session, self.user_id)) {
             Ok(session) => {
                 self.ends = moment_of_end(&session, (self.state.clock)());
                 if std::mem::take(&mut self.check_again) {
@@ -231,26 +234,6 @@ async fn moment(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => pending().await,
-    }
-}
-
-async fn settled(check: &mut Option<Check>) -> Result<Session, AuthRefusal> {
-    match check {
-        Some(check) => poll_fn(|context| check.as_mut().poll(context)).await,
-        None => pending().await,
-    }
-}
-
-async fn moved(changes: &mut watch::Receiver<u64>) {
-    if changes.changed().await.is_err() {
-        // Nobody is left who could say so; the regular check remains.
-        pending::<()>().await;
-    }
-}
-
-async fn told(shutdown: &mut watch::Receiver<bool>) {
-    if shutdown.wait_for(|stop| *stop).await.is_err() {
-        pending::<()>().await;
     }
 }
 

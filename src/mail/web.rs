@@ -133,9 +133,17 @@ pub fn get(url: &str, with: (&TlsTrust, &HostPolicy)) -> Result<Vec<u8>, MailErr
     }
 }
 
-/// Whether this is an address that [`get`] could ask, as far as that can be told without asking.
+/// Whether this is an address that [`get`] could ask, as far as that can be told without asking: a plain one names this
+/// machine.
 pub fn is_web_address(url: &str) -> bool {
-    WebAddress::parse(url).is_ok()
+    WebAddress::parse(url).is_ok_and(|address| {
+        let host = address.server.host.trim_matches(['[', ']']);
+        let is_here = host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback());
+        address.server.security == MailSecurity::Tls || is_here
+    })
 }
 
 fn talk(

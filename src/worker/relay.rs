@@ -20,15 +20,20 @@ pub async fn run(store: Store, bus: Bus, beats: Beats) {
     let mut published = Position(0);
     let mut deleted = Position(0);
     loop {
-        beats.relay.beat(clock::now());
+        let begun = clock::now();
+        beats.relay.beat(begun);
         let step = step(&store, &bus, published).await;
         let is_idle = match step {
             Ok(Some(last)) => {
+                // Fewer positions than a step takes: all that was there when it began is told.
+                if last.0.saturating_sub(published.0) < ROWS_MAX {
+                    beats.outbox.beat(begun);
+                }
                 published = last;
                 false
             }
             Ok(None) => {
-                beats.outbox.beat(clock::now());
+                beats.outbox.beat(begun);
                 true
             }
             Err(error) => {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use actix_web::error::PayloadError;
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Message};
 use actix_ws::{ProtocolError, Session as Wire};
 use futures_util::Sink;
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::FutureExt as _;
 use futures_util::stream::{BoxStream, StreamExt as _};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -29,7 +29,9 @@ use super::turns::{Event, Lasting, Operation, Turn, Turns};
 use crate::auth::AuthRefusal;
 use crate::graphql::api::{ApiRequest, ApiResponse, Prepared, RequestId};
 use crate::graphql::error::Code;
+use crate::http::credential_watch::{Check, moved, of_user, settled, shut_down};
 use crate::http::{State, bearer};
+use crate::model::UserId;
 use crate::model::people::Session;
 
 /// Subscriptions that one socket runs at once, and as many queries and mutations beside them.
@@ -42,8 +44,6 @@ const LAST_WORDS: Duration = Duration::from_secs(60);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Stands in for "never" where a moment is asked for.
 const FAR: Duration = Duration::from_secs(24 * 3_600);
-
-type Check = BoxFuture<'static, Result<Session, AuthRefusal>>;
 
 /// Why the socket is closed, as the peer reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,8 @@ enum Phase {
 
 struct Open {
     token: Arc<str>,
+    /// Whom it was opened for.
+    user_id: UserId,
     /// When the token ends.
     ends: Option<Instant>,
     _place: SocketPlace,
@@ -398,7 +400,11 @@ impl Socket {
     /// The answer to a look-up: the first opens the connection, later ones keep it open.
     fn admit(&mut self, result: Result<Session, AuthRefusal>) -> ControlFlow<Ending> {
         self.check = None;
-        let session = match result {
+        let same_user = |session| match &self.phase {
+            Phase::Open(open) => of_user(session, open.user_id),
+            Phase::Waiting | Phase::Admitting { .. } => Ok(session),
+        };
+        let session = match result.and_then(same_user) {
             Ok(session) => session,
             Err(refusal) => return ControlFlow::Break(Some(close_for_refusal(refusal))),
         };
@@ -413,6 +419,7 @@ impl Socket {
                 let token = Arc::clone(token);
                 self.phase = Phase::Open(Open {
                     token,
+                    user_id: session.viewer.user_id,
                     ends,
                     _place: place,
                 });
@@ -550,25 +557,5 @@ fn close_for(error: &ProtocolError) -> Ending {
             (!is_gone).then(|| Close::new(1009, "Message too big"))
         }
         _ => Some(Close::new(1002, "Protocol error")),
-    }
-}
-
-async fn settled(check: &mut Option<Check>) -> Result<Session, AuthRefusal> {
-    match check {
-        Some(check) => check.await,
-        None => pending().await,
-    }
-}
-
-async fn moved(changes: &mut watch::Receiver<u64>) {
-    if changes.changed().await.is_err() {
-        // Nobody is left who could say so; the regular check remains.
-        pending::<()>().await;
-    }
-}
-
-async fn shut_down(shutdown: &mut watch::Receiver<bool>) {
-    if shutdown.wait_for(|stop| *stop).await.is_err() {
-        pending::<()>().await;
     }
 }

@@ -123,9 +123,28 @@ on_both! {
         assert_eq!(who(&app, &token("s2", "uma@ours.example", true, 300)).await, "");
         let mut events = Events::open(&app.url, &hers, "subscription { timeline { __typename } }", json!({})).await;
         assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
-        let unbound = store.write(clock::now(), move |tx| identities::delete_of_user(tx, ISSUER, uma)).await;
+        let unbound = store.write(clock::now(), move |tx| identities::take_back(tx, ISSUER, uma)).await;
         assert!(unbound.map_err(|error: StoreError| error.to_string()).unwrap());
         assert_eq!(events.message().await, Value::Null);
         assert_eq!(who(&app, &hers).await, "");
+    }
+
+    async fn t28_whoever_was_taken_back_does_not_come_in_again_by_their_address(app with given("address")) {
+        app.user("Uma", "uma@ours.example", false).await;
+        let hers = token("s1", "uma@ours.example", true, 300);
+        assert_eq!(who(&app, &hers).await, "Uma");
+        let store = app.app().store.clone();
+        let uma = store.read(|conn| mailroom::store::users::find_by_address_key(conn, "uma@ours.example")).await.unwrap().unwrap().id;
+        let mut events = Events::open(&app.url, &hers, "subscription { timeline { __typename } }", json!({})).await;
+        assert_eq!(events.next().await["timeline"]["__typename"], "CaughtUp");
+        let taken = store.write(clock::now(), move |tx| identities::take_back(tx, ISSUER, uma)).await;
+        assert!(taken.map_err(|error: StoreError| error.to_string()).unwrap());
+        assert_eq!(events.message().await, Value::Null);
+        assert_eq!(who(&app, &hers).await, "");
+        assert_eq!(who(&app, &token("s1", "uma@ours.example", true, 300)).await, "");
+        // An operator names the subject again.
+        let again = store.write(clock::now(), move |tx| identities::bind_again(tx, ISSUER, "s1", uma)).await;
+        assert_eq!(again.unwrap(), Some(uma));
+        assert_eq!(who(&app, &hers).await, "Uma");
     }
 }
