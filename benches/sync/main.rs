@@ -20,6 +20,7 @@ mod peers;
 #[path = "../../tests/it/support/postgres.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
 mod postgres;
+#[allow(dead_code, reason = "the other benchmark uses more of it")]
 mod server;
 
 use letters::Letters;

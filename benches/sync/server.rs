@@ -116,6 +116,22 @@ impl Server {
         self.worker.as_ref().unwrap_or(&self.server).pid()
     }
 
+    /// The process that answers.
+    pub fn server_pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// Where its database is, on SQLite.
+    pub fn sqlite_url(&self) -> String {
+        let file = self.folder.path().join("data/mailroom.sqlite");
+        file.display().to_string()
+    }
+
+    /// Where GraphQL is asked.
+    pub fn graphql_url(&self) -> String {
+        format!("{}/graphql", self.url)
+    }
+
     /// What the process that syncs has used.
     pub fn used(&self) -> Used {
         used(self.pid())
@@ -139,8 +155,7 @@ impl Server {
 
     /// How large the data has become.
     pub fn database_mb(&self) -> f64 {
-        let file = self.folder.path().join("data/mailroom.sqlite");
-        std::fs::metadata(file).map_or(0.0, |file| file.len() as f64 / 1e6)
+        std::fs::metadata(self.sqlite_url()).map_or(0.0, |file| file.len() as f64 / 1e6)
     }
 
     /// Asks; panics with what is wrong.

@@ -1,0 +1,257 @@
+//! How fast timelines are read, beside plain JSON of one joined statement over the same store, how far that depends on how
+//! many entries there are, and how fast those who follow them hear of news. `make bench-graphql` runs it; the last line that it prints is JSON with every figure and
+//! ratio.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a measurement may fail loudly, and sizes are far below what doubles can count"
+)]
+
+mod fill;
+mod live;
+mod load;
+mod plain;
+#[path = "../../tests/it/support/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
+mod postgres;
+#[path = "../sync/server.rs"]
+#[allow(dead_code, reason = "the other benchmark uses more of it")]
+mod server;
+
+use load::{Load, Measured};
+use serde_json::{Map, json};
+use server::{Server, Setting};
+use std::time::Duration;
+
+/// Clients at once.
+const CONNECTIONS: usize = 32;
+/// Entries of a page.
+const PAGE: usize = 50;
+/// The server runs on the first core, whoever asks on the second.
+const SERVERS_CORE: &str = "0";
+const ASKERS_CORE: &str = "1";
+
+/// 28 fields of each entry.
+const TIMELINE: &str = "query($id: ID!, $after: Cursor) { lead(id: $id) { timeline(first: 50, after: $after) { edges { cursor node { \
+    __typename id at item { __typename id title } actor { __typename id name address timeZone } ... on EmailReceived { email { \
+    __typename id direction outcome subject preview from { name address } receivedAt messageId version } } } } } } }";
+
+/// What is asked for on the command line.
+struct Asked {
+    seconds: u64,
+    runs: usize,
+    entries: i64,
+    /// Parts by name; none: all.
+    parts: Vec<String>,
+}
+
+fn asked() -> Asked {
+    let mut asked = Asked {
+        seconds: 5,
+        runs: 3,
+        entries: 200_000,
+        parts: Vec::new(),
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+        match word.as_str() {
+            "--runs" => asked.runs = number().unwrap_or(3) as usize,
+            "--seconds" => asked.seconds = number().unwrap_or(5),
+            "--entries" => asked.entries = number().unwrap_or(200_000) as i64,
+            // cargo says that it is a benchmark.
+            "--bench" => {}
+            part => asked.parts.push(part.to_owned()),
+        }
+    }
+    asked
+}
+
+/// The figures so far, by name.
+struct Figures(Map<String, serde_json::Value>);
+
+impl Figures {
+    fn put(&mut self, name: &str, value: f64) {
+        println!("{name:<40} {value:>12.3}");
+        self.0
+            .insert(name.to_owned(), json!((value * 1000.0).round() / 1000.0));
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Puts a process, with all its threads, on a core.
+fn pin(pid: u32, core: &str) {
+    let done = std::process::Command::new("taskset")
+        .args(["-a", "-p", "-c", core, &pid.to_string()])
+        .stdout(std::process::Stdio::null())
+        .status();
+    assert!(done.is_ok_and(|status| status.success()), "no taskset");
+}
+
+/// The median run of several, by its rate.
+async fn medians(runs: usize, load: &Load, duration: Duration) -> Measured {
+    let mut measured = Vec::new();
+    for _run in 0..runs {
+        measured.push(load.run(CONNECTIONS, duration).await);
+    }
+    measured.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
+    measured.swap_remove(measured.len() / 2)
+}
+
+/// Where each of the items' timelines is asked for, somewhere in its middle.
+async fn timelines(server: &Server) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let ids = "{ leads(first: 50) { nodes { id } } }";
+    let leads = server.ask(ids, json!({})).await;
+    for lead in leads["leads"]["nodes"].as_array().unwrap() {
+        let middle =
+            "query($id: ID!) { lead(id: $id) { timeline(first: 100) { pageInfo { endCursor } } } }";
+        let found = server.ask(middle, json!({ "id": lead["id"] })).await;
+        let after = &found["lead"]["timeline"]["pageInfo"]["endCursor"];
+        let variables = json!({ "id": lead["id"], "after": after });
+        let page = server.ask(TIMELINE, variables.clone()).await;
+        let edges = page["lead"]["timeline"]["edges"].as_array().unwrap();
+        assert_eq!(edges.len(), PAGE, "{page}");
+        assert!(
+            edges
+                .iter()
+                .all(|edge| edge["node"]["email"]["subject"].is_string())
+        );
+        bodies.push(json!({ "query": TIMELINE, "variables": variables }).to_string());
+    }
+    assert!(!bodies.is_empty());
+    bodies
+}
+
+/// Timelines by GraphQL and as plain JSON, on one core each in turn.
+async fn beside_plain(figures: &mut Figures, setting: &Setting, asked: &Asked) {
+    let database = setting
+        .redis_url
+        .is_some()
+        .then(postgres::TestDatabase::empty);
+    let setting = &Setting {
+        database_url: database.as_ref().map(postgres::TestDatabase::url),
+        redis_url: None,
+        ..*setting
+    };
+    let server = Server::start(setting).await;
+    let url = setting
+        .database_url
+        .clone()
+        .unwrap_or_else(|| server.sqlite_url());
+    let filled = fill::fill(&url, asked.entries);
+    let bodies = timelines(&server).await;
+    let duration = Duration::from_secs(asked.seconds);
+    pin(server.server_pid(), SERVERS_CORE);
+    let graphql = Load::posts(server.graphql_url(), server.token(), bodies);
+    let measured = medians(asked.runs, &graphql, duration).await;
+    let plain = plain::Peer::start(&url).await;
+    pin(plain.pid(), SERVERS_CORE);
+    let beside = medians(asked.runs, &plain.load(&filled), duration).await;
+    let name = setting.name;
+    for (what, measured) in [("graphql", &measured), ("plain", &beside)] {
+        figures.put(
+            &format!("timeline_{name}_{what}_per_second"),
+            measured.per_second,
+        );
+        figures.put(
+            &format!("timeline_{name}_{what}_p50_ms"),
+            measured.median_ms,
+        );
+        figures.put(&format!("timeline_{name}_{what}_p99_ms"), measured.p99_ms);
+        figures.put(
+            &format!("timeline_{name}_{what}_kb"),
+            measured.bytes_each / 1e3,
+        );
+    }
+    figures.put(
+        &format!("timeline_{name}_vs_raw"),
+        measured.per_second / beside.per_second,
+    );
+    drop(plain);
+    drop(server.stop());
+}
+
+/// One client's page, with few entries in the database and with many.
+async fn as_it_grows(figures: &mut Figures, asked: &Asked) {
+    let mut p50 = Vec::new();
+    for (entries, name) in [(10_000, "10k"), (1_000_000, "1m")] {
+        let setting = Setting {
+            name: "sqlite",
+            database_url: None,
+            redis_url: None,
+        };
+        let server = Server::start(&setting).await;
+        fill::fill(&server.sqlite_url(), entries);
+        let bodies = timelines(&server).await;
+        let load = Load::posts(server.graphql_url(), server.token(), bodies);
+        let mut runs = Vec::new();
+        for _run in 0..asked.runs {
+            runs.push(
+                load.run(1, Duration::from_secs(asked.seconds))
+                    .await
+                    .median_ms,
+            );
+        }
+        let median_ms = median(runs);
+        figures.put(&format!("timeline_sqlite_{name}_p50_ms"), median_ms);
+        p50.push(median_ms);
+        drop(server.stop());
+    }
+    figures.put("timeline_sqlite_1m_vs_10k", p50[1] / p50[0]);
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_program, command, url] = words.as_slice()
+        && command == plain::COMMAND
+    {
+        return plain::serve(url);
+    }
+    pin(std::process::id(), ASKERS_CORE);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(measure(&asked()));
+}
+
+async fn measure(asked: &Asked) {
+    let runs_part =
+        |name: &str| asked.parts.is_empty() || asked.parts.iter().any(|part| part == name);
+    let mut figures = Figures(Map::new());
+    let sqlite = Setting {
+        name: "sqlite",
+        database_url: None,
+        redis_url: None,
+    };
+    if runs_part("sqlite") {
+        beside_plain(&mut figures, &sqlite, asked).await;
+    }
+    if runs_part("postgres") {
+        let postgres = Setting {
+            name: "postgres",
+            redis_url: Some(String::new()),
+            ..sqlite
+        };
+        beside_plain(&mut figures, &postgres, asked).await;
+    }
+    if runs_part("growth") {
+        as_it_grows(&mut figures, asked).await;
+    }
+    if runs_part("live") {
+        live::measure(&mut figures).await;
+    }
+    println!("{}", serde_json::Value::Object(figures.0));
+}
