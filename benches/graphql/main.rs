@@ -64,7 +64,7 @@ fn asked() -> Asked {
         match word.as_str() {
             "--runs" => asked.runs = number().unwrap_or(3) as usize,
             "--seconds" => asked.seconds = number().unwrap_or(5),
-            "--entries" => asked.entries = number().unwrap_or(200_000) as i64,
+            "--entries" => asked.entries = number().unwrap_or(200_000).cast_signed(),
             // cargo says that it is a benchmark.
             "--bench" => {}
             part => asked.parts.push(part.to_owned()),

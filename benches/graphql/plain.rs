@@ -178,7 +178,7 @@ async fn timeline(store: web::Data<Store>, path: web::Path<(i64, i64)>) -> HttpR
             .push(" AND t.position > ")
             .bind(after)
             .push(" ORDER BY t.position LIMIT ")
-            .bind(PAGE as i64)
+            .bind(i64::try_from(PAGE).unwrap())
             .rows(conn)
         })
         .await
