@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::document::RequestError;
 use super::error::{Code, INTERNAL_MESSAGE, InternalCause};
+use super::straight::write_value;
 
 /// Errors that a refusal names: one can cause thousands of others, and a small document would buy a
 /// large answer.
@@ -54,15 +55,6 @@ impl ApiResponse {
     pub fn refusal(code: Code, message: impl Into<String>, request_id: &RequestId) -> Self {
         refuse(vec![RequestError::new(code, message, None)], request_id)
     }
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [ServerError],
-    data: &'a Value,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    extensions: &'a std::collections::BTreeMap<String, Value>,
 }
 
 /// The response to a request that was not run.
@@ -114,14 +106,26 @@ pub fn shape(response: Response, begins: Begins, request_id: &RequestId) -> ApiR
             has_data: false,
         };
     }
-    let body = Body {
-        errors: &errors,
-        data: &response.data,
-        extensions: &response.extensions,
-    };
+    let errors = (!errors.is_empty()).then(|| json(&errors));
+    let mut body = b"{".to_vec();
+    if let Some(errors) = &errors {
+        body.extend_from_slice(b"\"errors\":");
+        body.extend_from_slice(errors.as_bytes());
+        body.push(b',');
+    }
+    body.extend_from_slice(b"\"data\":");
+    write_value(&mut body, &response.data);
+    if !response.extensions.is_empty() {
+        body.extend_from_slice(b",\"extensions\":");
+        body.extend_from_slice(json(&response.extensions).as_bytes());
+    }
+    body.push(b'}');
     ApiResponse {
-        body: json(&body),
-        errors: (!errors.is_empty()).then(|| json(&errors)),
+        body: String::from_utf8(body).unwrap_or_else(|error| {
+            tracing::error!(%error, "a response is no text");
+            "null".to_owned()
+        }),
+        errors,
         refused: None,
         retry_after_seconds: None,
         has_data,

@@ -19,6 +19,7 @@ use super::error::Code;
 use super::limits::{self, DEADLINE_SECONDS};
 use super::persisted::Documents;
 use super::rates::{Charged, Rates};
+use super::straight::ListsOnce;
 use super::tally::{Outcome, Tally};
 use crate::model::measure::micros;
 use crate::model::people::Session;
@@ -401,6 +402,7 @@ impl Api {
             .variables(Variables::from_json(Json::Object(request.variables)))
             .data(Caller(session))
             .data(charged)
+            .data(ListsOnce(accepted.facts.selects_lists_once))
             .data(request_id.clone());
         library.operation_name = request.operation_name;
         library.set_parsed_query(document);

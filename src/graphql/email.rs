@@ -15,6 +15,7 @@ use super::mail_extras::{BodyLink, Invitation, SpecialFormat, Unsubscribe};
 use super::mailbox::Mailbox;
 use super::paging::Listed;
 use super::scalars::DateTime;
+use super::straight::{EmailPlan, Selected, WriteRow, Writer};
 use super::thread::Thread;
 use super::trace::shown;
 use super::viewer::User;
@@ -136,6 +137,19 @@ fn file_url(ask: &Ask, file: File) -> Option<String> {
 impl Listed for Email {
     const CONNECTION: &'static str = "EmailConnection";
     const EDGE: &'static str = "EmailEdge";
+
+    fn writer<'a>(nodes: Vec<&'a Self>, selected: Selected<'a>) -> Writer<'a> {
+        let plan = EmailPlan::new(&selected);
+        let write = plan.map(|plan| {
+            let write = move |out: &mut Vec<u8>, index: usize| {
+                if let Some(node) = nodes.get(index) {
+                    plan.write(out, &node.ask, &node.row);
+                }
+            };
+            Box::new(write) as WriteRow<'a>
+        });
+        Box::pin(std::future::ready(write))
+    }
 }
 
 /// One message of one mailbox. The same message in two mailboxes is two emails, in one thread and with one activity.

@@ -14,6 +14,7 @@ use async_graphql::{
 };
 
 use super::error::Code;
+use super::straight::lists_are_selected_once;
 
 /// A generated query of our own clients has 2-6 KiB; more is no person's question.
 pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024;
@@ -240,6 +241,8 @@ fn check_json(value: &serde_json::Value, depth_left: usize) -> Result<(), Refusa
 pub struct DocumentFacts {
     /// It reads `__schema` or `__type`.
     pub uses_introspection: bool,
+    /// No two of its fields are lists under the same name.
+    pub selects_lists_once: bool,
 }
 
 /// Checks a parsed document. Each fragment is measured once, however often it is spread.
@@ -268,8 +271,13 @@ pub fn check_document(document: &ExecutableDocument) -> Result<DocumentFacts, Re
         total = total.beside(size);
     }
     total.within_limits()?;
+    let operations = document.operations.iter();
+    let sets = operations.map(|(_name, operation)| &operation.node.selection_set.node);
+    let fragments = document.fragments.values();
+    let sets = sets.chain(fragments.map(|fragment| &fragment.node.selection_set.node));
     Ok(DocumentFacts {
         uses_introspection: total.introspection_depth > 0,
+        selects_lists_once: lists_are_selected_once(sets),
     })
 }
 

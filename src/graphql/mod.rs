@@ -34,6 +34,7 @@ mod search;
 mod settings;
 mod simulation;
 mod stage;
+mod straight;
 mod subscription;
 pub mod tally;
 mod template;

@@ -10,6 +10,7 @@ use async_graphql::{Object, OutputType, Result, SimpleObject, TypeName};
 use super::context::{Ask, Scopes};
 use super::error;
 use super::scalars::Cursor;
+use super::straight::{Selected, Straight, Writer};
 use crate::model::UserId;
 use crate::store::codec::Codec;
 use crate::store::page::{Key, Page, PageRequest};
@@ -95,6 +96,11 @@ impl PageArgs {
 pub trait Listed: OutputType + Clone {
     const CONNECTION: &'static str;
     const EDGE: &'static str;
+
+    /// How nodes are written straight to JSON; `None` where what is selected of them takes more than their rows.
+    fn writer<'a>(_nodes: Vec<&'a Self>, _selected: Selected<'a>) -> Writer<'a> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Counts a list up to a limit: how many, and whether that is all of them.
@@ -190,13 +196,13 @@ impl<N: Listed> TypeName for Connection<N> {
 #[Object(name_type)]
 impl<N: Listed> Connection<N> {
     /// The rows of the page, each with its cursor.
-    async fn edges(&self) -> Vec<Edge<N>> {
-        self.edges_of()
+    async fn edges(&self) -> Straight<Edge<N>> {
+        Straight(self.edges_of())
     }
 
     /// The rows of the page.
-    async fn nodes(&self) -> Vec<&N> {
-        self.nodes_of()
+    async fn nodes(&self) -> Straight<&N> {
+        Straight(self.nodes_of())
     }
 
     /// Where the page stands in the list.
@@ -225,6 +231,18 @@ pub struct Edge<N: Listed> {
     node: N,
 }
 
+impl<N: Listed> Edge<N> {
+    /// The row.
+    pub const fn node_of(&self) -> &N {
+        &self.node
+    }
+
+    /// Its place in the list.
+    pub fn sealed(&self) -> Cursor {
+        self.list.seal(self.ask.codec(), &self.key)
+    }
+}
+
 impl<N: Listed> TypeName for Edge<N> {
     fn type_name() -> Cow<'static, str> {
         Cow::Borrowed(N::EDGE)
@@ -241,7 +259,7 @@ impl<N: Listed> Edge<N> {
 
     /// Its place, for `after` and `before`.
     async fn cursor(&self) -> Cursor {
-        self.list.seal(self.ask.codec(), &self.key)
+        self.sealed()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Timeline entries as clients see them: one type for each kind, and the interface they share.
 //! Not for: which of them a viewer sees (that is the scope they were read under).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_graphql::{Enum, ID, Interface, Object, Result};
@@ -12,11 +13,18 @@ use super::email::Email;
 use super::error;
 use super::item::{Item, LeadConversion};
 use super::lists;
-use super::loaders::{Activities, Conversions, CrmEmails, Items, Stages};
+use super::loaders::{Activities, Conversions, CrmEmails, Items, Stages, Users};
 use super::paging::{Connection, Count, Edge, ListName, Listed, PageInfo};
 use super::scalars::{Cursor, DateTime};
 use super::stage::Stage;
+use super::straight::{
+    EmailPlan, ItemPlan, Plan, Selected, Straight, UserPlan, WriteRow, Writer, write_id,
+    write_maybe, write_plain, write_text, write_time,
+};
 use super::viewer::User;
+use crate::model::email::Email as EmailFields;
+use crate::model::item::Item as ItemFields;
+use crate::model::people::User as UserFields;
 use crate::model::timeline::{Position, TimelineEntry as EntryFields, Told};
 use crate::model::{ActivityId, EmailId, StageId};
 
@@ -315,6 +323,24 @@ pub enum TimelineEntry {
 }
 
 impl TimelineEntry {
+    /// The name of its type, and what all of them have.
+    const fn parts(&self) -> (&'static str, &EntryRow) {
+        match self {
+            Self::EmailReceived(entry) => ("EmailReceived", &entry.0),
+            Self::EmailSent(entry) => ("EmailSent", &entry.0),
+            Self::EmailLinked(entry) => ("EmailLinked", &entry.0),
+            Self::EmailUnlinked(entry) => ("EmailUnlinked", &entry.0),
+            Self::ActivityCompleted(entry) => ("ActivityCompleted", &entry.0),
+            Self::ActivityReopened(entry) => ("ActivityReopened", &entry.0),
+            Self::ItemCreated(entry) => ("ItemCreated", &entry.0),
+            Self::LeadConverted(entry) => ("LeadConverted", &entry.0),
+            Self::ResponsibleChanged(entry) => ("ResponsibleChanged", &entry.0),
+            Self::StageChanged(entry) => ("StageChanged", &entry.0),
+            Self::NoteAdded(entry) => ("NoteAdded", &entry.0),
+            Self::SendingChanged(entry) => ("SendingChanged", &entry.0),
+        }
+    }
+
     /// An entry that the viewer may see.
     pub fn new(ask: &Ask, row: Arc<EntryFields>) -> Self {
         let entry = EntryRow {
@@ -366,6 +392,183 @@ impl TimelineEntry {
 impl Listed for TimelineEntry {
     const CONNECTION: &'static str = "TimelineConnection";
     const EDGE: &'static str = "TimelineEdge";
+
+    fn writer<'a>(nodes: Vec<&'a Self>, selected: Selected<'a>) -> Writer<'a> {
+        Box::pin(async move {
+            let mut plans = EntryPlans::new(selected);
+            plans.load_actors(&nodes).await?;
+            let mut ready = Vec::with_capacity(nodes.len());
+            for node in nodes {
+                ready.push(plans.prepare(node).await?);
+            }
+            let write = move |out: &mut Vec<u8>, index: usize| {
+                if let Some(entry) = ready.get(index) {
+                    plans.write(out, entry);
+                }
+            };
+            Some(Box::new(write) as WriteRow<'a>)
+        })
+    }
+}
+
+/// What is written of an entry.
+enum EntryField<'a> {
+    Typename,
+    Id,
+    At,
+    Item(ItemPlan<'a>),
+    Actor(UserPlan),
+    Email(EmailPlan),
+    Text,
+}
+
+/// How entries are written: fragments ask other things of each type.
+struct EntryPlans<'a> {
+    selected: Selected<'a>,
+    plans: Vec<(&'static str, Plan<EntryField<'a>>)>,
+}
+
+/// An entry with the rows that are written of it.
+struct ReadyEntry<'a> {
+    type_name: &'static str,
+    entry: &'a EntryRow,
+    item: Option<Arc<ItemFields>>,
+    actor: Option<Arc<UserFields>>,
+    email: Option<Arc<EmailFields>>,
+}
+
+impl<'a> EntryPlans<'a> {
+    const fn new(selected: Selected<'a>) -> Self {
+        Self {
+            selected,
+            plans: Vec::new(),
+        }
+    }
+
+    fn plan(&self, of: &'static str) -> Option<Plan<EntryField<'a>>> {
+        Plan::new(&self.selected, &[of, "TimelineEntry", "Node"], |picked| {
+            let within = &picked.within;
+            Some(match (picked.name, of) {
+                ("__typename", _) => EntryField::Typename,
+                ("id", _) => EntryField::Id,
+                ("at", _) => EntryField::At,
+                ("item", _) => EntryField::Item(ItemPlan::new(within.clone())),
+                ("actor", _) => EntryField::Actor(UserPlan::new(within)?),
+                ("email", "EmailReceived" | "EmailSent") => {
+                    EntryField::Email(EmailPlan::new(within)?)
+                }
+                ("text", "NoteAdded") => EntryField::Text,
+                _ => return None,
+            })
+        })
+    }
+
+    /// The plan for a type.
+    fn plan_for(&mut self, type_name: &'static str) -> Option<&mut Plan<EntryField<'a>>> {
+        if self.plans.iter().all(|(of, _plan)| *of != type_name) {
+            let plan = self.plan(type_name)?;
+            self.plans.push((type_name, plan));
+        }
+        let mut plans = self.plans.iter_mut();
+        plans
+            .find(|(of, _plan)| *of == type_name)
+            .map(|(_of, plan)| plan)
+    }
+
+    /// Reads everybody who is written as an actor by one statement.
+    async fn load_actors(&mut self, nodes: &[&'a TimelineEntry]) -> Option<()> {
+        let mut actors = HashSet::new();
+        for node in nodes {
+            let (type_name, entry) = node.parts();
+            let mut fields = self.plan_for(type_name)?.fields();
+            if fields.any(|field| matches!(field, EntryField::Actor(_))) {
+                actors.extend(entry.row.new.actor_id);
+            }
+        }
+        if let (Some(first), false) = (nodes.first(), actors.is_empty()) {
+            let (_type_name, entry) = first.parts();
+            entry.ask.load_all::<Users>(actors).await.ok()?;
+        }
+        Some(())
+    }
+
+    /// Reads what is written of an entry; `None` where that is not all there, or takes more.
+    async fn prepare(&mut self, node: &'a TimelineEntry) -> Option<ReadyEntry<'a>> {
+        let (type_name, entry) = node.parts();
+        let mut ready = ReadyEntry {
+            type_name,
+            entry,
+            item: None,
+            actor: None,
+            email: None,
+        };
+        for field in self.plan_for(type_name)?.fields() {
+            match field {
+                EntryField::Item(plan) => {
+                    let row = entry
+                        .ask
+                        .load::<Items>(entry.row.new.item_id)
+                        .await
+                        .ok()??;
+                    plan.prepare(&row)?;
+                    ready.item = Some(row);
+                }
+                EntryField::Actor(_) => {
+                    if let Some(id) = entry.row.new.actor_id {
+                        ready.actor = Some(entry.ask.load::<Users>(id).await.ok()??);
+                    }
+                }
+                EntryField::Email(_) => {
+                    let (Told::EmailReceived { email_id } | Told::EmailSent { email_id }) =
+                        entry.row.new.told
+                    else {
+                        return None;
+                    };
+                    ready.email = Some(entry.ask.load::<CrmEmails>(email_id).await.ok()??);
+                }
+                EntryField::Typename | EntryField::Id | EntryField::At | EntryField::Text => {}
+            }
+        }
+        Some(ready)
+    }
+
+    fn write(&self, out: &mut Vec<u8>, ready: &ReadyEntry<'_>) {
+        let (ask, row) = (&ready.entry.ask, &ready.entry.row);
+        let mut plans = self.plans.iter();
+        let Some((_of, plan)) = plans.find(|(of, _plan)| *of == ready.type_name) else {
+            return;
+        };
+        plan.write(out, |field, out| match (field, ready) {
+            (EntryField::Typename, _) => write_plain(out, ready.type_name),
+            (EntryField::Id, _) => write_id(out, ask, row.position),
+            (EntryField::At, _) => write_time(out, row.at),
+            (
+                EntryField::Item(plan),
+                ReadyEntry {
+                    item: Some(item), ..
+                },
+            ) => plan.write(out, ask, item),
+            (
+                EntryField::Actor(plan),
+                ReadyEntry {
+                    actor: Some(actor), ..
+                },
+            ) => plan.write(out, ask, actor),
+            (
+                EntryField::Email(plan),
+                ReadyEntry {
+                    email: Some(email), ..
+                },
+            ) => plan.write(out, ask, email),
+            (EntryField::Text, _) => match &row.new.told {
+                Told::NoteAdded { text } => write_text(out, text),
+                _ => write_maybe(out, None),
+            },
+            (EntryField::Item(_) | EntryField::Actor(_) | EntryField::Email(_), _) => {
+                write_maybe(out, None)
+            }
+        });
+    }
 }
 
 /// One page of a timeline.
@@ -381,13 +584,13 @@ pub struct TimelineConnection {
 #[Object]
 impl TimelineConnection {
     /// The entries of the page, each with its cursor.
-    async fn edges(&self) -> Vec<Edge<TimelineEntry>> {
-        self.page.edges_of()
+    async fn edges(&self) -> Straight<Edge<TimelineEntry>> {
+        Straight(self.page.edges_of())
     }
 
     /// The entries of the page.
-    async fn nodes(&self) -> Vec<&TimelineEntry> {
-        self.page.nodes_of()
+    async fn nodes(&self) -> Straight<&TimelineEntry> {
+        Straight(self.page.nodes_of())
     }
 
     /// Where the page stands in the timeline.
