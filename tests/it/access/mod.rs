@@ -25,5 +25,6 @@ mod revocation;
 mod searching;
 mod sequences;
 mod steps;
+mod straight;
 mod table;
 mod threads;
