@@ -137,7 +137,7 @@ pub async fn delete(
             if !sending::may_delete(draft.state) {
                 return Err(on_its_way());
             }
-            drafts::unqueue(tx, id)?;
+            drafts::unqueue(tx, id, sending::taken_back(draft.may_be_out))?;
             drafts::delete(tx, id)?;
             let about = format!("draft {}", id.0);
             let detail = serde_json::json!({ "state": draft.state });

@@ -11,7 +11,7 @@ use crate::model::mailbox::{MailServer, Mailbox};
 use crate::model::people::PermissionAction;
 use crate::model::{FolderId, MailboxId};
 use crate::rules::access;
-use crate::rules::sending::{Attempt, Next, next};
+use crate::rules::sending::{Attempt, Next, Tried, next};
 use crate::store::drafts::{self, Claimed, Ended};
 use crate::store::{StoreError, items, leases, mailboxes, roles};
 use crate::worker::sync::SyncError;
@@ -28,12 +28,17 @@ const NOWHERE: FolderId = FolderId(0);
 /// Sends these mails of a mailbox, and writes what became of each.
 pub(super) fn send_all(sender: &Sender, id: MailboxId, mails: &[Claimed]) {
     let mut session = sender.pool.take(id).and_then(alive);
+    let mut unreached = None;
     for mail in mails {
         if *sender.stop.borrow() {
             // It was not begun: the lease's end gives it back.
             continue;
         }
-        let outcome = send(sender, id, mail, &mut session);
+        // A server that could not be reached, or let nobody in, is not asked again for each.
+        let outcome = match &unreached {
+            Some(attempt) => Outcome::Over(Attempt::clone(attempt), Bytes::new()),
+            None => send(sender, id, mail, (&mut session, &mut unreached)),
+        };
         settle(sender, mail, outcome);
     }
     if let Some(session) = session {
@@ -77,7 +82,7 @@ fn send(
     sender: &Sender,
     id: MailboxId,
     mail: &Claimed,
-    session: &mut Option<SmtpSession>,
+    (session, unreached): (&mut Option<SmtpSession>, &mut Option<Attempt>),
 ) -> Outcome {
     let job = match job(sender, id, mail) {
         Ok(Ok(job)) => job,
@@ -96,7 +101,10 @@ fn send(
     };
     let mut open = match open {
         Ok(open) => open,
-        Err(attempt) => return Outcome::Over(attempt, Bytes::new()),
+        Err(attempt) => {
+            *unreached = Some(attempt.clone());
+            return Outcome::Over(attempt, Bytes::new());
+        }
     };
     if let Err(why) = open.begin(&job.envelope, job.raw.len()) {
         if !matches!(why, NotTaken::Broken(_)) {
@@ -299,11 +307,15 @@ fn give_back(sender: &Sender, mail: &Claimed) -> Result<(), StoreError> {
 
 fn end(sender: &Sender, mail: &Claimed, attempt: Attempt) -> Result<(), StoreError> {
     let now = clock::now();
-    let ended = match next(attempt, mail.tries, now) {
+    let tried = Tried {
+        tries: mail.tries,
+        may_be_out: mail.may_be_out,
+    };
+    let ended = match next(attempt, tried, now) {
         Next::Sent => return Ok(()),
         Next::Again(at, why) => Ended::Again(at, why),
         Next::Failed(why) => Ended::Failed(why),
-        Next::Unknown => Ended::Unknown,
+        Next::Unknown(why) => Ended::Unknown(why),
     };
     tracing::info!(
         draft = mail.id.0,
@@ -319,7 +331,7 @@ const fn name(ended: &Ended) -> &'static str {
     match ended {
         Ended::Again(..) => "again",
         Ended::Failed(_) => "failed",
-        Ended::Unknown => "unknown",
+        Ended::Unknown(_) => "unknown",
     }
 }
 

@@ -5,5 +5,6 @@ mod drafts;
 mod faults;
 mod killed;
 mod python;
+mod retries;
 mod templates;
 mod whole_way;

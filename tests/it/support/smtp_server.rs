@@ -65,6 +65,10 @@ pub struct State {
     met: HashMap<String, usize>,
     /// Refuses every log-in.
     pub refuses_login: bool,
+    /// How often it was connected to.
+    pub connections: usize,
+    /// Hangs up on whoever connects.
+    pub hangs_up: bool,
     /// Offers no more than this many bytes.
     pub size_max: usize,
     /// Waits before each reply.
@@ -155,6 +159,13 @@ impl Client {
     }
 
     fn serve(mut self) -> Option<()> {
+        {
+            let mut state = self.state.lock().unwrap();
+            state.connections += 1;
+            if state.hangs_up {
+                return None;
+            }
+        }
         self.say("220 smtp.example ready")?;
         loop {
             let mut line = String::new();
