@@ -312,6 +312,19 @@ pub fn touch(tx: &mut Tx<'_>, id: DraftId) -> Result<(), StoreError> {
     raise_version(tx, id)
 }
 
+/// Drafts on an item are on this one now, whatever became of them: it stands in the other's stead.
+///
+/// # Errors
+/// What the database says.
+pub fn move_to_item(tx: &mut Tx<'_>, from: ItemId, to: ItemId) -> Result<(), StoreError> {
+    sql("UPDATE drafts SET version = version + 1, item_id = ")
+        .bind(to.0)
+        .push(" WHERE item_id = ")
+        .bind(from.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
 /// Deletes a draft with its files.
 ///
 /// # Errors

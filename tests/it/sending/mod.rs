@@ -3,6 +3,7 @@
 mod desk;
 mod drafts;
 mod faults;
+mod follows;
 mod killed;
 mod python;
 mod retries;
