@@ -64,6 +64,12 @@ fn doubled(tries: i64) -> i64 {
     doubled.min(RETRY_LONGEST_SECONDS)
 }
 
+/// When a copy that could not be put into Sent is put there again, after the `tries`th try; `None`: the mail stays without,
+/// in the CRM it is all the same.
+pub fn copy_again(tries: i64, now: Time) -> Option<Time> {
+    (tries < TRIES_MAX).then(|| now.plus_seconds(doubled(tries)))
+}
+
 /// Where a mail stands that is taken back while it waits.
 pub const fn taken_back(may_be_out: bool) -> SendingState {
     if may_be_out {
@@ -146,6 +152,16 @@ mod tests {
         }
         assert_eq!(taken_back(true), SendingState::Unknown);
         assert_eq!(taken_back(false), SendingState::Draft);
+    }
+
+    #[test]
+    fn r41_copies_wait_twice_as_long_each_time_and_end() {
+        let now = Time::from_seconds(1_000);
+        let rows = [(1, Some(60)), (2, Some(120)), (15, Some(3600)), (16, None)];
+        for (tries, seconds) in rows {
+            let expected = seconds.map(|seconds| now.plus_seconds(seconds));
+            assert_eq!(copy_again(tries, now), expected, "{tries}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ pub use files::{
 };
 pub use sending::{
     ClaimLimits, Claimed, Ended, OwnMail, QueuedMail, SENDER, WantedCopy, claim, claim_copy,
-    end_copy, find_own, hand_over, next_due, queue, recover, unqueue, update_ended, update_sent,
+    end_copy, find_own, hand_over, next_due, postpone_copy, queue, recover, unqueue, update_ended,
+    update_sent, update_sent_unstored, update_stored,
 };
 
 use super::dialect::{for_key_share, for_key_share_of, for_update};

@@ -2,8 +2,9 @@
 //! so that what an earlier attempt learns later changes nothing.
 //! Not for: deciding what becomes of it (that is `rules::sending`).
 
-use super::{raise_version, share_items, share_mailbox_of, text};
-use crate::model::draft::{SendingFailure, SendingState};
+use super::{json, raise_version, share_items, share_mailbox_of, text};
+use crate::model::draft::{DraftContent, SendingFailure, SendingState};
+use crate::model::email::Address;
 use crate::model::timeline::{NewTimelineEntry, Told};
 use crate::model::topic::Topic;
 use crate::model::{DraftId, EmailId, ItemId, MailboxId, MessageId, ThreadId, Time, UserId};
@@ -345,6 +346,8 @@ pub struct OwnMail {
     pub author_id: UserId,
     pub item_id: Option<ItemId>,
     pub content_key: Vec<u8>,
+    /// Whom it went to without its saying so.
+    pub bcc: Vec<Address>,
     /// What it is stored as already.
     pub stored: Option<(MessageId, ThreadId)>,
     pub is_sent: bool,
@@ -366,13 +369,14 @@ pub fn find_own(
         Option<i64>,
         Option<Vec<u8>>,
         String,
+        String,
         Option<i64>,
         Option<i64>,
     );
     if headers.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<Row> = sql("SELECT d.message_id_header, d.id, d.author_id, d.item_id, d.content_key, d.state, e.message_id, \
+    let rows: Vec<Row> = sql("SELECT d.message_id_header, d.id, d.author_id, d.item_id, d.content_key, d.content, d.state, e.message_id, \
          g.thread_id FROM drafts d LEFT JOIN emails e ON e.id = d.email_id LEFT JOIN messages g ON g.id = e.message_id \
          WHERE d.mailbox_id = ")
     .bind(mailbox.0)
@@ -380,22 +384,23 @@ pub fn find_own(
     .any_of(headers.iter().copied())
     .push(")")
     .rows(conn)?;
-    Ok(rows
-        .into_iter()
+    rows.into_iter()
         .map(
-            |(header, id, author, item, content_key, state, message, thread)| {
+            |(header, id, author, item, content_key, content, state, message, thread)| {
+                let content: DraftContent = json(&content, "content", id)?;
                 let own = OwnMail {
                     id: DraftId(id),
                     author_id: UserId(author),
                     item_id: item.map(ItemId),
                     content_key: content_key.unwrap_or_default(),
+                    bcc: content.bcc,
                     stored: message.map(MessageId).zip(thread.map(ThreadId)),
                     is_sent: state == SendingState::Sent.as_text(),
                 };
-                (header, own)
+                Ok((header, own))
             },
         )
-        .collect())
+        .collect()
 }
 
 /// Notes that a mail went out, and as what it is stored: by whoever learns it first, the sender or the sync.
@@ -428,6 +433,29 @@ pub fn update_sent(
     Ok(())
 }
 
+/// Notes that a mail went out that could not be stored: its item is told at least, and the copy in Sent, by which it is
+/// stored again, is wanted.
+///
+/// # Errors
+/// What the database says.
+pub fn update_sent_unstored(tx: &mut Tx<'_>, id: DraftId) -> Result<(), StoreError> {
+    update_sent(tx, id, None, true)?;
+    tell(tx, id, SendingState::Sent)
+}
+
+/// Notes what a mail is stored as that had gone out before.
+///
+/// # Errors
+/// What the database says.
+pub fn update_stored(tx: &mut Tx<'_>, id: DraftId, email: EmailId) -> Result<(), StoreError> {
+    sql("UPDATE drafts SET version = version + 1, email_id = ")
+        .bind(email.0)
+        .push(" WHERE state = 'SENT' AND email_id IS NULL AND id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
+}
+
 /// A sent mail of which a copy is wanted in Sent.
 #[derive(Debug, Clone)]
 pub struct WantedCopy {
@@ -436,6 +464,8 @@ pub struct WantedCopy {
     pub tries: i64,
     pub message_id_header: String,
     pub raw_hash: Vec<u8>,
+    /// Whether it is stored in the CRM, as it should be since it went out.
+    pub is_stored: bool,
 }
 
 /// Takes a sent mail of which a copy is due; nobody else takes it for `seconds`.
@@ -448,20 +478,36 @@ pub fn claim_copy(tx: &mut Tx<'_>, seconds: i64) -> Result<Option<WantedCopy>, S
         .bind(now.micros())
         .push(" ORDER BY d.append_at, d.id LIMIT 1");
     let due = for_update_skipping(tx.conn, due, "d");
-    let row: Option<(i64, i64, i64, Option<String>, Option<Vec<u8>>)> =
+    let row: Option<(i64, i64, i64, Option<String>, Option<Vec<u8>>, Option<i64>)> =
         sql("UPDATE drafts SET append_tries = append_tries + 1, append_at = ")
             .bind(now.plus_seconds(seconds).micros())
             .push(" WHERE is_append_wanted AND id IN (")
             .then(due)
-            .push(") RETURNING id, mailbox_id, append_tries, message_id_header, raw_hash")
+            .push(") RETURNING id, mailbox_id, append_tries, message_id_header, raw_hash, email_id")
             .one(tx.conn)?;
-    Ok(row.map(|(id, mailbox, tries, header, hash)| WantedCopy {
-        id: DraftId(id),
-        mailbox_id: MailboxId(mailbox),
-        tries,
-        message_id_header: header.unwrap_or_default(),
-        raw_hash: hash.unwrap_or_default(),
-    }))
+    Ok(
+        row.map(|(id, mailbox, tries, header, hash, email)| WantedCopy {
+            id: DraftId(id),
+            mailbox_id: MailboxId(mailbox),
+            tries,
+            message_id_header: header.unwrap_or_default(),
+            raw_hash: hash.unwrap_or_default(),
+            is_stored: email.is_some(),
+        }),
+    )
+}
+
+/// Puts off a copy that could not be put into Sent.
+///
+/// # Errors
+/// What the database says.
+pub fn postpone_copy(tx: &mut Tx<'_>, id: DraftId, until: Time) -> Result<(), StoreError> {
+    sql("UPDATE drafts SET append_at = ")
+        .bind(until.micros())
+        .push(" WHERE is_append_wanted AND id = ")
+        .bind(id.0)
+        .run(tx.conn)?;
+    Ok(())
 }
 
 /// Notes that no copy is wanted any more.

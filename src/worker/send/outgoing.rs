@@ -2,6 +2,7 @@
 
 use super::Sender;
 use crate::actions::ingest::{self, Arrival, Taken};
+use crate::actions::senders;
 use crate::clock;
 use crate::mail::MailError;
 use crate::mail::compose::{self, Envelope};
@@ -152,7 +153,7 @@ fn job(
     let Some(draft) = draft else {
         return Ok(Err("it is gone"));
     };
-    if let Some(reason) = not_allowed(sender, &draft)? {
+    if let Some(reason) = not_allowed(sender, &draft, &mailbox)? {
         return Ok(Err(reason));
     }
     let content = &draft.content;
@@ -171,7 +172,11 @@ fn job(
 }
 
 /// Rights may have changed since it was queued.
-fn not_allowed(sender: &Sender, draft: &Draft) -> Result<Option<&'static str>, StoreError> {
+fn not_allowed(
+    sender: &Sender,
+    draft: &Draft,
+    mailbox: &Mailbox,
+) -> Result<Option<&'static str>, StoreError> {
     sender.services.sync.store.read_now(|conn| {
         let Some(author) = roles::load_viewer(conn, draft.author_id)? else {
             return Ok(Some("whoever wrote it has no active account any more"));
@@ -180,6 +185,12 @@ fn not_allowed(sender: &Sender, draft: &Draft) -> Result<Option<&'static str>, S
         if !holders.is_some_and(|holders| access::may_send(&author, &holders)) {
             return Ok(Some(
                 "whoever wrote it may not send as this mailbox any more",
+            ));
+        }
+        let from = &draft.content.from.address;
+        if !senders::may_be_from(conn, draft.author_id, mailbox, from)? {
+            return Ok(Some(
+                "whoever wrote it may not send under its sender's address any more",
             ));
         }
         let Some(item) = draft.item_id else {
@@ -337,6 +348,26 @@ const fn name(ended: &Ended) -> &'static str {
 
 /// It went out: it is stored and saved as mail that comes in is, which notes that it was sent.
 fn take_in(sender: &Sender, mail: &Claimed, raw: &Bytes) -> Result<(), StoreError> {
+    let is_stored = store(sender, mail.mailbox_id, raw)?;
+    if !is_stored {
+        tracing::error!(
+            draft = mail.id.0,
+            "a sent mail could not be stored, and is again"
+        );
+    }
+    // It went out all the same.
+    let services = &sender.services.sync;
+    services.store.write_now(clock::now(), |tx| {
+        if is_stored {
+            drafts::update_sent(tx, mail.id, None, false)
+        } else {
+            drafts::update_sent_unstored(tx, mail.id)
+        }
+    })
+}
+
+/// Stores a mail that went out, and saves it; whether that could be done.
+pub(super) fn store(sender: &Sender, mailbox: MailboxId, raw: &Bytes) -> Result<bool, StoreError> {
     let services = &sender.services.sync;
     let now = clock::now();
     let arrival = Arrival {
@@ -348,13 +379,7 @@ fn take_in(sender: &Sender, mail: &Claimed, raw: &Bytes) -> Result<(), StoreErro
         labels: Vec::new(),
         raw: raw.clone(),
     };
-    let place = (mail.mailbox_id, None);
+    let place = (mailbox, None);
     let taken = ingest::ingest_now(&services.store, &services.raw, place, vec![arrival], now)?;
-    if let Some(Taken::Quarantined(reason)) = taken.first() {
-        tracing::error!(draft = mail.id.0, reason, "a sent mail could not be stored");
-    }
-    // Also where it could not be stored: it went out all the same.
-    services
-        .store
-        .write_now(now, |tx| drafts::update_sent(tx, mail.id, None, false))
+    Ok(!matches!(taken.first(), Some(Taken::Quarantined(_))))
 }
