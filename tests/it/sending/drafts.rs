@@ -28,6 +28,14 @@ fn addresses(list: &Value) -> Vec<String> {
         .collect()
 }
 
+fn rename(app: &TestApp, statement: &'static str) {
+    let store = &app.app().store;
+    let renamed = store.write_now(mailroom::clock::now(), |tx| {
+        mailroom::store::sql::sql(statement).run(tx.conn).map(drop)
+    });
+    renamed.unwrap();
+}
+
 on_both! {
     async fn r41_an_answer_knows_whom_it_goes_to_and_what_it_quotes(app) {
         let desk = Desk::new(&app).await;
@@ -161,7 +169,13 @@ on_both! {
         let file = mailroom::mail::parse::part_bytes(&mail.raw, parsed.attachments[0].part_index).unwrap();
         assert_eq!(file.bytes, bytes);
         let late = http.put(&url).body("other").send().await.unwrap();
-        assert_eq!(late.status(), 404, "what was sent does not change");
+        assert_eq!(late.status(), 409, "what was sent does not change");
+        assert!(late.text().await.unwrap().starts_with("CHANGED_SINCE: "));
+        // A fault of ours is none of whoever uploads.
+        rename(&app, "ALTER TABLE drafts RENAME TO drafts_away");
+        let failed = http.put(&url).body("other").send().await.unwrap();
+        assert_eq!(failed.status(), 500);
+        rename(&app, "ALTER TABLE drafts_away RENAME TO drafts");
         let large = app.mutate(&app.admin, "addDraftAttachment", add("y", 26 * 1024 * 1024), "attachment { id }").await;
         assert!(large["userErrors"][0]["code"].is_string());
     }
