@@ -15,7 +15,7 @@ use crate::store::{StoreError, drafts};
 /// All files of a mail together: most servers take 25 MB as they are written, encoded by a third more.
 pub const FILES_BYTES_MAX: i64 = 25 * 1024 * 1024;
 /// More files than this want an archive.
-const FILES_MAX: usize = 50;
+pub const FILES_MAX: usize = 50;
 
 /// A file to announce.
 #[derive(Debug, Clone)]

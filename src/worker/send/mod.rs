@@ -9,6 +9,7 @@ mod outgoing;
 use crate::bus::{Bus, Heard};
 use crate::clock;
 use crate::mail::smtp::{SmtpSession, SmtpTimes};
+use crate::model::mailbox::MailServer;
 use crate::model::topic::Topic;
 use crate::model::{MailboxId, Time};
 use crate::store::drafts::{self, ClaimLimits, Claimed};
@@ -46,20 +47,34 @@ pub struct SendServices {
     pub times: SmtpTimes,
 }
 
+/// What a session was opened with: where, as whom, and at which version of the mailbox, which rises with its secret too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SessionKey {
+    server: MailServer,
+    login: String,
+    version: i64,
+}
+
+/// An open session.
+struct Open {
+    key: SessionKey,
+    session: SmtpSession,
+}
+
 /// Open connections that wait for the next mail of their mailbox.
 #[derive(Default)]
-struct Pool(Mutex<HashMap<MailboxId, (SmtpSession, Instant)>>);
+struct Pool(Mutex<HashMap<MailboxId, (Open, Instant)>>);
 
 impl Pool {
-    fn take(&self, mailbox: MailboxId) -> Option<SmtpSession> {
+    fn take(&self, mailbox: MailboxId) -> Option<Open> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|_mailbox, (_session, since)| since.elapsed() < IDLE_MAX);
-        idle.remove(&mailbox).map(|(session, _since)| session)
+        idle.retain(|_mailbox, (_open, since)| since.elapsed() < IDLE_MAX);
+        idle.remove(&mailbox).map(|(open, _since)| open)
     }
 
-    fn keep(&self, mailbox: MailboxId, session: SmtpSession) {
+    fn keep(&self, mailbox: MailboxId, open: Open) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.insert(mailbox, (session, Instant::now()));
+        idle.insert(mailbox, (open, Instant::now()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! One mail after another of a mailbox, over one connection.
 
-use super::Sender;
+use super::{Open, Sender, SessionKey};
 use crate::actions::ingest::{self, Arrival, Taken};
 use crate::actions::senders;
 use crate::clock;
@@ -42,13 +42,22 @@ pub(super) fn send_all(sender: &Sender, id: MailboxId, mails: &[Claimed]) {
         };
         settle(sender, mail, outcome);
     }
-    if let Some(session) = session {
-        sender.pool.keep(id, session);
+    if let Some(open) = session {
+        sender.pool.keep(id, open);
     }
 }
 
-fn alive(mut session: SmtpSession) -> Option<SmtpSession> {
-    session.noop().then_some(session)
+/// A session for this job: the one that is open, where it was opened as the job wants it and still lives.
+fn taken_up(open: Open, key: &SessionKey) -> Option<Open> {
+    if open.key != *key {
+        open.session.quit();
+        return None;
+    }
+    Some(open)
+}
+
+fn alive(mut open: Open) -> Option<Open> {
+    open.session.noop().then_some(open)
 }
 
 /// What an attempt led to.
@@ -79,11 +88,21 @@ struct Job {
     raw: Bytes,
 }
 
+impl Job {
+    fn session_key(&self) -> SessionKey {
+        SessionKey {
+            server: self.server.clone(),
+            login: self.mailbox.login.clone(),
+            version: self.mailbox.version,
+        }
+    }
+}
+
 fn send(
     sender: &Sender,
     id: MailboxId,
     mail: &Claimed,
-    (session, unreached): (&mut Option<SmtpSession>, &mut Option<Attempt>),
+    (session, unreached): (&mut Option<Open>, &mut Option<Attempt>),
 ) -> Outcome {
     let job = match job(sender, id, mail) {
         Ok(Ok(job)) => job,
@@ -96,8 +115,9 @@ fn send(
             );
         }
     };
-    let open = match session.take() {
-        Some(open) => Ok(open),
+    let key = job.session_key();
+    let open = match session.take().and_then(|open| taken_up(open, &key)) {
+        Some(open) => Ok(open.session),
         None => connect(sender, &job),
     };
     let mut open = match open {
@@ -107,10 +127,9 @@ fn send(
             return Outcome::Over(attempt, Bytes::new());
         }
     };
+    let keep = |session: SmtpSession| session.is_usable().then_some(Open { key, session });
     if let Err(why) = open.begin(&job.envelope, job.raw.len()) {
-        if !matches!(why, NotTaken::Broken(_)) {
-            *session = Some(open);
-        }
+        *session = keep(open);
         return Outcome::Over(attempt(why), Bytes::new());
     }
     // From the commit on it may have gone out: whoever finds it then does not try again.
@@ -122,17 +141,11 @@ fn send(
             return Outcome::Left;
         }
     }
-    match open.finish(&job.raw) {
-        Ok(()) => {
-            *session = Some(open);
-            Outcome::Over(Attempt::Taken, job.raw)
-        }
-        Err(why) => {
-            if matches!(why, NotTaken::Refused(_)) {
-                *session = Some(open);
-            }
-            Outcome::Over(attempt(why), Bytes::new())
-        }
+    let finished = open.finish(&job.raw);
+    *session = keep(open);
+    match finished {
+        Ok(()) => Outcome::Over(Attempt::Taken, job.raw),
+        Err(why) => Outcome::Over(attempt(why), Bytes::new()),
     }
 }
 

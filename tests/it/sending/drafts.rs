@@ -37,6 +37,45 @@ fn rename(app: &TestApp, statement: &'static str) {
 }
 
 on_both! {
+    async fn r41_new_html_takes_the_old_text_with_it(app) {
+        let desk = Desk::new(&app).await;
+        let draft = desk.draft(&app, CLIENT, "Both").await;
+        // (what changes, the text that stands then)
+        for (html, text, expected) in [
+            ("<p>First</p>", json!(null), "First"),
+            ("<p>Second</p>", json!("As text"), "As text"),
+        ] {
+            let mut input = json!({ "draftId": draft, "bodyHtml": html });
+            if text.is_string() {
+                input["bodyText"] = text;
+            }
+            let made = app.make(&app.admin, "updateDraft", input, "draft { bodyText }").await;
+            assert_eq!(made["draft"]["bodyText"].as_str().unwrap().trim(), expected, "{html}");
+        }
+    }
+
+    async fn r41_a_mail_with_more_files_than_one_sends_is_not_passed_on(app) {
+        let desk = Desk::new(&app).await;
+        let part = |number: usize| format!("--b\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=f{number}.txt\r\n\r\n{number}\r\n");
+        for (subject, files) in [("Few files", 50), ("Many files", 51)] {
+            let parts: String = (0..files).map(part).collect();
+            let raw = format!(
+                "Received: from client.example\r\nFrom: {CLIENT}\r\nTo: {ADDRESS}\r\nSubject: {subject}\r\nMessage-ID: <{files}@client.example>\r\n\
+                 Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n"
+            );
+            desk.imap.state().folder("INBOX").add(raw, mailroom::clock::now().seconds());
+            let email = desk.email(&app, subject).await;
+            let input = json!({ "originalId": email["id"], "kind": "FORWARD" });
+            let made = app.mutate(&app.admin, "createDraft", input, "draft { attachments { name } }").await;
+            if files == 50 {
+                let names: Vec<&str> = made["draft"]["attachments"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
+                assert_eq!((names.len(), names[49]), (50, "f49.txt"), "{made:#}");
+            } else {
+                assert_eq!(made["userErrors"][0]["field"], json!(["originalId"]), "{made:#}");
+            }
+        }
+    }
+
     async fn r41_an_answer_knows_whom_it_goes_to_and_what_it_quotes(app) {
         let desk = Desk::new(&app).await;
         desk.receive("q1@client.example", "A question");

@@ -125,4 +125,19 @@ on_both! {
         assert_eq!(desk.imap.state().folder("Sent").mails.len(), 1);
         assert_eq!(desk.smtp.taken_for(CLIENT).len(), 1);
     }
+
+    async fn r41_a_session_is_used_only_with_what_it_was_opened_with(app) {
+        let desk = Desk::new(&app).await;
+        let first = desk.draft(&app, CLIENT, "By the first server").await;
+        desk.send(&app, &first).await;
+        until_state(&app, &first, "SENT").await;
+        let other = crate::support::smtp_server::SmtpServer::start();
+        let smtp = json!({ "host": "127.0.0.1", "port": other.port(), "security": "PLAIN" });
+        let input = json!({ "mailboxId": desk.mailbox, "smtp": smtp });
+        app.make(&app.admin, "updateMailboxSending", input, "mailbox { id }").await;
+        let second = desk.draft(&app, CLIENT, "By the other").await;
+        desk.send(&app, &second).await;
+        until_state(&app, &second, "SENT").await;
+        assert_eq!((desk.smtp.taken_for(CLIENT).len(), other.taken_for(CLIENT).len()), (1, 1));
+    }
 }
