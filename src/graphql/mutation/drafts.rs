@@ -391,7 +391,7 @@ impl DraftMutation {
         .await
     }
 
-    /// Takes a mail back that still waits to be sent.
+    /// Takes a mail back that still waits to be sent: it is a draft again, or UNKNOWN where it may have gone out before.
     async fn cancel_sending(
         &self,
         ctx: &Context<'_>,

@@ -256,8 +256,13 @@ on_both! {
         // Access that is taken away while a mail waits: it does not go out, and says why.
         let waiting = text(&made["draft"]["id"]);
         app.make(&other, "sendEmail", json!({ "draftId": waiting, "undoSeconds": 100 }), "draft { id }").await;
+        let begun = app.make(&other, "createDraft", create.clone(), "draft { id }").await;
+        let file = json!({ "draftId": begun["draft"]["id"], "name": "x.pdf", "size": 1 });
+        let announced = app.make(&other, "addDraftAttachment", file, "uploadUrl").await;
         let alone = json!({ "mailboxId": desk.mailbox, "userIds": [] });
         app.make(&app.admin, "shareMailbox", alone, "mailbox { id }").await;
+        let put = reqwest::Client::new().put(text(&announced["uploadUrl"])).body("x").send().await.unwrap();
+        assert_eq!(put.status(), 404, "an address is no better than the right behind it");
         hurry(&app.app().store);
         let failed = "SELECT COUNT(*) FROM drafts WHERE state = 'FAILED'";
         let started = std::time::Instant::now();
