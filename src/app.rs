@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::graphql::api::Api;
 use crate::graphql::{self, File, FileRef, Services};
-use crate::http::files::Files;
+use crate::http::files::{Files, UPLOAD_WITHIN};
 use crate::http::reset_password::ResetPage;
 use crate::http::set_up::SetUpPage;
 use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, Watched};
@@ -464,6 +464,7 @@ fn http_parts(
         reader,
         links,
         clock: clock::now,
+        upload_within: UPLOAD_WITHIN,
     };
     let page = SetUpPage {
         actions: app.actions.clone(),

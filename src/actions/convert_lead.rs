@@ -1,5 +1,6 @@
 //! Converting a lead makes a contact and/or a deal, or uses existing ones (R36). The lead's emails are then linked to the
-//! deal, which becomes their primary item, and still to the lead; without a deal they stay on the lead alone.
+//! deal, which becomes their primary item, and still to the lead; without a deal they stay on the lead alone. Mails that
+//! are still being written for the lead are the deal's then.
 //!
 //! Rights: UPDATE on the lead and on what is used, CREATE for what is made. The lead's addresses go to the contact
 //! whether or not the viewer may see them: they choose where, not what.
@@ -174,6 +175,8 @@ fn convert_now(tx: &mut Tx<'_>, viewer: &Viewer, input: ConvertLead) -> ActionRe
     tell(tx, viewer, lead.id, Told::LeadConverted);
     if let Some(deal) = deal {
         link_emails(tx, viewer, lead.id, deal)?;
+        // What is still to be sent belongs where what was sent is now.
+        store::drafts::move_to_item(tx, lead.id, deal.0)?;
     }
     let number = |id: Option<ItemId>| id.map_or(NONE, |id| id.0);
     Ok(vec![

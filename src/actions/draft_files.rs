@@ -1,10 +1,10 @@
 //! Files that go out with a draft (R41): announced, uploaded to a signed address, taken off again.
 //! Not for: who serves that address (that is `http::files`).
 
-use super::drafts::{editable, own_now};
-use super::{ActionResult, Actions, acting};
+use super::drafts::{editable, on_its_way, own_now};
+use super::{ActionError, ActionResult, Actions, acting};
 use crate::mail::compose;
-use crate::model::draft::DraftAttachment;
+use crate::model::draft::{Draft, DraftAttachment};
 use crate::model::people::Viewer;
 use crate::model::refusal::Refusal;
 use crate::model::{DraftAttachmentId, DraftId, Time};
@@ -15,7 +15,7 @@ use crate::store::{StoreError, drafts};
 /// All files of a mail together: most servers take 25 MB as they are written, encoded by a third more.
 pub const FILES_BYTES_MAX: i64 = 25 * 1024 * 1024;
 /// More files than this want an archive.
-const FILES_MAX: usize = 50;
+pub const FILES_MAX: usize = 50;
 
 /// A file to announce.
 #[derive(Debug, Clone)]
@@ -77,9 +77,7 @@ pub async fn remove(
         .write_as(viewer, now, move |tx, viewer| {
             let not_found = || Refusal::not_found("attachmentId");
             let file = drafts::attachment_by_id(tx.conn, id)?.ok_or_else(not_found)?;
-            if own_now(tx.conn, viewer, file.draft_id).is_err() {
-                return Err(not_found().into());
-            }
+            seen(own_now(tx.conn, viewer, file.draft_id))?.ok_or_else(not_found)?;
             let draft = editable(tx, viewer, (file.draft_id, None))?;
             drafts::delete_attachment(tx, id)?;
             drafts::touch(tx, draft.id)?;
@@ -88,28 +86,37 @@ pub async fn remove(
         .await
 }
 
-/// The file, if this viewer may upload it now.
+/// The draft, where it is seen; a fault of the database stays one.
+fn seen(found: ActionResult<Draft>) -> Result<Option<Draft>, StoreError> {
+    match found {
+        Ok(draft) => Ok(Some(draft)),
+        Err(ActionError::Refused(_refusals)) => Ok(None),
+        Err(ActionError::Store(error)) => Err(error),
+    }
+}
+
+/// The file, if this viewer may upload it under their present rights.
 ///
 /// # Errors
-/// What the database says.
+/// `NOT_FOUND`; `CHANGED_SINCE`: the draft went on meanwhile.
 pub async fn awaited(
     actions: &Actions,
     viewer: &Viewer,
     id: DraftAttachmentId,
-) -> Result<Option<DraftAttachment>, StoreError> {
+) -> ActionResult<DraftAttachment> {
     let viewer = viewer.clone();
-    actions
-        .store
-        .read(move |conn| {
-            let Some(file) = drafts::attachment_by_id(conn, id)? else {
-                return Ok(None);
-            };
-            let draft = own_now(conn, &viewer, file.draft_id).ok();
-            Ok(draft
-                .filter(|draft| sending::may_edit(draft.state))
-                .map(|_draft| file))
-        })
-        .await
+    let found = actions.store.read(move |conn| {
+        let Some(file) = drafts::attachment_by_id(conn, id)? else {
+            return Ok(None);
+        };
+        let draft = seen(own_now(conn, &viewer, file.draft_id))?;
+        Ok(draft.map(|draft| (file, draft.state)))
+    });
+    match found.await? {
+        Some((file, state)) if sending::may_edit(state) => Ok(file),
+        Some(_on_its_way) => Err(on_its_way()),
+        None => Err(Refusal::not_found("attachmentId").into()),
+    }
 }
 
 /// Binds what was uploaded to its file. A second upload replaces the first.

@@ -137,7 +137,7 @@ pub async fn delete(
             if !sending::may_delete(draft.state) {
                 return Err(on_its_way());
             }
-            drafts::unqueue(tx, id)?;
+            drafts::unqueue(tx, id, sending::taken_back(draft.may_be_out))?;
             drafts::delete(tx, id)?;
             let about = format!("draft {}", id.0);
             let detail = serde_json::json!({ "state": draft.state });
@@ -230,6 +230,7 @@ fn changed(mut content: DraftContent, input: UpdateDraft) -> ActionResult<DraftC
         Change::Clear => String::new(),
         Change::Set(text) => subject(&text)?,
     };
+    let is_html_new = matches!(input.body_html, Change::Set(_));
     let html = match input.body_html {
         Change::Keep => content.body_html,
         Change::Clear => None,
@@ -239,6 +240,8 @@ fn changed(mut content: DraftContent, input: UpdateDraft) -> ActionResult<DraftC
         (Change::Set(text), _) => text_body(&text)?,
         (Change::Clear, Some(html)) => view::text_of_html(html),
         (Change::Clear, None) => String::new(),
+        // Both parts say the same: new HTML takes the old text with it.
+        (Change::Keep, Some(html)) if is_html_new => view::text_of_html(html),
         (Change::Keep, _) => content.body_text,
     };
     content.body_html = html;

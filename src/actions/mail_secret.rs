@@ -5,8 +5,8 @@ use super::connect_mailbox::MailAccess;
 use super::{ActionError, ActionResult};
 use crate::mail::MailError;
 use crate::mail::imap::Secret;
-use crate::mail::oauth;
 pub use crate::mail::oauth::Grant;
+use crate::mail::oauth::{self, Refreshed};
 use crate::model::mailbox::SecretKind;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{MailboxId, Time};
@@ -144,6 +144,76 @@ impl MailSecret {
         };
         grants::put(tx, id, &row)
     }
+}
+
+/// A token that ends so soon is made anew before it is used: the login must not meet its end, whatever the clocks say.
+const REFRESH_BEFORE_SECONDS: i64 = 300;
+
+/// A grant as it is kept, and when the access token ends that it made last.
+pub struct KeptGrant {
+    pub grant: Grant,
+    /// `None`: not known.
+    pub expires_at: Option<Time>,
+}
+
+impl KeptGrant {
+    /// Whether the kept access token is good for a login, as far as is known.
+    pub fn is_fresh(&self, now: Time) -> bool {
+        let soon = now.plus_seconds(REFRESH_BEFORE_SECONDS);
+        self.expires_at.is_none_or(|end| end > soon)
+    }
+}
+
+/// The grant of a mailbox; `None` where it has a password, or a token alone.
+///
+/// # Errors
+/// `Setting` where the key file does not open it; what the database says.
+pub fn kept_grant(
+    conn: &mut AnyConn,
+    sealer: &Sealer,
+    id: MailboxId,
+) -> Result<Option<KeptGrant>, StoreError> {
+    let Some(kept) = grants::get(conn, id)? else {
+        return Ok(None);
+    };
+    let client_secret = kept
+        .client_secret_sealed
+        .map(|sealed| sealer.open(grants::client_place(id), &sealed))
+        .transpose()?;
+    let grant = Grant {
+        token_url: kept.token_url,
+        client_id: kept.client_id,
+        client_secret,
+        refresh_token: sealer.open(grants::refresh_place(id), &kept.refresh_token_sealed)?,
+    };
+    Ok(Some(KeptGrant {
+        grant,
+        expires_at: kept.expires_at,
+    }))
+}
+
+/// Keeps the access token that a grant made, together with the refresh token that goes on.
+///
+/// # Errors
+/// `Conflict` where the mailbox got another grant meanwhile, or another made a token of this one.
+pub fn keep_refreshed(
+    tx: &mut Tx<'_>,
+    sealer: &Sealer,
+    id: MailboxId,
+    (used, made): (&Grant, &Refreshed),
+) -> Result<(), StoreError> {
+    let kept = grants::lock(tx, id)?;
+    let kept = kept.map(|sealed| sealer.open(grants::refresh_place(id), &sealed));
+    let is_ours = matches!(&kept, Some(Ok(kept)) if kept.expose_secret() == used.refresh_token.expose_secret());
+    if !is_ours {
+        return Err(StoreError::Conflict(
+            "the mailbox got another secret meanwhile".to_owned(),
+        ));
+    }
+    let next = made.refresh_token.as_ref().unwrap_or(&used.refresh_token);
+    let access = sealer.seal(tx, secret_place(id), &made.access_token)?;
+    let refresh = sealer.seal(tx, grants::refresh_place(id), next)?;
+    grants::update_tokens(tx, id, (&access, &refresh), made.expires_at)
 }
 
 /// What a mailbox logs in with at present; `None` once it is disconnected. A token may have ended since it was made.

@@ -1,5 +1,5 @@
 //! Contacts that are one person are merged into one of them (R45). It keeps what it has and gets what the others have:
-//! addresses, phones, deals, emails, and a company or source where it had none. Their timelines become one: entries keep
+//! addresses, phones, deals, emails, mails that are being written, and a company or source where it had none. Their timelines become one: entries keep
 //! their positions, times and words, and stand on the contact that remains. Streams that show it are told by a gap, since
 //! what is new to them lies in the past; those of the others end.
 //!
@@ -177,6 +177,7 @@ fn take_in(
         }
     }
     link_writes::void_changes_of(tx, other.id, Some(into))?;
+    store::drafts::move_to_item(tx, other.id, into)?;
     item_writes::replace_contact(tx, other.id, into)?;
     item_writes::hand_over_entries(tx, other.id, into)?;
     item_writes::forget_item(tx, other.id)?;

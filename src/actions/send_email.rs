@@ -90,7 +90,8 @@ pub async fn send(
                 }
                 let made = made?;
                 raw::name(tx, &made.durable)?;
-                drafts::queue(tx, id, made.mail)?;
+                let may_be_out = present.may_be_out || present.state == SendingState::Unknown;
+                drafts::queue(tx, id, QueuedMail { may_be_out, ..made.mail })?;
                 let about = format!("draft {}", id.0);
                 let detail = serde_json::json!({ "mailbox": present.mailbox_id.0, "due_at": due_at.micros() });
                 audit::record(tx, Some(viewer.user_id), "sendEmail", &about, &detail)?;
@@ -101,7 +102,7 @@ pub async fn send(
         .await
 }
 
-/// Takes a mail back that still waits.
+/// Takes a mail back that still waits. It is a draft again; one that may have gone out before stays one that may have.
 ///
 /// # Errors
 /// `NOT_FOUND`; `CHANGED_SINCE` where it is too late.
@@ -117,7 +118,7 @@ pub async fn cancel(
             if draft.state == SendingState::Draft {
                 return Ok(id);
             }
-            if !drafts::unqueue(tx, id)? {
+            if !drafts::unqueue(tx, id, sending::taken_back(draft.may_be_out))? {
                 return Err(Refusal::at(
                     ErrorCode::ChangedSince,
                     "draftId",
@@ -222,6 +223,7 @@ async fn make(actions: &Actions, draft: &Draft, due_at: Time) -> ActionResult<Ma
                 content_key: content_key.to_vec(),
                 raw_hash: raw_hash.to_vec(),
                 due_at,
+                may_be_out: false,
             },
         })
     };

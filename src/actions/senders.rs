@@ -138,9 +138,8 @@ pub(super) fn from(
         });
     };
     let all = templates::senders(conn, &[mailbox.id])?;
-    let may_use = |user: Option<UserId>| user.is_none_or(|user| user == viewer.user_id);
     all.into_iter()
-        .find(|sender| sender.id == id && may_use(sender.user_id))
+        .find(|sender| sender.id == id && access::may_use(viewer.user_id, sender))
         .map(|sender| Address {
             name: sender.name,
             address: sender.address,
@@ -158,11 +157,7 @@ pub fn may_be_from(
     mailbox: &Mailbox,
     address: &str,
 ) -> Result<bool, crate::store::StoreError> {
-    if address == mailbox.address {
-        return Ok(true);
-    }
     let all = templates::senders(conn, &[mailbox.id])?;
-    Ok(all.iter().any(|sender| {
-        sender.address == address && sender.user_id.is_none_or(|user| user == viewer)
-    }))
+    let of_mailbox = (mailbox.address.as_str(), all.as_slice());
+    Ok(access::may_use_sender(viewer, address, of_mailbox))
 }

@@ -46,7 +46,8 @@ pub enum SendingState {
     /// It was refused, and nobody got it; `failures` says why.
     Failed,
     /// The connection broke when it had been handed over: it may have gone out, or not. It is never tried again by itself;
-    /// it becomes SENT where a copy of it comes back.
+    /// it becomes SENT where a copy of it comes back. Sent once more and taken back or refused then, it is this again;
+    /// `failures` says why it was refused.
     Unknown,
 }
 
@@ -182,6 +183,15 @@ impl Draft {
     /// How often a server was asked to take it.
     async fn tries(&self) -> i64 {
         self.row.tries
+    }
+
+    /// Whether it may have gone out although nobody knows: true in the state UNKNOWN, and while one that was is sent once more.
+    async fn may_have_gone_out(&self) -> bool {
+        match self.row.state {
+            State::Sent => false,
+            State::Unknown => true,
+            _ => self.row.may_be_out,
+        }
     }
 
     /// Why it did not go out, the last time that it was tried.

@@ -7,14 +7,17 @@ use crate::actions::read_mail::MailReader;
 use crate::actions::{ActionError, ActionResult, Actions};
 use crate::auth::file_links::{FileLinks, LinkedFile};
 use crate::model::email::Email;
+use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{EmailId, Time};
 use crate::rules::access::{self, Surface};
+use crate::store::raw::Upload;
 use crate::store::{Store, StoreError, emails, roles};
 use actix_web::http::header;
 use actix_web::web::{self, Data, Path, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt as _;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures_util::{Stream, StreamExt as _};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// What serving files takes.
 #[derive(Clone)]
@@ -24,7 +27,12 @@ pub struct Files {
     pub reader: MailReader,
     pub links: FileLinks,
     pub clock: fn() -> Time,
+    /// How long the body of an upload may take.
+    pub upload_within: Duration,
 }
+
+/// The longest that the body of an upload may take: the largest file, by a slow line.
+pub const UPLOAD_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// Mounts `/files/…`.
 pub fn mount(files: &Files, config: &mut ServiceConfig) {
@@ -75,9 +83,22 @@ async fn upload(link: Path<String>, files: Data<Files>, body: Payload) -> HttpRe
     match take_upload(&files, &link, body).await {
         Ok(Some(response)) => response,
         Ok(None) => missing(),
-        Err(ActionError::Refused(_refusals)) => missing(),
+        Err(ActionError::Refused(refusals)) => not_taken(&refusals),
         Err(ActionError::Store(error)) => failed(&error),
     }
+}
+
+/// Its draft went on meanwhile, or it is nothing that whoever sent it may see.
+fn not_taken(refusals: &[Refusal]) -> HttpResponse {
+    let changed = refusals
+        .iter()
+        .find(|refusal| refusal.code == ErrorCode::ChangedSince);
+    let Some(changed) = changed else {
+        return missing();
+    };
+    HttpResponse::Conflict()
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .body(format!("{}: {}\n", changed.code.as_text(), changed.message))
 }
 
 async fn take_upload(
@@ -95,30 +116,70 @@ async fn take_upload(
     let Some(viewer) = viewer.await? else {
         return Ok(None);
     };
-    let Some(file) = draft_files::awaited(&files.actions, &viewer, id).await? else {
-        return Ok(None);
-    };
+    let file = draft_files::awaited(&files.actions, &viewer, id).await?;
     let bytes_max = u64::try_from(file.size_bytes).unwrap_or(0);
     let mut upload = files.actions.raw.upload(bytes_max).await?;
-    while let Some(part) = body.next().await {
-        let fits = match part {
-            Ok(bytes) => upload.write(&bytes).await?,
-            // Whoever sent it is gone.
-            Err(_broken) => {
-                upload.abort().await;
-                return Ok(None);
-            }
-        };
-        if !fits {
+    let received = receive(&mut upload, &mut body, files.upload_within).await;
+    let turned = match received {
+        Ok(Received::Whole) => None,
+        // Whoever sent it is gone.
+        Ok(Received::BrokenOff) => Some(missing()),
+        Ok(Received::TooLarge) => Some(plain(
+            HttpResponse::PayloadTooLarge(),
+            "The file is larger than was announced.\n",
+        )),
+        Ok(Received::TooSlow) => Some(plain(
+            HttpResponse::RequestTimeout(),
+            "The file took too long.\n",
+        )),
+        Err(error) => {
             upload.abort().await;
-            let answer = HttpResponse::PayloadTooLarge()
-                .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
-                .body("The file is larger than was announced.\n");
-            return Ok(Some(answer));
+            return Err(error.into());
         }
+    };
+    if turned.is_some() {
+        upload.abort().await;
+        return Ok(turned);
     }
     draft_files::put(&files.actions, &viewer, &file, upload, (files.clock)()).await?;
     Ok(Some(HttpResponse::NoContent().finish()))
+}
+
+fn plain(mut response: HttpResponseBuilder, text: &'static str) -> HttpResponse {
+    response
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .body(text)
+}
+
+/// How a body ended.
+enum Received {
+    Whole,
+    TooLarge,
+    TooSlow,
+    BrokenOff,
+}
+
+/// Writes a body away as it comes, all of it within this time: a sender that gives a byte now and then holds nothing for
+/// ever.
+async fn receive<E>(
+    upload: &mut Upload,
+    body: &mut (impl Stream<Item = Result<web::Bytes, E>> + Unpin),
+    within: Duration,
+) -> Result<Received, StoreError> {
+    let all = async {
+        while let Some(part) = body.next().await {
+            let Ok(bytes) = part else {
+                return Ok(Received::BrokenOff);
+            };
+            if !upload.write(&bytes).await? {
+                return Ok(Received::TooLarge);
+            }
+        }
+        Ok(Received::Whole)
+    };
+    tokio::time::timeout(within, all)
+        .await
+        .unwrap_or(Ok(Received::TooSlow))
 }
 
 /// Streams an export. Where it breaks off (the rights changed, the database failed) the connection does, so that no half
@@ -337,6 +398,7 @@ fn attachment(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::raw::RawStore;
 
     #[test]
     fn r44_one_range_of_a_file_is_given() {
@@ -361,6 +423,32 @@ mod tests {
             assert_eq!(asked_part(range, 10), part, "{range:?}");
         }
         assert_eq!(asked_part(Some("bytes=0-"), 0), Part::Outside);
+    }
+
+    #[tokio::test]
+    async fn r41_an_upload_ends_in_time_and_takes_no_more_than_was_announced() {
+        use futures_util::stream::{iter, pending};
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Handle::current();
+        let raw = RawStore::open(folder.path().to_str().unwrap(), runtime).unwrap();
+        let parts = |all: &[&'static str]| {
+            let all = all
+                .iter()
+                .map(|part| Ok(web::Bytes::from_static(part.as_bytes())));
+            iter(all.collect::<Vec<Result<_, ()>>>())
+        };
+        let long = Duration::from_secs(60);
+        let mut upload = raw.upload(4).await.unwrap();
+        let received = receive(&mut upload, &mut parts(&["ab", "cd"]), long).await;
+        assert!(matches!(received, Ok(Received::Whole)));
+        let received = receive(&mut upload, &mut parts(&["e"]), long).await;
+        assert!(matches!(received, Ok(Received::TooLarge)));
+        let mut upload = raw.upload(4).await.unwrap();
+        let received = receive(&mut upload, &mut iter([Err(())]), long).await;
+        assert!(matches!(received, Ok(Received::BrokenOff)));
+        let mut endless = parts(&["ab"]).chain(pending());
+        let received = receive(&mut upload, &mut endless, Duration::from_millis(20)).await;
+        assert!(matches!(received, Ok(Received::TooSlow)));
     }
 
     #[test]

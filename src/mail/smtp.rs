@@ -166,7 +166,12 @@ pub struct SmtpSession {
     lines: Lines,
     extensions: Vec<String>,
     times: SmtpTimes,
+    /// Nothing said that it ends.
+    is_usable: bool,
 }
+
+/// The server is about to hang up: said to any command, it ends the session.
+const CLOSING: u16 = 421;
 
 /// Connects, encrypts and logs in. The error says which step failed.
 ///
@@ -206,6 +211,7 @@ fn connect_resolving(target: &SmtpTarget, resolve: Resolve) -> Result<SmtpSessio
         lines,
         extensions,
         times,
+        is_usable: true,
     };
     if session.mechanisms().is_empty() && is_near && target.server.security == MailSecurity::Plain {
         // A relay of this machine that knows everybody on it.
@@ -464,6 +470,11 @@ impl SmtpSession {
         replied.is_ok_and(|(reply, _texts)| reply.code == 250)
     }
 
+    /// Whether another mail may go over it: the server did not say that it closes, and knows of no mail that was begun.
+    pub const fn is_usable(&self) -> bool {
+        self.is_usable
+    }
+
     /// Says goodbye and closes the connection.
     pub fn quit(mut self) {
         // The connection ends in any case; what the server makes of it changes nothing.
@@ -497,6 +508,9 @@ impl SmtpSession {
         let mut refused = Vec::new();
         for recipient in &envelope.recipients {
             let reply = self.ask(&format!("RCPT TO:<{recipient}>"))?;
+            if reply.code == CLOSING {
+                return Err(NotTaken::Refused(reply));
+            }
             if !reply.is(2) {
                 refused.push((recipient.clone(), reply));
             }
@@ -513,27 +527,28 @@ impl SmtpSession {
 
     fn ask(&mut self, line: &str) -> Result<Reply, NotTaken> {
         let replied = self.lines.command(line, self.times.reply);
+        self.is_usable &= replied
+            .as_ref()
+            .is_ok_and(|(reply, _texts)| reply.code != CLOSING);
         let (reply, _texts) = replied.map_err(|error| broken(&error))?;
         Ok(reply)
     }
 
-    /// Takes the envelope back, so that the session can go on.
+    /// Takes the envelope back, so that the session can go on; where that fails, it can't.
     fn reset(&mut self, why: NotTaken) -> NotTaken {
-        match self.lines.command("RSET", self.times.reply) {
-            Ok(_) => why,
-            // The next mail notices: `noop` fails.
-            Err(_lost) => why,
-        }
+        self.is_usable = self.is_usable && self.ask("RSET").is_ok_and(|reply| reply.is(2));
+        why
     }
 
     /// The second phase: the mail, and the dot that ends it. From the dot on it may have gone out.
     ///
     /// # Errors
-    /// `Broken` where the connection broke before the dot, `Refused`, and `Ambiguous`. Only `Refused` leaves the session
-    /// usable.
+    /// `Broken` where the connection broke before the dot, `Refused`, and `Ambiguous`.
     pub fn finish(&mut self, raw: &[u8]) -> Result<(), NotTaken> {
         let deadline = Instant::now() + self.times.content;
         let wire = dotted(raw);
+        // Until it is known how it ended.
+        self.is_usable = false;
         let stream = self.lines.reader.get_mut();
         for part in wire.chunks(WRITE_BYTES) {
             if Instant::now() >= deadline {
@@ -554,8 +569,8 @@ impl SmtpSession {
         let replied = ended.and_then(|()| self.lines.reply(self.times.taken));
         let (reply, _texts) = replied.map_err(|_silence| NotTaken::Ambiguous)?;
         let patient = self.lines.reader.get_ref().socket();
-        // Where it fails the next reply does too.
-        let _ = patient.set_read_timeout(Some(self.times.reply));
+        self.is_usable =
+            reply.code != CLOSING && patient.set_read_timeout(Some(self.times.reply)).is_ok();
         match reply.code / 100 {
             2 => Ok(()),
             4 | 5 => Err(NotTaken::Refused(reply)),

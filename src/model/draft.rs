@@ -65,6 +65,8 @@ pub struct Draft {
     /// Fixed once it is queued; without angle brackets.
     pub message_id_header: Option<String>,
     pub failures: Vec<SendingFailure>,
+    /// A try that ended before it was last put on its way may have gone out.
+    pub may_be_out: bool,
     /// What it became.
     pub email_id: Option<EmailId>,
     pub sent_at: Option<Time>,

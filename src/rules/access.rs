@@ -5,7 +5,7 @@
 use crate::model::email::EmailOutcome;
 use crate::model::item::{ItemFacts, ItemKind};
 use crate::model::people::{PermissionAction, PermissionLevel, RestrictedField, Role, Viewer};
-use crate::model::template::TemplateSharing;
+use crate::model::template::{Sender, TemplateSharing};
 use crate::model::{DepartmentId, StageId, UserId};
 
 /// Whether something is allowed, with the reason that decided.
@@ -174,6 +174,24 @@ pub fn has_mailbox(viewer: &Viewer, holders: &MailboxHolders) -> bool {
 /// and write for them only if given access.
 pub fn may_send(viewer: &Viewer, holders: &MailboxHolders) -> bool {
     has_mailbox(viewer, holders)
+}
+
+/// Whether the user may send under this address as a mailbox that they may send as (R42): the mailbox's own, and that of a
+/// sender of the mailbox that is for everybody or for this user.
+pub fn may_use_sender(
+    user: UserId,
+    address: &str,
+    (own_address, senders): (&str, &[Sender]),
+) -> bool {
+    address == own_address
+        || senders
+            .iter()
+            .any(|sender| sender.address == address && may_use(user, sender))
+}
+
+/// Whether a sender of a mailbox is for this user (R42).
+pub fn may_use(user: UserId, sender: &Sender) -> bool {
+    sender.user_id.is_none_or(|alone| alone == user)
 }
 
 /// Whether the user may have a mailbox looked at and its mail tried again (R22): whoever has access to it, and
@@ -470,7 +488,7 @@ mod scopes;
 mod tests {
     use super::fixture::{role_on_deals, viewer};
     use super::*;
-    use crate::model::ItemId;
+    use crate::model::{ItemId, MailboxId, SenderId};
 
     fn role(lines: &[(PermissionAction, PermissionLevel, Option<i64>)]) -> Role {
         role_on_deals(1, lines)
@@ -548,6 +566,33 @@ mod tests {
             (vec![theirs], false),
         ] {
             assert_eq!(sees_in_crm(&who, &linked), sees, "{linked:?}");
+        }
+    }
+
+    #[test]
+    fn r42_a_sender_is_used_by_those_it_is_for() {
+        let sender = |address: &str, user_id: Option<i64>| Sender {
+            id: SenderId(1),
+            mailbox_id: MailboxId(1),
+            name: None,
+            address: address.to_owned(),
+            user_id: user_id.map(UserId),
+        };
+        let all = [
+            sender("shop@ours.example", None),
+            sender("ada@ours.example", Some(1)),
+        ];
+        // (who, address, may)
+        let rows = [
+            (1, "sales@ours.example", true),
+            (1, "shop@ours.example", true),
+            (1, "ada@ours.example", true),
+            (2, "ada@ours.example", false),
+            (1, "boss@ours.example", false),
+        ];
+        for (user, address, may) in rows {
+            let found = may_use_sender(UserId(user), address, ("sales@ours.example", &all));
+            assert_eq!(found, may, "{user} as {address}");
         }
     }
 

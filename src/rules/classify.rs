@@ -86,6 +86,9 @@ pub struct ClassifyFacts {
     pub is_suspicious: bool,
     /// To, Cc and Bcc, in this order.
     pub recipients: Vec<Party>,
+    /// It is ours, and went by Bcc to somebody outside, whom it does not name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hides_client: bool,
     /// What makes the mail automatic, in a word ("auto-reply", "list", "bounce" …).
     pub automatic: Option<String>,
     /// It answers a mail that is saved to the CRM (by `threading`).
@@ -193,7 +196,7 @@ fn direction(facts: &ClassifyFacts) -> (Direction, RoutingStep) {
     (direction, trace::step("R4 direction", &saw, decided))
 }
 
-/// R12: incoming, when the sender is one of ours; outgoing, when every recipient is.
+/// R12: incoming, when the sender is one of ours; outgoing, when every recipient is, also those whom it does not name.
 fn internal_mail(facts: &ClassifyFacts, direction: Direction) -> Tried {
     let (saw, is_internal) = match direction {
         Direction::Incoming => (
@@ -205,7 +208,9 @@ fn internal_mail(facts: &ClassifyFacts, direction: Direction) -> Tried {
         ),
         Direction::Outgoing => (
             json!({ "recipients": facts.recipients }),
-            !facts.recipients.is_empty() && facts.recipients.iter().all(|to| to.who.is_ours()),
+            !facts.hides_client
+                && !facts.recipients.is_empty()
+                && facts.recipients.iter().all(|to| to.who.is_ours()),
         ),
     };
     let internal = match direction {

@@ -31,20 +31,51 @@ pub enum Next {
     /// Tried again at this moment.
     Again(Time, Vec<SendingFailure>),
     Failed(Vec<SendingFailure>),
-    /// Never tried again by itself.
-    Unknown,
+    /// Never tried again by itself; with why the last try did not take it, where that is known.
+    Unknown(Vec<SendingFailure>),
 }
 
-/// What comes after an attempt, of which it was the `tries`th.
-pub fn next(attempt: Attempt, tries: i64, now: Time) -> Next {
+/// What is known of a mail besides how an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// How often it was tried since it was put on its way.
+    pub tries: i64,
+    /// A try before that may have gone out: it was sent again by somebody who knew so.
+    pub may_be_out: bool,
+}
+
+/// What comes after an attempt.
+pub fn next(attempt: Attempt, tried: Tried, now: Time) -> Next {
     match attempt {
         Attempt::Taken => Next::Sent,
-        Attempt::NotNow(why) if tries < TRIES_MAX => {
-            let doubled = RETRY_FIRST_SECONDS << tries.saturating_sub(1).clamp(0, 10);
-            Next::Again(now.plus_seconds(doubled.min(RETRY_LONGEST_SECONDS)), why)
+        Attempt::NotNow(why) if tried.tries < TRIES_MAX => {
+            Next::Again(now.plus_seconds(doubled(tried.tries)), why)
         }
+        // That this try reached nobody says nothing about the one before.
+        Attempt::NotNow(why) | Attempt::Refused(why) if tried.may_be_out => Next::Unknown(why),
         Attempt::NotNow(why) | Attempt::Refused(why) => Next::Failed(why),
-        Attempt::Ambiguous => Next::Unknown,
+        Attempt::Ambiguous => Next::Unknown(Vec::new()),
+    }
+}
+
+/// The wait after the `tries`th try.
+fn doubled(tries: i64) -> i64 {
+    let doubled = RETRY_FIRST_SECONDS << tries.saturating_sub(1).clamp(0, 10);
+    doubled.min(RETRY_LONGEST_SECONDS)
+}
+
+/// When a copy that could not be put into Sent is put there again, after the `tries`th try; `None`: the mail stays without,
+/// in the CRM it is all the same.
+pub fn copy_again(tries: i64, now: Time) -> Option<Time> {
+    (tries < TRIES_MAX).then(|| now.plus_seconds(doubled(tries)))
+}
+
+/// Where a mail stands that is taken back while it waits.
+pub const fn taken_back(may_be_out: bool) -> SendingState {
+    if may_be_out {
+        SendingState::Unknown
+    } else {
+        SendingState::Draft
     }
 }
 
@@ -94,9 +125,10 @@ mod tests {
     fn r41_what_comes_after_an_attempt() {
         let now = Time::from_seconds(1_000);
         let later = |seconds| Next::Again(now.plus_seconds(seconds), Vec::new());
+        let unknown = || Next::Unknown(Vec::new());
         let rows = [
             (Attempt::Taken, 1, Next::Sent),
-            (Attempt::Ambiguous, 1, Next::Unknown),
+            (Attempt::Ambiguous, 1, unknown()),
             (Attempt::Refused(Vec::new()), 1, Next::Failed(Vec::new())),
             (Attempt::NotNow(Vec::new()), 1, later(60)),
             (Attempt::NotNow(Vec::new()), 2, later(120)),
@@ -104,11 +136,31 @@ mod tests {
             (Attempt::NotNow(Vec::new()), 16, Next::Failed(Vec::new())),
         ];
         for (attempt, tries, expected) in rows {
+            let tried = |may_be_out| Tried { tries, may_be_out };
+            let found = next(attempt.clone(), tried(false), now);
+            assert_eq!(found, expected, "{attempt:?} {tries}");
+            // Nothing that fails after makes it certain that an earlier try did not go out.
+            let expected = match expected {
+                Next::Failed(_) => unknown(),
+                other => other,
+            };
             assert_eq!(
-                next(attempt.clone(), tries, now),
+                next(attempt.clone(), tried(true), now),
                 expected,
                 "{attempt:?} {tries}"
             );
+        }
+        assert_eq!(taken_back(true), SendingState::Unknown);
+        assert_eq!(taken_back(false), SendingState::Draft);
+    }
+
+    #[test]
+    fn r41_copies_wait_twice_as_long_each_time_and_end() {
+        let now = Time::from_seconds(1_000);
+        let rows = [(1, Some(60)), (2, Some(120)), (15, Some(3600)), (16, None)];
+        for (tries, seconds) in rows {
+            let expected = seconds.map(|seconds| now.plus_seconds(seconds));
+            assert_eq!(copy_again(tries, now), expected, "{tries}");
         }
     }
 

@@ -54,7 +54,7 @@ pub fn quote_text(quoting: Quoting, head: &QuoteHead, text: &str) -> String {
 /// The quote as clean HTML: nothing of it runs, and nothing is loaded from elsewhere.
 pub fn quote_html(quoting: Quoting, head: &QuoteHead, html: Option<&str>, text: &str) -> String {
     let body = html
-        .and_then(|html| clean(html, &|_cid| None))
+        .and_then(|html| clean(cut(html), &|_cid| None))
         .map_or_else(|| html_of_text(cut(text)), |clean| clean.html);
     let (over, open, close) = match quoting {
         Quoting::Answer => (
@@ -99,6 +99,19 @@ mod tests {
         assert_eq!(quoted, expected);
         let passed_on = quote_text(Quoting::Forward, &head(), "Hello");
         assert!(passed_on.contains("Subject: An offer <b>\n") && passed_on.ends_with("\n\nHello"));
+    }
+
+    #[test]
+    fn r41_a_quote_is_cut_as_text_and_as_html() {
+        let long = "a ".repeat(QUOTE_BYTES_MAX);
+        let html = format!("<p>{long}</p><p>the end</p>");
+        for quoted in [
+            quote_text(Quoting::Forward, &head(), &long),
+            quote_html(Quoting::Forward, &head(), Some(&html), ""),
+        ] {
+            assert!(quoted.len() < QUOTE_BYTES_MAX + 1000, "{}", quoted.len());
+            assert!(!quoted.contains("the end"));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a draft begins with: recipients and subject by the rules, the original quoted, its files where it is forwarded.
 
 use super::{CreateDraft, addresses, html_body, may_send_as, subject, text_body};
-use crate::actions::draft_files::FILES_BYTES_MAX;
+use crate::actions::draft_files::{FILES_BYTES_MAX, FILES_MAX};
 use crate::actions::read_mail::MailReader;
 use crate::actions::time_zone::utc_offset_seconds;
 use crate::actions::{ActionResult, Actions, acting, senders, templates};
@@ -283,6 +283,13 @@ type Kept = (Vec<KeptFile>, Vec<(RawHash, Bytes)>);
 
 /// The files of a mail that is forwarded, as they came.
 fn files(parsed: &ParsedMail, raw: &[u8]) -> ActionResult<Kept> {
+    // Before anything is decoded.
+    if parsed.attachments.len() > FILES_MAX {
+        return Err(acting::bad_input(
+            "originalId",
+            format!("It has more files than can be sent on, {FILES_MAX}."),
+        ));
+    }
     let sum: u64 = parsed.attachments.iter().map(|file| file.size_bytes).sum();
     if i64::try_from(sum).is_ok_and(|sum| sum > FILES_BYTES_MAX) {
         return Err(acting::bad_input(
@@ -290,12 +297,11 @@ fn files(parsed: &ParsedMail, raw: &[u8]) -> ActionResult<Kept> {
             "Its files are too large to be sent on.",
         ));
     }
+    let attached = parsed.attachments.iter();
+    let indexes: Vec<usize> = attached.map(|file| file.part_index).collect();
     let mut files = Vec::new();
     let mut kept = Vec::new();
-    for attachment in &parsed.attachments {
-        let Some(part) = parse::part_bytes(raw, attachment.part_index) else {
-            continue;
-        };
+    for part in parse::parts_bytes(raw, &indexes) {
         let hash = hash_of(&part.bytes);
         files.push(KeptFile {
             name: compose::file_name(&part.name),

@@ -134,6 +134,8 @@ pub struct MailFacts {
     pub has_received_header: bool,
     /// Its Message-ID is one that we gave to a mail of this mailbox, and nothing speaks against its being that mail.
     pub has_our_message_id: bool,
+    /// It is ours, and went to somebody outside whom it does not name.
+    pub hides_client: bool,
     pub in_reply_to: Vec<String>,
     /// In the header's order: the nearest last.
     pub references: Vec<String>,

@@ -362,6 +362,7 @@ fn classify_facts(
         sender: mail.sender.as_ref().map(party),
         is_suspicious: mail.is_suspicious,
         recipients: mail.recipients.iter().map(party).collect(),
+        hides_client: mail.hides_client,
         automatic: mail.automatic.clone(),
         is_reply_to_saved: thread.is_reply_to_saved,
         is_backfill: mail.is_backfill,

@@ -4,6 +4,7 @@
 
 use super::conversations::Conversations;
 use super::facts::{ClientFacts, Context, MailFacts, Report, candidate_item, queue_at};
+use super::own::{self, Ours};
 use crate::model::email::{Direction, EmailOutcome, ParticipantRole};
 use crate::model::item::{Item, ItemKind};
 use crate::model::mailbox::MailboxWarning;
@@ -12,7 +13,6 @@ use crate::model::{EmailId, ItemId, MailboxId, MessageId, PlacementId, StageId, 
 use crate::rules::queue::QueueFacts;
 use crate::rules::routing::{CandidateItem, ParentFacts};
 use crate::store::clients::{self, ClientItems, Hanging};
-use crate::store::drafts::{self, OwnMail};
 use crate::store::email_writes::{self, NewEmail};
 use crate::store::item_writes::{self, NewItem};
 use crate::store::messages::{self, NewMessage};
@@ -62,7 +62,7 @@ pub struct Known {
     stored: Vec<(PlacementId, EmailId)>,
     messages: HashMap<Vec<u8>, (MessageId, ThreadId)>,
     /// What we sent under the Message-IDs of the batch that are ours.
-    own: HashMap<String, OwnMail>,
+    own: HashMap<String, Ours>,
     copies: HashMap<MessageId, (EmailId, EmailOutcome)>,
     /// The messages that were there before this batch.
     stored_before: BTreeSet<MessageId>,
@@ -105,9 +105,7 @@ impl Known {
             own: {
                 let signed = wanted.iter().filter(|mail| mail.is_signed);
                 let headers: Vec<&str> = signed.filter_map(|mail| mail.header).collect();
-                drafts::find_own(tx.conn, mailbox, &headers)?
-                    .into_iter()
-                    .collect()
+                own::find(tx.conn, mailbox, &headers)?
             },
             copies: HashMap::new(),
             stored_before: BTreeSet::new(),
@@ -146,7 +144,7 @@ impl Known {
             .values()
             .map(|(message, _thread)| *message)
             .chain(wanted.iter().filter_map(|mail| mail.message_id))
-            .chain(self.own.values().filter_map(|own| Some(own.stored?.0)))
+            .chain(self.own.values().filter_map(|own| Some(own.mail.stored?.0)))
             .collect();
         self.stored_before.clone_from(&stored);
         let stored: Vec<MessageId> = stored.into_iter().collect();
@@ -240,7 +238,7 @@ impl Known {
     }
 
     /// The mail that we sent under this Message-ID, which is signed by us.
-    pub fn own_mail(&self, header: &str) -> Option<&OwnMail> {
+    pub fn own_mail(&self, header: &str) -> Option<&Ours> {
         self.own.get(header)
     }
 

@@ -335,6 +335,7 @@ fn read(arrival: Arrival, message_id_key: &[u8; 32]) -> Read {
         has_received_header: parsed.has_received_header,
         // Told apart inside the transaction, where what we sent is known.
         has_our_message_id: false,
+        hides_client: false,
         in_reply_to: parsed.in_reply_to.clone(),
         references: parsed.references.clone(),
         internal_date: arrival.internal_date,

@@ -6,13 +6,49 @@ use super::Read;
 use super::facts::{Context, MailFacts};
 use super::judge::{Judged, Judgement, by_hand, judge, save_named};
 use super::known::Known;
+use crate::mail::address::AddressKey;
 use crate::model::decisions::ThreadChoice;
-use crate::model::{EmailId, ItemId, UserId};
+use crate::model::email::Address;
+use crate::model::{EmailId, ItemId, MailboxId, UserId};
 use crate::rules::classify::FolderFacts;
 use crate::rules::sending::keeps_sent_by_itself;
 use crate::store::drafts::{self, OwnMail};
-use crate::store::{StoreError, Tx};
+use crate::store::{AnyConn, StoreError, Tx, clients};
 use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+/// A mail that we sent, and what it does not say itself.
+pub struct Ours {
+    pub mail: OwnMail,
+    /// It went to somebody outside by Bcc, which its bytes don't name.
+    pub hides_client: bool,
+}
+
+/// The mails of this mailbox that we gave these Message-IDs, with them.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn find(
+    conn: &mut AnyConn,
+    mailbox: MailboxId,
+    headers: &[&str],
+) -> Result<HashMap<String, Ours>, StoreError> {
+    let key = |address: &Address| AddressKey::parse(&address.address).map(AddressKey::into_string);
+    let found = drafts::find_own(conn, mailbox, headers)?;
+    let hidden: BTreeSet<String> = found
+        .iter()
+        .flat_map(|(_header, own)| own.bcc.iter().filter_map(key))
+        .collect();
+    let who = clients::who(conn, &hidden)?;
+    let is_outside = |key: String| who.get(&key).is_some_and(|who| !who.is_ours());
+    Ok(found
+        .into_iter()
+        .map(|(header, mail)| {
+            let hides_client = mail.bcc.iter().filter_map(key).any(is_outside);
+            (header, Ours { mail, hides_client })
+        })
+        .collect())
+}
 
 /// A mail as the rules see it, and the draft that it was, if that is known.
 pub(super) struct Recognised<'r> {
@@ -35,10 +71,11 @@ pub(super) fn recognise<'r>(
     let mut mail = read.mail.clone();
     let header = read.parsed.message_id.as_deref().unwrap_or_default();
     let sent = match known.own_mail(header) {
-        Some(sent) => {
-            let is_it = sent.content_key == read.parsed.content_key || folder.is_sent;
+        Some(ours) => {
+            let is_it = ours.mail.content_key == read.parsed.content_key || folder.is_sent;
             mail.has_our_message_id = is_it;
-            is_it.then(|| sent.clone())
+            mail.hides_client = is_it && ours.hides_client;
+            is_it.then(|| ours.mail.clone())
         }
         None => {
             // What was written is gone, as in a restored copy: then it must at least say that it is ours.
@@ -74,18 +111,21 @@ pub(super) fn save_on_item(
     }
 }
 
-/// Notes that it went out.
+/// Notes that it went out, and as what it is stored.
 pub(super) fn settle(
     tx: &mut Tx<'_>,
     context: &Context,
     sent: Option<&OwnMail>,
     (email, folder): (EmailId, FolderFacts),
 ) -> Result<(), StoreError> {
-    let Some(sent) = sent.filter(|sent| !sent.is_sent) else {
+    let Some(sent) = sent.filter(|sent| !sent.is_sent || sent.stored.is_none()) else {
         return Ok(());
     };
     // The row of the email, which this names, may be held back.
     tx.flush()?;
+    if sent.is_sent {
+        return drafts::update_stored(tx, sent.id, email);
+    }
     let wants_copy = !folder.is_sent
         && context.has_sent_folder()
         && !keeps_sent_by_itself(&context.mailbox.imap.host);

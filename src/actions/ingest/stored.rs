@@ -146,6 +146,7 @@ fn mail_facts(
         report: report.map(|(about, failed_keys)| Report { about, failed_keys }),
         has_received_header: seen.is_none_or(|seen| seen.origin.has_received_header),
         has_our_message_id: seen.is_some_and(|seen| seen.origin.has_our_message_id),
+        hides_client: seen.is_some_and(|seen| seen.hides_client),
         in_reply_to,
         references,
         internal_date: email.internal_date,

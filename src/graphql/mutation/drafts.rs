@@ -100,7 +100,7 @@ pub struct UpdateDraftInput {
     bcc: MaybeUndefined<Vec<AddressInput>>,
     /// The subject.
     subject: MaybeUndefined<String>,
-    /// The body as plain text; null: made of the HTML.
+    /// The body as plain text; null, and absent where the HTML changes: made of the HTML.
     body_text: MaybeUndefined<String>,
     /// The body as HTML, which is cleaned; null: it goes out as plain text alone.
     body_html: MaybeUndefined<String>,
@@ -391,7 +391,7 @@ impl DraftMutation {
         .await
     }
 
-    /// Takes a mail back that still waits to be sent.
+    /// Takes a mail back that still waits to be sent: it is a draft again, or UNKNOWN where it may have gone out before.
     async fn cancel_sending(
         &self,
         ctx: &Context<'_>,

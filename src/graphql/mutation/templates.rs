@@ -11,7 +11,9 @@ use crate::graphql::template::{Template, TemplateSharing};
 use crate::model::TemplateId;
 use crate::model::template::Signature;
 
-/// A template to make.
+/// A template to make. Its texts name fields (`{{ client.name }}`), ask (`{% if item.amount %}`, comparisons, `and`, `or`, `not`)
+/// and repeat (`{% for %}`); the filters upper, lower, title, capitalize, trim, default, length, int and float make
+/// something of a field. What says more is refused with its line.
 #[derive(InputObject)]
 pub struct CreateTemplateInput {
     /// What it is called.

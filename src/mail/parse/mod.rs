@@ -228,20 +228,25 @@ fn cards(tree: &Tree<'_>) -> Vec<Card> {
 
 /// The decoded bytes of a part by its `part_index`. `None`: the mail has no such leaf.
 pub fn part_bytes(raw: &[u8], part_index: usize) -> Option<PartBytes> {
+    parts_bytes(raw, &[part_index]).pop()
+}
+
+/// The decoded bytes of several parts, by one walk through the mail; without those that are no leaves.
+pub fn parts_bytes(raw: &[u8], part_indexes: &[usize]) -> Vec<PartBytes> {
     catch_unwind(AssertUnwindSafe(|| {
         let tree: Tree<'_> = entity::walk(raw, &mut Vec::new());
-        let part = tree
-            .parts
-            .get(part_index)
-            .filter(|part| !part.is_container)?;
-        let bytes = decode::transfer(part, &mut Vec::new()).into_owned();
-        Some(PartBytes {
-            name: part.file_name(),
-            media_type: part.media_type.clone(),
-            bytes,
-        })
+        part_indexes
+            .iter()
+            .filter_map(|index| tree.parts.get(*index))
+            .filter(|part| !part.is_container)
+            .map(|part| PartBytes {
+                name: part.file_name(),
+                media_type: part.media_type.clone(),
+                bytes: decode::transfer(part, &mut Vec::new()).into_owned(),
+            })
+            .collect()
     }))
-    .unwrap_or(None)
+    .unwrap_or_default()
 }
 
 /// What a mail carries beside its words.

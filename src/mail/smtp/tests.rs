@@ -365,3 +365,88 @@ fn r41_a_server_that_talks_nonsense_or_not_at_all_is_left() {
         assert!(!server.has_the_secret(), "{what}");
     }
 }
+
+#[test]
+fn r41_a_session_that_ends_or_holds_a_mail_is_not_used_again() {
+    let envelope = Envelope {
+        from: "a@ours.example".to_owned(),
+        recipients: vec!["b@client.example".to_owned(), "c@client.example".to_owned()],
+    };
+    // (what, the answers to MAIL and what follows, whether it goes on)
+    let rows: [(&str, &'static [&'static str], bool); 7] = [
+        ("a refusal", &["550 no\r\n", "250 ok\r\n"], true),
+        (
+            "a refusal and no way back",
+            &["550 no\r\n", "502 what\r\n"],
+            false,
+        ),
+        ("closing at once", &["421 bye\r\n"], false),
+        (
+            "closing at a recipient",
+            &["250 ok\r\n", "421 bye\r\n"],
+            false,
+        ),
+        (
+            "closing at DATA",
+            &["250 ok\r\n", "250 ok\r\n", "250 ok\r\n", "421 bye\r\n"],
+            false,
+        ),
+        (
+            "closing at the dot",
+            &[
+                "250 ok\r\n",
+                "250 ok\r\n",
+                "250 ok\r\n",
+                "354 go\r\n",
+                "421 bye\r\n",
+            ],
+            false,
+        ),
+        (
+            "a refusal at the dot",
+            &[
+                "250 ok\r\n",
+                "250 ok\r\n",
+                "250 ok\r\n",
+                "354 go\r\n",
+                "554 no\r\n",
+            ],
+            true,
+        ),
+    ];
+    for (what, answers, goes_on) in rows {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = thread::spawn(move || {
+            let (mut socket, _from) = listener.accept().unwrap();
+            let mut lines = BufReader::new(socket.try_clone().unwrap());
+            let said = ["220 hi\r\n", "250 hi\r\n"].iter().chain(answers);
+            for answer in said {
+                socket.write_all(answer.as_bytes()).unwrap();
+                let mut line = String::new();
+                // A mail ends with its dot.
+                while lines.read_line(&mut line).unwrap_or(0) > 0
+                    && answer.starts_with("354")
+                    && line != ".\r\n"
+                {
+                    line.clear();
+                }
+            }
+        });
+        let server = Server {
+            port,
+            told: Arc::default(),
+        };
+        let mut session = connect(&server.target(MailSecurity::Plain)).unwrap();
+        let taken = session
+            .begin(&envelope, 10)
+            .and_then(|()| session.finish(b"Subject: x\r\n\r\nx\r\n"));
+        assert!(
+            matches!(taken, Err(NotTaken::Refused(_))),
+            "{what}: {taken:?}"
+        );
+        assert_eq!(session.is_usable(), goes_on, "{what}");
+        drop(session);
+        served.join().unwrap();
+    }
+}

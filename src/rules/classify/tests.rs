@@ -58,6 +58,7 @@ fn mail(direction: Direction) -> ClassifyFacts {
         sender: Some(sender),
         is_suspicious: false,
         recipients: vec![recipient],
+        hides_client: false,
         automatic: None,
         is_reply_to_saved: false,
         is_backfill: false,
@@ -196,6 +197,24 @@ fn r12_mail_from_or_to_our_own_people_is_internal() {
         let refused = by_hand(&facts).verdict == HandVerdict::Refused(ErrorCode::InternalEmail);
         assert_eq!(refused, is_internal, "{what}, by hand");
     }
+}
+
+#[test]
+fn r12_a_mail_to_our_own_people_that_hides_a_client_is_not_internal() {
+    let hiding = |hides_client| {
+        with(Outgoing, |facts| {
+            facts.recipients = vec![our_mailbox()];
+            facts.hides_client = hides_client;
+        })
+    };
+    assert_eq!(kept(&hiding(false)), Some(EmailOutcome::Internal));
+    // Whom it hides is not told here: it is saved where its author says.
+    assert_eq!(kept(&hiding(true)), Some(EmailOutcome::NothingToCreate));
+    let by_hand = by_hand(&hiding(true));
+    assert!(matches!(
+        by_hand.verdict,
+        HandVerdict::Judge { client: None, .. }
+    ));
 }
 
 #[test]

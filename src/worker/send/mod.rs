@@ -9,9 +9,10 @@ mod outgoing;
 use crate::bus::{Bus, Heard};
 use crate::clock;
 use crate::mail::smtp::{SmtpSession, SmtpTimes};
+use crate::model::mailbox::MailServer;
 use crate::model::topic::Topic;
 use crate::model::{MailboxId, Time};
-use crate::store::drafts::{self, Claimed};
+use crate::store::drafts::{self, ClaimLimits, Claimed};
 use crate::store::leases::{self, Fence};
 use crate::store::{StoreError, mailboxes};
 use crate::worker::sync::SyncServices;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 /// A lease lives this long beyond its last renewal: mail of a sender that died is looked at after that.
 const LEASE_SECONDS: i64 = 20;
@@ -46,20 +47,34 @@ pub struct SendServices {
     pub times: SmtpTimes,
 }
 
+/// What a session was opened with: where, as whom, and at which version of the mailbox, which rises with its secret too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SessionKey {
+    server: MailServer,
+    login: String,
+    version: i64,
+}
+
+/// An open session.
+struct Open {
+    key: SessionKey,
+    session: SmtpSession,
+}
+
 /// Open connections that wait for the next mail of their mailbox.
 #[derive(Default)]
-struct Pool(Mutex<HashMap<MailboxId, (SmtpSession, Instant)>>);
+struct Pool(Mutex<HashMap<MailboxId, (Open, Instant)>>);
 
 impl Pool {
-    fn take(&self, mailbox: MailboxId) -> Option<SmtpSession> {
+    fn take(&self, mailbox: MailboxId) -> Option<Open> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|_mailbox, (_session, since)| since.elapsed() < IDLE_MAX);
-        idle.remove(&mailbox).map(|(session, _since)| session)
+        idle.retain(|_mailbox, (_open, since)| since.elapsed() < IDLE_MAX);
+        idle.remove(&mailbox).map(|(open, _since)| open)
     }
 
-    fn keep(&self, mailbox: MailboxId, session: SmtpSession) {
+    fn keep(&self, mailbox: MailboxId, open: Open) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.insert(mailbox, (session, Instant::now()));
+        idle.insert(mailbox, (open, Instant::now()));
     }
 }
 
@@ -75,9 +90,9 @@ struct Sender {
 /// What runs beside the looking.
 #[derive(Default)]
 struct Running {
-    jobs: JoinSet<MailboxId>,
-    /// The mailboxes of the jobs.
-    busy: Vec<MailboxId>,
+    jobs: JoinSet<()>,
+    /// The mailbox of each job.
+    busy: HashMap<task::Id, MailboxId>,
     copying: JoinSet<()>,
 }
 
@@ -91,7 +106,8 @@ pub async fn run(services: SendServices, bus: Bus, mut stop: watch::Receiver<boo
     while !*stop.borrow() {
         running.forget_ended();
         let mut is_more = false;
-        match claim(&services, (&name, &holder), &running.busy).await {
+        let looked_at = clock::now();
+        match claim(&services, (&name, &holder), running.busy(), looked_at).await {
             Ok((fence, claimed)) => {
                 is_more = !claimed.is_empty();
                 let sender = Sender {
@@ -107,7 +123,7 @@ pub async fn run(services: SendServices, bus: Bus, mut stop: watch::Receiver<boo
         let pause = if is_more {
             LOOK_AGAIN
         } else {
-            until_due(&services).await
+            until_due(&services, looked_at).await
         };
         let is_closed = wait(pause, &mut heard, &mut running, &mut stop).await;
         if is_closed {
@@ -129,7 +145,7 @@ async fn wait(
         tokio::select! {
             _stopped = stop.wait_for(|stop| *stop) => return false,
             () = tokio::time::sleep_until(deadline) => return false,
-            Some(ended) = running.jobs.join_next(), if !running.jobs.is_empty() => {
+            Some(ended) = running.jobs.join_next_with_id(), if !running.jobs.is_empty() => {
                 forget(&mut running.busy, ended);
                 return false;
             }
@@ -143,8 +159,12 @@ async fn wait(
 }
 
 impl Running {
+    fn busy(&self) -> Vec<MailboxId> {
+        self.busy.values().copied().collect()
+    }
+
     fn forget_ended(&mut self) {
-        while let Some(ended) = self.jobs.try_join_next() {
+        while let Some(ended) = self.jobs.try_join_next_with_id() {
             forget(&mut self.busy, ended);
         }
         while self.copying.try_join_next().is_some() {}
@@ -152,12 +172,11 @@ impl Running {
 
     fn start(&mut self, sender: &Sender, claimed: Vec<Claimed>) {
         for (mailbox, mails) in by_mailbox(claimed) {
-            self.busy.push(mailbox);
             let sender = sender.clone();
-            self.jobs.spawn_blocking(move || {
-                outgoing::send_all(&sender, mailbox, &mails);
-                mailbox
-            });
+            let job = self
+                .jobs
+                .spawn_blocking(move || outgoing::send_all(&sender, mailbox, &mails));
+            self.busy.insert(job.id(), mailbox);
         }
         if self.copying.is_empty() {
             let sender = sender.clone();
@@ -167,15 +186,16 @@ impl Running {
     }
 }
 
-fn forget(busy: &mut Vec<MailboxId>, ended: Result<MailboxId, tokio::task::JoinError>) {
-    match ended {
-        Ok(mailbox) => busy.retain(|id| *id != mailbox),
+/// Its mailbox is not busy any more: what a job that panicked had claimed is taken back then, when mail is looked for next.
+fn forget(busy: &mut HashMap<task::Id, MailboxId>, ended: Result<(task::Id, ()), task::JoinError>) {
+    let id = match ended {
+        Ok((id, ())) => id,
         Err(error) => {
             tracing::error!(%error, "sending had panicked");
-            // Which mailbox it was is not known any more; mails of the others wait a little at most.
-            busy.clear();
+            error.id()
         }
-    }
+    };
+    busy.remove(&id);
 }
 
 /// Lets what runs end. The lease is given back only if nothing runs any more: what still does keeps it until it expires.
@@ -193,32 +213,42 @@ async fn end(services: &SendServices, (name, holder): (&str, &str), mut running:
     let (name, holder) = (name.to_owned(), holder.to_owned());
     let released = services.sync.store.write(clock::now(), move |tx| {
         leases::release(tx, &name, &holder)?;
-        drafts::recover(tx).map(drop)
+        drafts::recover(tx, &holder, &[]).map(drop)
     });
     if let Err(error) = released.await {
         tracing::warn!(%error, "the lease expires by itself");
     }
 }
 
-/// Renews the lease, takes back what dead senders left, and claims what is due.
+/// Renews the lease, takes back what dead senders and jobs left, and claims what is due.
 async fn claim(
     services: &SendServices,
     (name, holder): (&str, &str),
-    busy: &[MailboxId],
+    busy: Vec<MailboxId>,
+    now: Time,
 ) -> Result<(Fence, Vec<Claimed>), StoreError> {
-    let (name, holder, busy) = (name.to_owned(), holder.to_owned(), busy.to_vec());
-    let written = services.sync.store.write(clock::now(), move |tx| {
+    let (name, holder) = (name.to_owned(), holder.to_owned());
+    let written = services.sync.store.write(now, move |tx| {
         let number = leases::claim(tx, &name, &holder, LEASE_SECONDS)?
             .ok_or_else(|| StoreError::Fenced(name.clone()))?;
-        let lost = drafts::recover(tx)?;
+        let lost = drafts::recover(tx, &holder, &busy)?;
         if lost > 0 {
-            tracing::warn!(lost, "mails were taken back from senders that had ended");
+            tracing::warn!(
+                lost,
+                "mails were taken back that nobody was sending any more"
+            );
         }
         let fence = Fence { name, number };
-        if busy.len() >= MAILBOXES_MAX {
+        let mailboxes = MAILBOXES_MAX.saturating_sub(busy.len());
+        if mailboxes == 0 {
             return Ok((fence, Vec::new()));
         }
-        let claimed = drafts::claim(tx, &holder, &busy, (CLAIM_MAX, PER_MINUTE_MAX))?;
+        let limits = ClaimLimits {
+            mails: CLAIM_MAX,
+            mailboxes: i64::try_from(mailboxes).unwrap_or(i64::MAX),
+            per_minute: PER_MINUTE_MAX,
+        };
+        let claimed = drafts::claim(tx, &holder, &busy, limits)?;
         Ok::<_, StoreError>((fence, claimed))
     });
     written.await
@@ -232,9 +262,13 @@ fn by_mailbox(claimed: Vec<Claimed>) -> HashMap<MailboxId, Vec<Claimed>> {
     mails
 }
 
-/// How long nothing is due, at most until the lease is to be renewed.
-async fn until_due(services: &SendServices) -> Duration {
-    match services.sync.store.read(drafts::next_due).await {
+/// How long nothing more is due than was when mail was last looked for, at most until the lease is to be renewed.
+async fn until_due(services: &SendServices, looked_at: Time) -> Duration {
+    let next = services
+        .sync
+        .store
+        .read(move |conn| drafts::next_due(conn, looked_at));
+    match next.await {
         Ok(Some(due)) => until(due).clamp(Duration::from_millis(100), LOOK_EVERY),
         Ok(None) => LOOK_EVERY,
         Err(error) => {
@@ -255,5 +289,23 @@ impl Sender {
             .sync
             .store
             .read_now(|conn| mailboxes::get(conn, id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn r41_a_job_that_panics_frees_its_mailbox_and_no_other() {
+        let mut running = Running::default();
+        let panics = running
+            .jobs
+            .spawn(async { panic!("as a fault of ours would") });
+        let waits = running.jobs.spawn(std::future::pending());
+        running.busy = HashMap::from([(panics.id(), MailboxId(1)), (waits.id(), MailboxId(2))]);
+        let ended = running.jobs.join_next_with_id().await.unwrap();
+        forget(&mut running.busy, ended);
+        assert_eq!(running.busy(), [MailboxId(2)]);
     }
 }

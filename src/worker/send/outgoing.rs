@@ -1,7 +1,8 @@
 //! One mail after another of a mailbox, over one connection.
 
-use super::Sender;
+use super::{Open, Sender, SessionKey};
 use crate::actions::ingest::{self, Arrival, Taken};
+use crate::actions::senders;
 use crate::clock;
 use crate::mail::MailError;
 use crate::mail::compose::{self, Envelope};
@@ -11,7 +12,7 @@ use crate::model::mailbox::{MailServer, Mailbox};
 use crate::model::people::PermissionAction;
 use crate::model::{FolderId, MailboxId};
 use crate::rules::access;
-use crate::rules::sending::{Attempt, Next, next};
+use crate::rules::sending::{Attempt, Next, Tried, next};
 use crate::store::drafts::{self, Claimed, Ended};
 use crate::store::{StoreError, items, leases, mailboxes, roles};
 use crate::worker::sync::SyncError;
@@ -28,21 +29,35 @@ const NOWHERE: FolderId = FolderId(0);
 /// Sends these mails of a mailbox, and writes what became of each.
 pub(super) fn send_all(sender: &Sender, id: MailboxId, mails: &[Claimed]) {
     let mut session = sender.pool.take(id).and_then(alive);
+    let mut unreached = None;
     for mail in mails {
         if *sender.stop.borrow() {
             // It was not begun: the lease's end gives it back.
             continue;
         }
-        let outcome = send(sender, id, mail, &mut session);
+        // A server that could not be reached, or let nobody in, is not asked again for each.
+        let outcome = match &unreached {
+            Some(attempt) => Outcome::Over(Attempt::clone(attempt), Bytes::new()),
+            None => send(sender, id, mail, (&mut session, &mut unreached)),
+        };
         settle(sender, mail, outcome);
     }
-    if let Some(session) = session {
-        sender.pool.keep(id, session);
+    if let Some(open) = session {
+        sender.pool.keep(id, open);
     }
 }
 
-fn alive(mut session: SmtpSession) -> Option<SmtpSession> {
-    session.noop().then_some(session)
+/// A session for this job: the one that is open, where it was opened as the job wants it and still lives.
+fn taken_up(open: Open, key: &SessionKey) -> Option<Open> {
+    if open.key != *key {
+        open.session.quit();
+        return None;
+    }
+    Some(open)
+}
+
+fn alive(mut open: Open) -> Option<Open> {
+    open.session.noop().then_some(open)
 }
 
 /// What an attempt led to.
@@ -73,11 +88,21 @@ struct Job {
     raw: Bytes,
 }
 
+impl Job {
+    fn session_key(&self) -> SessionKey {
+        SessionKey {
+            server: self.server.clone(),
+            login: self.mailbox.login.clone(),
+            version: self.mailbox.version,
+        }
+    }
+}
+
 fn send(
     sender: &Sender,
     id: MailboxId,
     mail: &Claimed,
-    session: &mut Option<SmtpSession>,
+    (session, unreached): (&mut Option<Open>, &mut Option<Attempt>),
 ) -> Outcome {
     let job = match job(sender, id, mail) {
         Ok(Ok(job)) => job,
@@ -90,18 +115,21 @@ fn send(
             );
         }
     };
-    let open = match session.take() {
-        Some(open) => Ok(open),
+    let key = job.session_key();
+    let open = match session.take().and_then(|open| taken_up(open, &key)) {
+        Some(open) => Ok(open.session),
         None => connect(sender, &job),
     };
     let mut open = match open {
         Ok(open) => open,
-        Err(attempt) => return Outcome::Over(attempt, Bytes::new()),
-    };
-    if let Err(why) = open.begin(&job.envelope, job.raw.len()) {
-        if !matches!(why, NotTaken::Broken(_)) {
-            *session = Some(open);
+        Err(attempt) => {
+            *unreached = Some(attempt.clone());
+            return Outcome::Over(attempt, Bytes::new());
         }
+    };
+    let keep = |session: SmtpSession| session.is_usable().then_some(Open { key, session });
+    if let Err(why) = open.begin(&job.envelope, job.raw.len()) {
+        *session = keep(open);
         return Outcome::Over(attempt(why), Bytes::new());
     }
     // From the commit on it may have gone out: whoever finds it then does not try again.
@@ -113,17 +141,11 @@ fn send(
             return Outcome::Left;
         }
     }
-    match open.finish(&job.raw) {
-        Ok(()) => {
-            *session = Some(open);
-            Outcome::Over(Attempt::Taken, job.raw)
-        }
-        Err(why) => {
-            if matches!(why, NotTaken::Refused(_)) {
-                *session = Some(open);
-            }
-            Outcome::Over(attempt(why), Bytes::new())
-        }
+    let finished = open.finish(&job.raw);
+    *session = keep(open);
+    match finished {
+        Ok(()) => Outcome::Over(Attempt::Taken, job.raw),
+        Err(why) => Outcome::Over(attempt(why), Bytes::new()),
     }
 }
 
@@ -144,7 +166,7 @@ fn job(
     let Some(draft) = draft else {
         return Ok(Err("it is gone"));
     };
-    if let Some(reason) = not_allowed(sender, &draft)? {
+    if let Some(reason) = not_allowed(sender, &draft, &mailbox)? {
         return Ok(Err(reason));
     }
     let content = &draft.content;
@@ -163,7 +185,11 @@ fn job(
 }
 
 /// Rights may have changed since it was queued.
-fn not_allowed(sender: &Sender, draft: &Draft) -> Result<Option<&'static str>, StoreError> {
+fn not_allowed(
+    sender: &Sender,
+    draft: &Draft,
+    mailbox: &Mailbox,
+) -> Result<Option<&'static str>, StoreError> {
     sender.services.sync.store.read_now(|conn| {
         let Some(author) = roles::load_viewer(conn, draft.author_id)? else {
             return Ok(Some("whoever wrote it has no active account any more"));
@@ -172,6 +198,12 @@ fn not_allowed(sender: &Sender, draft: &Draft) -> Result<Option<&'static str>, S
         if !holders.is_some_and(|holders| access::may_send(&author, &holders)) {
             return Ok(Some(
                 "whoever wrote it may not send as this mailbox any more",
+            ));
+        }
+        let from = &draft.content.from.address;
+        if !senders::may_be_from(conn, draft.author_id, mailbox, from)? {
+            return Ok(Some(
+                "whoever wrote it may not send under its sender's address any more",
             ));
         }
         let Some(item) = draft.item_id else {
@@ -299,11 +331,15 @@ fn give_back(sender: &Sender, mail: &Claimed) -> Result<(), StoreError> {
 
 fn end(sender: &Sender, mail: &Claimed, attempt: Attempt) -> Result<(), StoreError> {
     let now = clock::now();
-    let ended = match next(attempt, mail.tries, now) {
+    let tried = Tried {
+        tries: mail.tries,
+        may_be_out: mail.may_be_out,
+    };
+    let ended = match next(attempt, tried, now) {
         Next::Sent => return Ok(()),
         Next::Again(at, why) => Ended::Again(at, why),
         Next::Failed(why) => Ended::Failed(why),
-        Next::Unknown => Ended::Unknown,
+        Next::Unknown(why) => Ended::Unknown(why),
     };
     tracing::info!(
         draft = mail.id.0,
@@ -319,12 +355,32 @@ const fn name(ended: &Ended) -> &'static str {
     match ended {
         Ended::Again(..) => "again",
         Ended::Failed(_) => "failed",
-        Ended::Unknown => "unknown",
+        Ended::Unknown(_) => "unknown",
     }
 }
 
 /// It went out: it is stored and saved as mail that comes in is, which notes that it was sent.
 fn take_in(sender: &Sender, mail: &Claimed, raw: &Bytes) -> Result<(), StoreError> {
+    let is_stored = store(sender, mail.mailbox_id, raw)?;
+    if !is_stored {
+        tracing::error!(
+            draft = mail.id.0,
+            "a sent mail could not be stored, and is again"
+        );
+    }
+    // It went out all the same.
+    let services = &sender.services.sync;
+    services.store.write_now(clock::now(), |tx| {
+        if is_stored {
+            drafts::update_sent(tx, mail.id, None, false)
+        } else {
+            drafts::update_sent_unstored(tx, mail.id)
+        }
+    })
+}
+
+/// Stores a mail that went out, and saves it; whether that could be done.
+pub(super) fn store(sender: &Sender, mailbox: MailboxId, raw: &Bytes) -> Result<bool, StoreError> {
     let services = &sender.services.sync;
     let now = clock::now();
     let arrival = Arrival {
@@ -336,13 +392,7 @@ fn take_in(sender: &Sender, mail: &Claimed, raw: &Bytes) -> Result<(), StoreErro
         labels: Vec::new(),
         raw: raw.clone(),
     };
-    let place = (mail.mailbox_id, None);
+    let place = (mailbox, None);
     let taken = ingest::ingest_now(&services.store, &services.raw, place, vec![arrival], now)?;
-    if let Some(Taken::Quarantined(reason)) = taken.first() {
-        tracing::error!(draft = mail.id.0, reason, "a sent mail could not be stored");
-    }
-    // Also where it could not be stored: it went out all the same.
-    services
-        .store
-        .write_now(now, |tx| drafts::update_sent(tx, mail.id, None, false))
+    Ok(!matches!(taken.first(), Some(Taken::Quarantined(_))))
 }

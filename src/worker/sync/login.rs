@@ -2,21 +2,15 @@
 //! Not for: what is done in the session.
 
 use super::{CONNECT_TIMEOUT, READ_TIMEOUT, SyncError, SyncServices, now, write_fenced};
+use crate::actions::mail_secret::{self, KeptGrant};
 use crate::mail::MailError;
 use crate::mail::imap::{self, ImapSession, Secret, Target};
 use crate::mail::oauth::{self, Grant};
-use crate::model::Time;
 use crate::model::mailbox::{Mailbox, SecretKind};
 use crate::store::leases::Fence;
+use crate::store::mailbox_writes;
 use crate::store::sealed::Place;
-use crate::store::{StoreError, grants, mailbox_writes};
-use secrecy::{ExposeSecret, SecretString};
-
-/// A token that ends so soon is made anew before it is used: the login must not meet its end, whatever the clocks say.
-const REFRESH_BEFORE_SECONDS: i64 = 300;
-
-/// A grant as it is used, and when its access token ends.
-type Usable = (Grant, Option<Time>);
+use secrecy::SecretString;
 
 /// Connects and logs in. A mailbox with a grant gets a new access token before the old one ends, and once when the
 /// server refuses it.
@@ -26,22 +20,21 @@ pub(in crate::worker) fn connect(
     mailbox: &Mailbox,
 ) -> Result<ImapSession, SyncError> {
     let (kind, secret) = secret(services, mailbox)?;
-    let Some((grant, expires_at)) = grant(services, mailbox)? else {
+    let Some(kept) = grant(services, mailbox)? else {
         let secret = match kind {
             SecretKind::AccessToken => Secret::AccessToken(secret),
             SecretKind::Password => Secret::Password(secret),
         };
         return Ok(imap::connect(&target(services, mailbox, secret))?);
     };
-    let soon = now().plus_seconds(REFRESH_BEFORE_SECONDS);
-    if expires_at.is_none_or(|end| end > soon) {
+    if kept.is_fresh(now()) {
         match imap::connect(&target(services, mailbox, Secret::AccessToken(secret))) {
             // It may have been withdrawn before its time.
             Err(MailError::LoginRefused) => {}
             other => return Ok(other?),
         }
     }
-    let token = refresh(services, fence, mailbox, &grant)?;
+    let token = refresh(services, fence, mailbox, &kept.grant)?;
     Ok(imap::connect(&target(
         services,
         mailbox,
@@ -67,18 +60,17 @@ pub(in crate::worker) fn present_secret(
     token: Token,
 ) -> Result<Option<Secret>, SyncError> {
     let (kind, secret) = secret(services, mailbox)?;
-    let Some((grant, expires_at)) = grant(services, mailbox)? else {
+    let Some(kept) = grant(services, mailbox)? else {
         let secret = match kind {
             SecretKind::AccessToken => Secret::AccessToken(secret),
             SecretKind::Password => Secret::Password(secret),
         };
         return Ok((token == Token::Kept).then_some(secret));
     };
-    let soon = now().plus_seconds(REFRESH_BEFORE_SECONDS);
-    if token == Token::Kept && expires_at.is_none_or(|end| end > soon) {
+    if token == Token::Kept && kept.is_fresh(now()) {
         return Ok(Some(Secret::AccessToken(secret)));
     }
-    let token = refresh(services, fence, mailbox, &grant)?;
+    let token = refresh(services, fence, mailbox, &kept.grant)?;
     Ok(Some(Secret::AccessToken(token)))
 }
 
@@ -90,23 +82,8 @@ fn refresh(
     grant: &Grant,
 ) -> Result<SecretString, SyncError> {
     let made = oauth::refresh(grant, (&services.trust, &services.hosts), now())?;
-    let next = made
-        .refresh_token
-        .unwrap_or_else(|| grant.refresh_token.clone());
-    let (id, sealer) = (mailbox.id, &services.sealer);
-    let place = secret_place(mailbox);
     write_fenced(&services.store, fence, |tx| {
-        let kept = grants::lock(tx, id)?;
-        let kept = kept.map(|sealed| sealer.open(grants::refresh_place(id), &sealed));
-        let is_ours = matches!(&kept, Some(Ok(kept)) if kept.expose_secret() == grant.refresh_token.expose_secret());
-        if !is_ours {
-            return Err(StoreError::Conflict(
-                "the mailbox got another secret meanwhile".to_owned(),
-            ));
-        }
-        let access = sealer.seal(tx, place, &made.access_token)?;
-        let refresh = sealer.seal(tx, grants::refresh_place(id), &next)?;
-        grants::update_tokens(tx, id, (&access, &refresh), made.expires_at)
+        mail_secret::keep_refreshed(tx, &services.sealer, mailbox.id, (grant, &made))
     })?;
     Ok(made.access_token)
 }
@@ -133,23 +110,11 @@ fn secret(
     Ok((kind, secret))
 }
 
-fn grant(services: &SyncServices, mailbox: &Mailbox) -> Result<Option<Usable>, SyncError> {
-    let id = mailbox.id;
-    let Some(kept) = services.store.read_now(|conn| grants::get(conn, id))? else {
-        return Ok(None);
-    };
-    let sealer = &services.sealer;
-    let client_secret = kept
-        .client_secret_sealed
-        .map(|sealed| sealer.open(grants::client_place(id), &sealed))
-        .transpose()?;
-    let grant = Grant {
-        token_url: kept.token_url,
-        client_id: kept.client_id,
-        client_secret,
-        refresh_token: sealer.open(grants::refresh_place(id), &kept.refresh_token_sealed)?,
-    };
-    Ok(Some((grant, kept.expires_at)))
+fn grant(services: &SyncServices, mailbox: &Mailbox) -> Result<Option<KeptGrant>, SyncError> {
+    let kept = services
+        .store
+        .read_now(|conn| mail_secret::kept_grant(conn, &services.sealer, mailbox.id));
+    Ok(kept?)
 }
 
 /// Where and as whom to connect.

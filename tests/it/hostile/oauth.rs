@@ -4,6 +4,7 @@ use super::server::{Act, Said, Script, Server, Session};
 use super::{connect, until_sync};
 use crate::on_both;
 use crate::support::app::TestApp;
+use crate::support::smtp_server::SmtpServer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mailroom::store::sql::sql;
@@ -215,6 +216,26 @@ on_both! {
         let sync = until_sync(&app, &id, |sync| sync["stage"] == "NEEDS_ATTENTION").await;
         assert_eq!(sync["lastError"]["code"], "MAILBOX_LOGIN");
         assert_eq!(issuer.refresh_tokens().len(), 3);
+    }
+
+    /// How it sends is tried with a token that is good: one that has ended, or is refused, is made anew first.
+    async fn r01_r41_a_server_to_send_by_is_tried_with_a_token_that_has_not_ended(app) {
+        // (for how long a token lives, those that the server takes)
+        for (life_seconds, good) in [(60, 3), (3600, 2)] {
+            let issuer = Issuer::start(rotating(life_seconds));
+            let taken = Arc::new(Mutex::new((1..=9).map(|n| format!("access-{n}")).collect()));
+            let server = token_server("XOAUTH2", taken);
+            let address = format!("ada{good}@ours.example");
+            let id = connect(&app, &server, &address, grant(&issuer)).await;
+            until_sync(&app, &id, is_watching).await;
+            assert_eq!(issuer.refresh_tokens().len(), good - 1);
+            let smtp = SmtpServer::start();
+            smtp.state().tokens = vec![format!("access-{good}")];
+            let input = json!({ "mailboxId": id, "smtp": { "host": "127.0.0.1", "port": smtp.port(), "security": "PLAIN" } });
+            let made = app.make(&app.admin, "updateMailboxSending", input, "mailbox { viewerCanSend }").await;
+            assert_eq!(made["mailbox"]["viewerCanSend"], true);
+            assert_eq!(issuer.refresh_tokens().len(), good);
+        }
     }
 
     async fn r01_a_grant_that_is_gone_says_what_to_do_and_a_new_one_heals(app) {

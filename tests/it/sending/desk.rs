@@ -13,7 +13,7 @@ pub const ADDRESS: &str = "sales@ours.example";
 pub const CLIENT: &str = "cleo@client.example";
 
 /// What is asked of a draft.
-pub const DRAFT: &str = "id kind state subject bodyText bodyHtml version tries messageId sendAt sentAt from { name address }
+pub const DRAFT: &str = "id kind state subject bodyText bodyHtml version tries messageId sendAt sentAt mayHaveGoneOut from { name address }
   to { name address } cc { address } bcc { address } item { id } original { id } email { id direction outcome links { item { id } } }
   failures { recipient reason code } attachments { id name mediaType size isUploaded }";
 

@@ -28,7 +28,54 @@ fn addresses(list: &Value) -> Vec<String> {
         .collect()
 }
 
+fn rename(app: &TestApp, statement: &'static str) {
+    let store = &app.app().store;
+    let renamed = store.write_now(mailroom::clock::now(), |tx| {
+        mailroom::store::sql::sql(statement).run(tx.conn).map(drop)
+    });
+    renamed.unwrap();
+}
+
 on_both! {
+    async fn r41_new_html_takes_the_old_text_with_it(app) {
+        let desk = Desk::new(&app).await;
+        let draft = desk.draft(&app, CLIENT, "Both").await;
+        // (what changes, the text that stands then)
+        for (html, text, expected) in [
+            ("<p>First</p>", json!(null), "First"),
+            ("<p>Second</p>", json!("As text"), "As text"),
+        ] {
+            let mut input = json!({ "draftId": draft, "bodyHtml": html });
+            if text.is_string() {
+                input["bodyText"] = text;
+            }
+            let made = app.make(&app.admin, "updateDraft", input, "draft { bodyText }").await;
+            assert_eq!(made["draft"]["bodyText"].as_str().unwrap().trim(), expected, "{html}");
+        }
+    }
+
+    async fn r41_a_mail_with_more_files_than_one_sends_is_not_passed_on(app) {
+        let desk = Desk::new(&app).await;
+        let part = |number: usize| format!("--b\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=f{number}.txt\r\n\r\n{number}\r\n");
+        for (subject, files) in [("Few files", 50), ("Many files", 51)] {
+            let parts: String = (0..files).map(part).collect();
+            let raw = format!(
+                "Received: from client.example\r\nFrom: {CLIENT}\r\nTo: {ADDRESS}\r\nSubject: {subject}\r\nMessage-ID: <{files}@client.example>\r\n\
+                 Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n"
+            );
+            desk.imap.state().folder("INBOX").add(raw, mailroom::clock::now().seconds());
+            let email = desk.email(&app, subject).await;
+            let input = json!({ "originalId": email["id"], "kind": "FORWARD" });
+            let made = app.mutate(&app.admin, "createDraft", input, "draft { attachments { name } }").await;
+            if files == 50 {
+                let names: Vec<&str> = made["draft"]["attachments"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
+                assert_eq!((names.len(), names[49]), (50, "f49.txt"), "{made:#}");
+            } else {
+                assert_eq!(made["userErrors"][0]["field"], json!(["originalId"]), "{made:#}");
+            }
+        }
+    }
+
     async fn r41_an_answer_knows_whom_it_goes_to_and_what_it_quotes(app) {
         let desk = Desk::new(&app).await;
         desk.receive("q1@client.example", "A question");
@@ -161,7 +208,13 @@ on_both! {
         let file = mailroom::mail::parse::part_bytes(&mail.raw, parsed.attachments[0].part_index).unwrap();
         assert_eq!(file.bytes, bytes);
         let late = http.put(&url).body("other").send().await.unwrap();
-        assert_eq!(late.status(), 404, "what was sent does not change");
+        assert_eq!(late.status(), 409, "what was sent does not change");
+        assert!(late.text().await.unwrap().starts_with("CHANGED_SINCE: "));
+        // A fault of ours is none of whoever uploads.
+        rename(&app, "ALTER TABLE drafts RENAME TO drafts_away");
+        let failed = http.put(&url).body("other").send().await.unwrap();
+        assert_eq!(failed.status(), 500);
+        rename(&app, "ALTER TABLE drafts_away RENAME TO drafts");
         let large = app.mutate(&app.admin, "addDraftAttachment", add("y", 26 * 1024 * 1024), "attachment { id }").await;
         assert!(large["userErrors"][0]["code"].is_string());
     }
@@ -203,8 +256,13 @@ on_both! {
         // Access that is taken away while a mail waits: it does not go out, and says why.
         let waiting = text(&made["draft"]["id"]);
         app.make(&other, "sendEmail", json!({ "draftId": waiting, "undoSeconds": 100 }), "draft { id }").await;
+        let begun = app.make(&other, "createDraft", create.clone(), "draft { id }").await;
+        let file = json!({ "draftId": begun["draft"]["id"], "name": "x.pdf", "size": 1 });
+        let announced = app.make(&other, "addDraftAttachment", file, "uploadUrl").await;
         let alone = json!({ "mailboxId": desk.mailbox, "userIds": [] });
         app.make(&app.admin, "shareMailbox", alone, "mailbox { id }").await;
+        let put = reqwest::Client::new().put(text(&announced["uploadUrl"])).body("x").send().await.unwrap();
+        assert_eq!(put.status(), 404, "an address is no better than the right behind it");
         hurry(&app.app().store);
         let failed = "SELECT COUNT(*) FROM drafts WHERE state = 'FAILED'";
         let started = std::time::Instant::now();

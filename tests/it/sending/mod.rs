@@ -3,7 +3,9 @@
 mod desk;
 mod drafts;
 mod faults;
+mod follows;
 mod killed;
 mod python;
+mod retries;
 mod templates;
 mod whole_way;

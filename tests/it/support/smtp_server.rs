@@ -2,6 +2,8 @@
 //! fails stands in a recipient's address: `fault-cut-after-dot-7@client.example`.
 //! Not for: TLS (the client's own tests have that).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -63,8 +65,14 @@ pub struct State {
     pub told: Vec<String>,
     /// How often a fault was met, by the recipient.
     met: HashMap<String, usize>,
+    /// Takes these access tokens in place of passwords, where there are any.
+    pub tokens: Vec<String>,
     /// Refuses every log-in.
     pub refuses_login: bool,
+    /// How often it was connected to.
+    pub connections: usize,
+    /// Hangs up on whoever connects.
+    pub hangs_up: bool,
     /// Offers no more than this many bytes.
     pub size_max: usize,
     /// Waits before each reply.
@@ -155,6 +163,13 @@ impl Client {
     }
 
     fn serve(mut self) -> Option<()> {
+        {
+            let mut state = self.state.lock().unwrap();
+            state.connections += 1;
+            if state.hangs_up {
+                return None;
+            }
+        }
         self.say("220 smtp.example ready")?;
         loop {
             let mut line = String::new();
@@ -167,10 +182,34 @@ impl Client {
                 self.state.lock().unwrap().told.push(line.clone());
             }
             if upper.starts_with("EHLO") {
-                let size = self.state.lock().unwrap().size_max;
+                let (size, takes_tokens) = {
+                    let state = self.state.lock().unwrap();
+                    (state.size_max, !state.tokens.is_empty())
+                };
+                let ways = if takes_tokens {
+                    "XOAUTH2"
+                } else {
+                    "PLAIN LOGIN"
+                };
                 self.say(&format!(
-                    "250-smtp.example\r\n250-SIZE {size}\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME"
+                    "250-smtp.example\r\n250-SIZE {size}\r\n250-AUTH {ways}\r\n250 8BITMIME"
                 ))?;
+            } else if upper.starts_with("AUTH XOAUTH2") {
+                self.say("334 ")?;
+                let mut answer = String::new();
+                self.reader.read_line(&mut answer).ok()?;
+                let answer = STANDARD.decode(answer.trim_end()).unwrap();
+                let answer = String::from_utf8(answer).unwrap();
+                let is_taken = {
+                    let state = self.state.lock().unwrap();
+                    let mut tokens = state.tokens.iter();
+                    tokens.any(|token| answer.contains(&format!("Bearer {token}\u{1}")))
+                };
+                self.say(if is_taken {
+                    "235 2.7.0 welcome"
+                } else {
+                    "535 5.7.8 no"
+                })?;
             } else if upper.starts_with("AUTH PLAIN") {
                 self.say("334 ")?;
                 let mut secret = String::new();
