@@ -189,4 +189,56 @@ on_both! {
         let set = app.make(&token, "updateMailboxRetention", input(json!(null)), "mailbox { retentionDays }").await;
         assert!(set["mailbox"]["retentionDays"].is_null());
     }
+
+    async fn r47_a_mail_that_is_saved_while_it_is_to_be_erased_stays(app) {
+        let token = app.admin.clone();
+        app.user("Bob", "bob@ours.example", false).await;
+        let dovecot = dovecot::start(&[ADA]);
+        for (from, id) in [("c@client.example", "saved"), ("bob@ours.example", "confidential")] {
+            dovecot.append(ADA, "INBOX", mail(from, ADA, id, &format!("{id}@x")).as_bytes()).unwrap();
+        }
+        let mailbox = connect(&app, &dovecot, &token, ADA).await;
+        until_mails(&app, &token, 2).await;
+        let input = json!({ "mailboxId": mailbox, "days": 365 });
+        app.make(&token, "updateMailboxRetention", input, "mailbox { id }").await;
+        let (locks, saves) = tokio::sync::oneshot::channel();
+        let (store, on_sqlite) = (app.app().store.clone(), app.database_url().is_none());
+        // Somebody saves it, and commits only when the upkeep waits for them.
+        let saving = tokio::task::spawn_blocking(move || {
+            store.write_now(clock::now(), |tx| {
+                sql("INSERT INTO email_links (email_id, item_id, is_primary, received_at, linked_at) \
+                     SELECT e.id, (SELECT MIN(id) FROM items), TRUE, e.received_at, 1 FROM emails e WHERE e.subject = 'confidential'")
+                    .run(tx.conn)?;
+                locks.send(()).unwrap();
+                while !on_sqlite && sql("SELECT COUNT(*) FROM pg_locks \
+                    WHERE NOT granted AND transactionid = CAST(pg_current_xact_id() AS xid)").one::<i64>(tx.conn)? == Some(0) {
+                    std::thread::yield_now();
+                }
+                Ok::<_, StoreError>(())
+            }).unwrap();
+        });
+        saves.await.unwrap();
+        upkeep(&app, in_two_years).await;
+        saving.await.unwrap();
+        assert_eq!(subjects(&app, &token).await, ["confidential", "saved"]);
+    }
+
+    async fn r47_how_long_mail_is_kept_counts_as_it_is_when_it_would_go(app) {
+        let token = app.admin.clone();
+        app.user("Bob", "bob@ours.example", false).await;
+        let dovecot = dovecot::start(&[ADA]);
+        dovecot.append(ADA, "INBOX", mail("bob@ours.example", ADA, "confidential", "one@x").as_bytes()).unwrap();
+        let mailbox = connect(&app, &dovecot, &token, ADA).await;
+        until_mails(&app, &token, 1).await;
+        let input = json!({ "mailboxId": mailbox, "days": 365 });
+        app.make(&token, "updateMailboxRetention", input, "mailbox { id }").await;
+        // Somebody wants it kept for ever after the round has begun.
+        let (services, store) = (app.app().upkeep_services(), app.app().store.clone());
+        let round = tokio::task::spawn_blocking(move || round_now(&services, in_two_years, &|| {
+            store.write_now(clock::now(), |tx| sql("UPDATE mailboxes SET retention_days = NULL").run(tx.conn)).unwrap();
+            false
+        }).unwrap());
+        assert_eq!(round.await.unwrap().unwrap().mails_erased, 0);
+        assert_eq!(subjects(&app, &token).await, ["confidential"]);
+    }
 }
