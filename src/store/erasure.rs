@@ -6,7 +6,7 @@ use super::dialect::{for_share, for_update};
 use super::raw::hash_of;
 use super::sql::{BOUND_MAX, Sql, sql};
 use super::{AnyConn, StoreError, Tx};
-use crate::model::{EmailId, MailboxId, PlacementId, Time};
+use crate::model::{DraftId, EmailId, MailboxId, PlacementId, Time};
 use std::collections::{HashMap, HashSet};
 
 /// Mailboxes that were disconnected by then, and still hold what is to go.
@@ -163,6 +163,8 @@ pub fn erase_old(
         .push(" AND e.raw_hash <> ")
         .bind(hash_of(b"").to_vec())
         .push(NOT_LINKED)
+        // Its answer is on its way, with what it quotes: it goes when that has gone out.
+        .push(" AND NOT EXISTS (SELECT 1 FROM drafts d WHERE d.state IN ('QUEUED', 'SENDING') AND d.original_id = e.id)")
         .push(" ORDER BY e.received_at, e.id LIMIT ")
         .bind(mails_max);
     let held = locked(tx, query)?;
@@ -215,6 +217,7 @@ fn erase(
         return Ok(());
     }
     let ids: Vec<i64> = mails.iter().map(|mail| mail.id).collect();
+    erase_drafts_of(tx, &ids)?;
     // A mail that once was saved is named by entries that stay: its row stays too, with nothing in it.
     if entries == Entries::Deleted {
         within("DELETE FROM timeline_entries WHERE email_id", &ids).run(tx.conn)?;
@@ -409,20 +412,46 @@ pub fn erase_lines(
     Ok(ids.len())
 }
 
-/// What people wrote for the mailbox; what of it was sent is stored as mail.
-fn erase_drafts(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<(), StoreError> {
-    let hashes: Vec<Vec<u8>> = sql("SELECT d.raw_hash FROM drafts d WHERE d.raw_hash IS NOT NULL AND d.mailbox_id = ")
-        .bind(mailbox.0)
-        .push(" UNION SELECT a.raw_hash FROM draft_attachments a JOIN drafts d ON d.id = a.draft_id WHERE a.raw_hash IS NOT NULL AND d.mailbox_id = ")
-        .bind(mailbox.0)
-        .rows(tx.conn)?;
-    sql("DELETE FROM drafts WHERE mailbox_id = ")
-        .bind(mailbox.0)
+/// Deletes the drafts `d` of which this holds, with what they say and the files on them.
+fn delete_drafts(tx: &mut Tx<'_>, which: &Sql) -> Result<(), StoreError> {
+    let hashes: Vec<Vec<u8>> =
+        sql("SELECT d.raw_hash FROM drafts d WHERE d.raw_hash IS NOT NULL AND (")
+            .then(which.clone())
+            .push(") UNION SELECT a.raw_hash FROM draft_attachments a JOIN drafts d ON d.id = a.draft_id WHERE a.raw_hash IS NOT NULL AND (")
+            .then(which.clone())
+            .push(")")
+            .rows(tx.conn)?;
+    sql("DELETE FROM drafts WHERE id IN (SELECT d.id FROM drafts d WHERE ")
+        .then(which.clone())
+        .push(")")
         .run(tx.conn)?;
-    for hashes in hashes.chunks(super::sql::BOUND_MAX) {
+    for hashes in hashes.chunks(BOUND_MAX) {
         forget_raw(tx, hashes.to_vec())?;
     }
     Ok(())
+}
+
+/// Erases these drafts with the files on them.
+///
+/// # Errors
+/// What the database says.
+pub fn erase_drafts(tx: &mut Tx<'_>, ids: &[DraftId]) -> Result<(), StoreError> {
+    for part in ids.chunks(BOUND_MAX) {
+        let ids: Vec<i64> = part.iter().map(|id| id.0).collect();
+        delete_drafts(tx, &within("d.id", &ids))?;
+    }
+    Ok(())
+}
+
+/// What was written in answer to these emails and did not go out, and what they were written as: it says what they say.
+/// What is on its way stays; whoever erases sees to it that there is none.
+fn erase_drafts_of(tx: &mut Tx<'_>, emails: &[i64]) -> Result<(), StoreError> {
+    let became = within(
+        "d.state NOT IN ('QUEUED', 'SENDING') AND (d.email_id",
+        emails,
+    );
+    let answers = within(" OR d.email_id IS NULL AND d.original_id", emails);
+    delete_drafts(tx, &became.then(answers).push(")"))
 }
 
 /// Everything is erased. Where the mailbox is connected again, its folders are read from their beginning: what is still
@@ -434,7 +463,8 @@ pub fn finish(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<(), StoreError> {
     sql("DELETE FROM sender_counts WHERE mailbox_id = ")
         .bind(mailbox.0)
         .run(tx.conn)?;
-    erase_drafts(tx, mailbox)?;
+    // What of it was sent is stored as mail.
+    delete_drafts(tx, &sql("d.mailbox_id = ").bind(mailbox.0))?;
     sql("UPDATE folders SET epoch = epoch + 1, uid_validity = NULL, discovered_next_uid = 1, highest_modseq = NULL WHERE mailbox_id = ")
         .bind(mailbox.0)
         .run(tx.conn)?;
