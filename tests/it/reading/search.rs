@@ -168,4 +168,15 @@ on_both! {
         app.make(&token, "deleteDeal", json!({ "dealId": deal }), "deletedDealId").await;
         assert_eq!(names(&find(&app, &token, "compiler or subroutines").await), Vec::<String>::new());
     }
+
+    async fn r43_of_very_many_notes_the_newest_are_found(app) {
+        let token = app.admin.clone();
+        let made = app.make(&token, "createContact", json!({ "name": "Grace Hopper", "addresses": ["grace@navy.example"] }), "contact { id }").await;
+        let contact = text(&made["contact"]["id"]);
+        for note in ["ha ".repeat(6_000), "ho ".repeat(6_000), "hu ".repeat(6_000), "subroutines".to_owned()] {
+            app.make(&token, "addNote", json!({ "itemId": contact, "text": note }), "entry { id }").await;
+        }
+        let found = until_found(&app, &token, "subroutines", 1).await;
+        assert_eq!(marked(&found["nodes"][0], "TEXT").as_deref(), Some("[subroutines]"));
+    }
 }
