@@ -509,7 +509,8 @@ pub struct SearchMailboxCount {
 /// How many emails from an address were found.
 #[derive(SimpleObject)]
 pub struct SearchSenderCount {
-    /// The address, in its canonical form; `from:` finds its emails.
+    /// The address in its canonical form, or as it is written where its domain is an international one; `from:` finds its
+    /// emails.
     address: String,
     /// How many.
     count: i64,

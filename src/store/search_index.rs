@@ -61,13 +61,18 @@ pub fn begin_anew_if_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     if turned == 0 {
         return Ok(());
     }
-    // What is new is looked for first. What waits already is among it.
-    for fill in [
-        "DELETE FROM search_queue",
-        "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'ITEM', id, 0 FROM items ORDER BY created_at DESC",
-        "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'EMAIL', id, 0 FROM emails ORDER BY received_at DESC",
+    // What is new is looked for first. What waits already is among it. All of it is numbered below what comes from now on.
+    sql("DELETE FROM search_queue").run(tx.conn)?;
+    for select in [
+        "'ITEM' AS kind, id, 0 AS tries, ROW_NUMBER() OVER (ORDER BY created_at DESC, id DESC) AS place FROM items",
+        "'EMAIL' AS kind, id, 0 AS tries, ROW_NUMBER() OVER (ORDER BY received_at DESC, id DESC) AS place FROM emails",
     ] {
-        sql(fill).run(tx.conn)?;
+        sql("INSERT INTO search_queue (kind, subject_id, tries, seq)")
+            .push(full_text::numbered(tx.conn))
+            .push(" SELECT a.kind, a.id, a.tries, COALESCE((SELECT MIN(seq) FROM search_queue WHERE seq < 0), 0) - a.place FROM (SELECT ")
+            .push(select)
+            .push(") a")
+            .run(tx.conn)?;
     }
     Ok(())
 }
@@ -95,15 +100,24 @@ pub fn standing(conn: &mut AnyConn) -> Result<Standing, StoreError> {
     Ok(first.map_or(Standing::UpToDate, |_| Standing::Behind))
 }
 
-/// What has waited longest, at most so many.
+/// What has waited longest, at most so many; what is only indexed anew comes behind that, the newest first.
 ///
 /// # Errors
 /// What the database says.
 pub fn waiting(conn: &mut AnyConn, limit: i64) -> Result<Vec<Waiting>, StoreError> {
-    let rows: Vec<(i64, String, i64, i64)> =
-        sql("SELECT seq, kind, subject_id, tries FROM search_queue ORDER BY seq LIMIT ")
-            .bind(limit)
+    let select = "SELECT seq, kind, subject_id, tries FROM search_queue WHERE seq ";
+    let mut rows: Vec<(i64, String, i64, i64)> = sql(select)
+        .push(">= 0 ORDER BY seq LIMIT ")
+        .bind(limit)
+        .rows(conn)?;
+    let room = limit.saturating_sub(i64::try_from(rows.len()).unwrap_or(limit));
+    if room > 0 {
+        let old: Vec<(i64, String, i64, i64)> = sql(select)
+            .push("< 0 ORDER BY seq DESC LIMIT ")
+            .bind(room)
             .rows(conn)?;
+        rows.extend(old);
+    }
     let waiting = |(seq, kind, id, tries): (i64, String, i64, i64)| Waiting {
         seq,
         subject: if kind == "EMAIL" {
@@ -266,10 +280,14 @@ pub const fn apart(seconds: i64) -> i64 {
     seconds.saturating_mul(1 << OWN_BITS)
 }
 
+/// The number from which on the documents of this second are numbered.
+pub fn numbered_from(at: Time) -> i64 {
+    at.seconds().clamp(0, (1 << 32) - 1) << OWN_BITS
+}
+
 /// Documents are numbered by their time, so that the index gives the newest first.
 fn id_of(indexed: &Indexed) -> i64 {
-    let seconds = indexed.at.seconds().clamp(0, (1 << 32) - 1);
-    (seconds << OWN_BITS) | (indexed.subject.id() & ((1 << OWN_BITS) - 1))
+    numbered_from(indexed.at) | (indexed.subject.id() & ((1 << OWN_BITS) - 1))
 }
 
 fn insert(tx: &mut Tx<'_>, all: &[&Indexed]) -> Result<(), StoreError> {

@@ -219,3 +219,26 @@ fn r47_what_was_read_before_it_was_erased_is_not_indexed_on_sqlite() {
 fn r47_what_was_read_before_it_was_erased_is_not_indexed_on_postgresql() {
     what_was_taken_out_stays_out(On::Postgresql);
 }
+
+fn what_is_new_comes_first(on: On) {
+    let world = World::new(on);
+    world.run(
+        "INSERT INTO items (id, kind, title, responsible_id, open_to_everyone, stage_id, is_open, created_at, last_activity_at, is_extra_lead, version) \
+         VALUES (5000, 'DEAL', 'New', 1, FALSE, 5, TRUE, 1, 1, FALSE, 1)",
+    );
+    index_batch_now(world.place(), NOW).unwrap();
+    let found = world.number("SELECT COUNT(*) FROM search_docs WHERE subject_id = 5000");
+    assert_eq!(found, 1);
+    world.index().unwrap();
+    assert_eq!(world.standing(), (0, MAILS + DEALS + 1));
+}
+
+#[test]
+fn r43_what_is_new_does_not_wait_for_what_is_indexed_anew_on_sqlite() {
+    what_is_new_comes_first(On::Sqlite);
+}
+
+#[test]
+fn r43_what_is_new_does_not_wait_for_what_is_indexed_anew_on_postgresql() {
+    what_is_new_comes_first(On::Postgresql);
+}
