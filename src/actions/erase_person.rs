@@ -1,20 +1,21 @@
-//! A person outside is erased (R47): their mails with every byte, the leads and contacts that are theirs alone, their
-//! addresses on others. Mails that other people outside stand in as well are erased only where that is asked for; they are
-//! counted in the report. A hash of each erased mail stays, so that it does not come back from the server; the audit log
-//! keeps that something was erased, and numbers.
+//! A person outside is erased (R47): the mails in which nobody else outside stands with every byte, drafts to them or in
+//! answer to these, the leads and contacts that are theirs alone, their addresses on others. Mails and drafts in which other
+//! people outside stand as well are erased only where that is asked for; they are counted in the report. While mail to them
+//! is on its way, nothing is erased. A hash of each erased mail stays, so that it does not come back from the server; the
+//! audit log keeps that something was erased, and numbers.
 //!
 //! Deals stay, without the contact; so do backups, which are the operator's. The bytes leave the raw store with the next
 //! upkeep, a day later at most.
 //! Not for: retention by age (that is `worker::upkeep`).
 
 use super::delete_item::{self, DeleteItem};
-use super::ingest::CLIENT_LOCKS;
 use super::{ActionResult, Actions, acting, audit, fields, idempotency, leaving};
+use crate::mail::address::AddressKey;
 use crate::model::item::ItemKind;
 use crate::model::people::Viewer;
-use crate::model::{EmailId, ItemId, Time};
-use crate::store::dialect::lock_keys;
-use crate::store::persons::{self, Mails, PersonsItem};
+use crate::model::refusal::{ErrorCode, Refusal};
+use crate::model::{DraftId, EmailId, ItemId, Time};
+use crate::store::persons::{self, Mails, PersonsDraft, PersonsItem};
 use crate::store::{self, Tx, erasure};
 use serde::Serialize;
 use serde_json::json;
@@ -49,6 +50,10 @@ pub struct ErasureReport {
     pub shared_emails_kept: i64,
     /// Mails that are left for the next request.
     pub emails_left: i64,
+    /// What was written and did not become a mail beside those.
+    pub drafts: i64,
+    /// Drafts that are for other people outside as well.
+    pub shared_drafts_kept: i64,
 }
 
 impl ErasureReport {
@@ -62,6 +67,8 @@ impl ErasureReport {
             self.items_kept,
             self.shared_emails_kept,
             self.emails_left,
+            self.drafts,
+            self.shared_drafts_kept,
         ]
     }
 
@@ -76,6 +83,9 @@ impl ErasureReport {
             items_kept: number(5)?,
             shared_emails_kept: number(6)?,
             emails_left: number(7)?,
+            // A result that was kept before drafts were erased has none of them.
+            drafts: numbers.get(8).copied().unwrap_or(0),
+            shared_drafts_kept: numbers.get(9).copied().unwrap_or(0),
         })
     }
 }
@@ -83,7 +93,8 @@ impl ErasureReport {
 /// Erases a person, or says what would go.
 ///
 /// # Errors
-/// `FORBIDDEN` for anybody but administrators, `BAD_INPUT` for what is no address, or one of our own people's.
+/// `FORBIDDEN` for anybody but administrators, `BAD_INPUT` for what is no address, or one of our own people's,
+/// `CHANGED_SINCE` while mail to them is on its way, `STALE` where their mails are moved at this moment.
 pub async fn erase(
     actions: &Actions,
     viewer: &Viewer,
@@ -123,6 +134,7 @@ fn keys_of(addresses: &[String]) -> ActionResult<Vec<String>> {
 /// What is to go.
 struct Plan {
     emails: Vec<EmailId>,
+    drafts: Vec<DraftId>,
     items: Vec<PersonsItem>,
     report: ErasureReport,
 }
@@ -157,11 +169,60 @@ fn plan(tx: &mut Tx<'_>, keys: &[String], input: &ErasePerson) -> ActionResult<P
     (report.bytes, report.attachments) = persons::sizes(tx.conn, &emails)?;
     report.emails = i64::try_from(emails.len()).unwrap_or(i64::MAX);
     report.emails_left = all.saturating_sub(report.emails);
+    let (drafts, others) = drafts(tx, keys, (&emails, &items))?;
+    let mut drafts = drafts;
+    if input.include_shared {
+        drafts.extend(others);
+    } else {
+        report.shared_drafts_kept = i64::try_from(others.len()).unwrap_or(i64::MAX);
+    }
+    report.drafts = i64::try_from(drafts.len()).unwrap_or(i64::MAX);
+    drafts.sort_unstable();
     Ok(Plan {
         emails,
+        drafts,
         items,
         report,
     })
+}
+
+/// The drafts that are about this person alone, and those that are for others outside as well.
+fn drafts(
+    tx: &mut Tx<'_>,
+    keys: &[String],
+    (emails, items): (&[EmailId], &[PersonsItem]),
+) -> ActionResult<(Vec<DraftId>, Vec<DraftId>)> {
+    let gone: Vec<ItemId> = gone(items).collect();
+    let (mut own, mut shared) = (Vec::new(), Vec::new());
+    for draft in persons::drafts(tx.conn, keys, emails, &gone)? {
+        let for_whom: BTreeSet<String> = draft
+            .recipients
+            .iter()
+            .filter_map(|address| Some(AddressKey::parse(address)?.into_string()))
+            .collect();
+        let PersonsDraft { id, is_theirs, .. } = draft;
+        if is_theirs {
+            own.push(id);
+        } else if keys.iter().any(|key| for_whom.contains(key)) {
+            let others: Vec<String> = for_whom
+                .into_iter()
+                .filter(|key| !keys.contains(key))
+                .collect();
+            let ours = persons::ever_ours_among(tx.conn, &others)?;
+            let is_shared = others.iter().any(|key| !ours.contains(key));
+            let kind = if is_shared { &mut shared } else { &mut own };
+            kind.push(id);
+        }
+    }
+    Ok((own, shared))
+}
+
+/// The items that are this person's alone.
+fn gone(items: &[PersonsItem]) -> impl Iterator<Item = ItemId> {
+    items
+        .iter()
+        .filter(|item| item.other_addresses == 0)
+        .map(|item| item.id)
 }
 
 fn erase_once(
@@ -170,18 +231,15 @@ fn erase_once(
     keys: &[String],
     input: &ErasePerson,
 ) -> ActionResult<ErasureReport> {
-    lock_keys(tx, CLIENT_LOCKS, keys)?;
+    let items = persons::items(tx.conn, keys)?;
+    let items: Vec<ItemId> = items.iter().map(|item| item.id).collect();
+    leaving::lock_clients_and(tx, &items, keys)?;
     let plan = plan(tx, keys, input)?;
+    lock(tx, &plan)?;
     for item in &plan.items {
         erase_item(tx, viewer, keys, item)?;
     }
-    // Items before emails, as everywhere.
-    let links = store::links::of_emails(tx.conn, &plan.emails)?;
-    let items: BTreeSet<ItemId> = links.iter().map(|link| link.item_id).collect();
-    let items: Vec<ItemId> = items.into_iter().collect();
-    store::item_writes::lock(tx, &items)?;
     for id in &plan.emails {
-        store::email_writes::lock(tx, *id)?;
         let Some(email) = store::emails::get(tx.conn, *id)? else {
             continue;
         };
@@ -194,15 +252,40 @@ fn erase_once(
             leaving::remove(tx, viewer, (&email, &facts))?;
         }
     }
+    erasure::erase_drafts(tx, &plan.drafts)?;
     erasure::erase_emails(tx, &plan.emails)?;
     persons::forget_counts(tx, keys)?;
     let report = plan.report;
     let detail = json!({
         "addresses": keys.len(), "emails": report.emails, "bytes": report.bytes, "leads": report.leads,
-        "contacts": report.contacts, "emailsLeft": report.emails_left,
+        "contacts": report.contacts, "emailsLeft": report.emails_left, "drafts": report.drafts,
     });
     audit::record(tx, Some(viewer.user_id), "erasePerson", "person", &detail)?;
     Ok(report)
+}
+
+/// Locks all that is to change, in the order that all keep: items, emails, drafts.
+fn lock(tx: &mut Tx<'_>, plan: &Plan) -> ActionResult<()> {
+    let links = store::links::of_emails(tx.conn, &plan.emails)?;
+    let of_person = plan.items.iter().map(|item| item.id);
+    let items: BTreeSet<ItemId> = of_person
+        .chain(links.iter().map(|link| link.item_id))
+        .collect();
+    let locked: Vec<ItemId> = items.iter().copied().collect();
+    store::item_writes::lock(tx, &locked)?;
+    let gone: Vec<ItemId> = gone(&plan.items).collect();
+    persons::lock_emails(tx, &plan.emails, &gone)?;
+    let links = store::links::of_emails(tx.conn, &plan.emails)?;
+    if links.iter().any(|link| !items.contains(&link.item_id)) {
+        // One was moved while this waited; its new item can't be locked behind it.
+        let message = "Their mails are moved at this moment; try again.";
+        return Err(Refusal::at(ErrorCode::Stale, "addresses", message).into());
+    }
+    if persons::lock_drafts(tx, &plan.drafts)? > 0 {
+        let message = "Mail to them is on its way, or waits to be sent: take it back (cancelSending), or wait until it has gone out.";
+        return Err(Refusal::at(ErrorCode::ChangedSince, "addresses", message).into());
+    }
+    Ok(())
 }
 
 /// An item of this person alone goes; another loses these addresses.

@@ -11,13 +11,14 @@ use crate::store::dialect::full_text::Document;
 use crate::store::leases::{self, Fence};
 use crate::store::raw::RawStore;
 use crate::store::search_index::{self, Batch, Indexed, Subject, Waiting};
-use crate::store::{AnyConn, Store, StoreError, Tx, emails, items};
+use crate::store::{AnyConn, Store, StoreError, Tx, emails, items, timeline};
 use crate::view;
 use std::collections::HashMap;
 
 /// Mails and items of one transaction: few, so that nobody waits long for it on SQLite.
 const BATCH: i64 = 100;
-/// A mail whose bytes can't be had so often is indexed without its text.
+/// A mail whose bytes can't be had so often while others' can is indexed without its text; what the index refuses so often
+/// while it takes others is left out.
 const TRIES_MAX: i64 = 5;
 
 /// Where one process at a time indexes, and under which lease.
@@ -43,7 +44,8 @@ pub fn begin_now(place: Place<'_>, now: crate::model::Time) -> Result<(), StoreE
 /// Indexes a batch of what waits, on this thread; how much of it there was. None: nothing waits.
 ///
 /// # Errors
-/// What the database says, `Fenced` where another process indexes now; what was indexed stays so.
+/// What the database says, `Fenced` where another process indexes now, `Raw` while the raw store can't be reached; what was
+/// indexed stays so, and the rest waits on.
 pub fn index_batch_now(place: Place<'_>, now: crate::model::Time) -> Result<usize, StoreError> {
     let batch = read_now(place, BATCH)?;
     let count = batch.waiting.len();
@@ -70,8 +72,11 @@ fn save(place: Place<'_>, batch: &Batch, now: crate::model::Time) -> Result<(), 
     })
 }
 
-/// What the database refuses of a batch stops nothing.
+/// What the database refuses of a batch stops nothing: it is tried again a few times, behind all others. Where nothing of the
+/// batch can be indexed, it is no fault of what is in it.
 fn one_by_one(place: Place<'_>, batch: Batch, now: crate::model::Time) -> Result<(), StoreError> {
+    let mut refused = Vec::new();
+    let mut is_any_taken = false;
     for waiting in batch.waiting {
         let of_it = |indexed: &&Indexed| indexed.subject == waiting.subject;
         let single = Batch {
@@ -85,16 +90,25 @@ fn one_by_one(place: Place<'_>, batch: Batch, now: crate::model::Time) -> Result
             waiting: vec![waiting.clone()],
         };
         match save(place, &single, now) {
-            Ok(()) => {}
+            Ok(()) => is_any_taken = true,
             Err(error @ (StoreError::Unavailable(_) | StoreError::Fenced(_))) => return Err(error),
-            Err(error) => {
-                tracing::error!(subject = ?waiting.subject, %error, "it can't be indexed");
-                place.store.write_now(now, |tx| {
-                    search_index::give_up(tx, &waiting)?;
-                    hold(tx, place.fence)
-                })?;
-            }
+            Err(error) => refused.push((waiting, error)),
         }
+    }
+    for (waiting, error) in refused {
+        if !is_any_taken {
+            return Err(error);
+        }
+        let is_last = waiting.tries >= TRIES_MAX;
+        tracing::error!(subject = ?waiting.subject, %error, is_tried_again = !is_last, "it can't be indexed");
+        place.store.write_now(now, |tx| {
+            if is_last {
+                search_index::give_up(tx, &waiting)?;
+            } else {
+                search_index::wait_again(tx, &waiting)?;
+            }
+            hold(tx, place.fence)
+        })?;
     }
     Ok(())
 }
@@ -142,7 +156,7 @@ fn rows(conn: &mut AnyConn, limit: i64) -> Result<Rows, StoreError> {
         files,
         items: items::get_many(conn, &item_ids)?,
         addresses,
-        notes: search_index::notes(conn, &item_ids)?,
+        notes: timeline::indexed_notes(conn, &item_ids)?,
         waiting,
     })
 }
@@ -151,10 +165,21 @@ fn rows(conn: &mut AnyConn, limit: i64) -> Result<Rows, StoreError> {
 fn read_now(place: Place<'_>, limit: i64) -> Result<Batch, StoreError> {
     let rows = place.store.read_now(|conn| rows(conn, limit))?;
     let mut batch = Batch::default();
+    let mut is_raw_store_there = false;
     for email in &rows.emails {
         let text = match place.raw.get_now(place.store, &email.raw_hash) {
-            Ok(raw) => text_of(&raw),
+            Ok(raw) => {
+                is_raw_store_there = true;
+                text_of(email.id, &raw)
+            }
+            Err(error @ StoreError::Unavailable(_)) => return Err(error),
             Err(error) => {
+                // That nothing can be read is no fault of this mail.
+                is_raw_store_there =
+                    is_raw_store_there || place.raw.has_others_now(place.store, &email.raw_hash)?;
+                if !is_raw_store_there {
+                    return Err(error);
+                }
                 let waits = |one: &&Waiting| one.subject == Subject::Email(email.id);
                 let again = rows
                     .waiting
@@ -176,13 +201,20 @@ fn read_now(place: Place<'_>, limit: i64) -> Result<Batch, StoreError> {
     Ok(batch)
 }
 
-fn text_of(raw: &[u8]) -> String {
-    let parsed = parse::parse(raw);
-    match (parsed.body_text, parsed.body_html) {
-        (Some(text), _) => text,
-        (None, Some(html)) => view::text_of_html(&html),
-        (None, None) => String::new(),
-    }
+/// The text of a mail. Reading never fails; should it all the same, that mail alone is indexed without its text.
+fn text_of(id: EmailId, raw: &[u8]) -> String {
+    let read = std::panic::catch_unwind(|| {
+        let parsed = parse::parse(raw);
+        match (parsed.body_text, parsed.body_html) {
+            (Some(text), _) => text,
+            (None, Some(html)) => view::text_of_html(&html),
+            (None, None) => String::new(),
+        }
+    });
+    read.unwrap_or_else(|_panic| {
+        tracing::error!(email = id.0, "a mail's text can't be read");
+        String::new()
+    })
 }
 
 fn add(document: &mut Document, zone: Zone, text: &str) {
@@ -213,6 +245,7 @@ fn email_document(email: &Email, text: &str, rows: &Rows) -> Indexed {
         subject: Subject::Email(email.id),
         kind: "EMAIL",
         at: email.received_at,
+        raw_hash: email.raw_hash.to_vec(),
         document,
     }
 }
@@ -233,6 +266,7 @@ fn item_document(item: &Item, rows: &Rows) -> Indexed {
         subject: Subject::Item(item.id),
         kind: item.kind.as_text(),
         at: item.created_at,
+        raw_hash: Vec::new(),
         document,
     }
 }

@@ -27,9 +27,18 @@ pub(super) const TOLD_SINGLY_MAX: usize = 200;
 /// Locks the addresses of these items and of their contacts, as ingest does: mail that comes meanwhile is judged before or
 /// after the change. Call it before the items themselves are locked.
 pub(super) fn lock_clients(tx: &mut Tx<'_>, items: &[ItemId]) -> Result<(), StoreError> {
+    lock_clients_and(tx, items, &[])
+}
+
+/// The same with further addresses: two calls would not keep to the order.
+pub(super) fn lock_clients_and(
+    tx: &mut Tx<'_>,
+    items: &[ItemId],
+    more: &[String],
+) -> Result<(), StoreError> {
     let contacts = store::items::deal_contacts(tx.conn, items)?;
     let all = items.iter().chain(contacts.values().flatten());
-    let mut keys = Vec::new();
+    let mut keys = more.to_vec();
     for item in all {
         let rows = store::item_writes::address_rows(tx, *item)?;
         keys.extend(rows.into_iter().map(|row| row.address_key));

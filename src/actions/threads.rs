@@ -16,8 +16,12 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// Emails of a thread that one change moves: more than any conversation has.
+/// Emails of a thread of which something is moved: more than any conversation has.
 const EMAILS_MAX: usize = 500;
+/// Emails that are split off at once: as many as a list of an input may have.
+const SPLIT_MAX: usize = 250;
+/// Emails of what is taken back: as many as a merge moves.
+const UNDONE_EMAILS_MAX: i64 = 10_000;
 /// Threads that are merged into another at once.
 const THREADS_MAX: usize = 20;
 
@@ -82,7 +86,7 @@ pub async fn merge(
         .await
 }
 
-/// Takes a split or a merge back.
+/// Takes a split or a merge back, as far as the viewer sees what it moved.
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN`, `CHANGED_SINCE` where it was taken back, or something of it has gone elsewhere since.
@@ -164,8 +168,8 @@ fn require_change(tx: &mut Tx<'_>, viewer: &Viewer, seen: &Seen, field: &str) ->
 
 fn split_once(tx: &mut Tx<'_>, viewer: &Viewer, input: &SplitThread) -> ActionResult<Vec<i64>> {
     let field = "emailIds";
-    if input.email_ids.is_empty() || input.email_ids.len() > EMAILS_MAX {
-        let message = format!("Give 1 to {EMAILS_MAX} emails.");
+    if input.email_ids.is_empty() || input.email_ids.len() > SPLIT_MAX {
+        let message = format!("Give 1 to {SPLIT_MAX} emails.");
         return Err(acting::bad_input(field, message));
     }
     let scope = access::emails(viewer, Surface::Either);
@@ -261,15 +265,23 @@ fn undo_once(tx: &mut Tx<'_>, viewer: &Viewer, id: ThreadChangeId) -> ActionResu
     let change =
         threads::visible_change(tx.conn, &scope, id)?.ok_or_else(|| Refusal::not_found(field))?;
     let moved = threads::moved_by(tx.conn, id)?;
-    let ids: Vec<MessageId> = moved.iter().map(|(message, _from)| *message).collect();
-    let limit = i64::MAX;
-    let rows = threads::seen_messages(tx.conn, &scope, &Messages::These(ids.clone()), limit)?;
+    let all: Vec<MessageId> = moved.iter().map(|(message, _from)| *message).collect();
+    let limit = UNDONE_EMAILS_MAX;
+    let rows = threads::seen_messages(tx.conn, &scope, &Messages::These(all), limit)?;
     let mut seen = Seen::new();
     for (message, email, _thread) in rows {
         seen.entry(message).or_default().insert(email);
     }
     require_change(tx, viewer, &seen, field)?;
+    // What they don't see stays where it is, and can be taken back by who sees it.
+    let is_seen = |(message, _from): &(MessageId, ThreadId)| seen.contains_key(message);
+    let (moved, hidden): (Vec<_>, Vec<_>) = moved.into_iter().partition(is_seen);
+    let ids: Vec<MessageId> = moved.iter().map(|(message, _from)| *message).collect();
+    let hidden: Vec<MessageId> = hidden.iter().map(|(message, _from)| *message).collect();
     let locked = threads::lock_messages(tx, &ids)?;
+    if !hidden.is_empty() {
+        threads::part_change(tx, &change, &hidden)?;
+    }
     let is_there = ids.iter().all(|id| locked.get(id) == Some(&change.to));
     if !is_there || !threads::update_undone(tx, id)? {
         let message = "Something of it was taken back or moved since.";

@@ -33,7 +33,7 @@ use crate::rules::access::{MailboxHolders, Surface};
 use crate::store::threads::ThreadSummary;
 use crate::store::{
     AnyConn, Store, StoreError, activities, drafts, emails, erasure, items, links, mailboxes,
-    roles, settings, templates, threads, users,
+    roles, settings, templates, threads, timeline, users,
 };
 
 /// A reading waits for those who ask this often at most: a page of 100 has asked after three or four.
@@ -391,6 +391,9 @@ loaders! {
     /// The phones of contacts, in order.
     phones: Phones(ItemId => Arc<Vec<String>>) |conn, _scopes, keys|
         shared(items::phones(conn, keys)?);
+    /// The newest notes on items that the viewer may read, the newest first.
+    notes: Notes(ItemId => Arc<Vec<String>>) |conn, scopes, keys|
+        shared(timeline::newest_notes(conn, scopes.items(), keys)?);
     /// The contacts of deals, in order, readable or not.
     deal_contacts: DealContacts(ItemId => Arc<Vec<ItemId>>) |conn, _scopes, keys|
         shared(items::deal_contacts(conn, keys)?);

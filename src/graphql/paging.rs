@@ -180,7 +180,7 @@ impl<N: Listed> Connection<N> {
         let counter = self.counter.clone();
         let (value, is_exact) = self
             .ask
-            .read(move |conn, scopes| counter(conn, scopes, i64::from(limit)))
+            .read_at_once(move |conn, scopes| counter(conn, scopes, i64::from(limit)))
             .await?;
         Ok(Count { value, is_exact })
     }

@@ -9,7 +9,7 @@ use super::context::{Ask, Scopes};
 use super::email::Email;
 use super::error;
 use super::item::{Contact, Deal, Item, Lead};
-use super::loaders::{Addresses, Attachments, Emails, Items, MailMailboxes, Participants};
+use super::loaders::{Addresses, Attachments, Emails, Items, MailMailboxes, Notes, Participants};
 use super::mailbox::Mailbox;
 use super::paging::{Connection, Count, Counter, Edge, ListName, Listed, PageArgs, PageInfo};
 use crate::model::email::{Address, Email as EmailFields, ParticipantRole};
@@ -20,7 +20,7 @@ use crate::rules::access::{self, Surface};
 use crate::rules::search::{self as language, Fault, Phrase, Reading, SearchQuery, Typing, Zone};
 use crate::store::page::{Page, PageRequest};
 use crate::store::search::{self, Facet, FacetCount, Found, Search};
-use crate::store::{AnyConn, StoreError, emails, items, search_index};
+use crate::store::{AnyConn, StoreError, emails, items};
 
 /// Values of a facet that are given: what a person looks through.
 const FACET_VALUES_MAX: usize = 20;
@@ -226,29 +226,13 @@ impl SearchHit {
         }
     }
 
-    fn phrases(&self) -> Vec<&Phrase> {
-        self.asked.query.phrases().collect()
-    }
-
-    /// The first text of a zone in which something of the query stands.
-    fn first<'t>(
-        &self,
-        zone: Zone,
-        texts: impl IntoIterator<Item = &'t str>,
-    ) -> Option<SearchSnippet> {
-        let phrases = self.phrases();
-        let mut texts = texts.into_iter();
-        let parts = texts.find_map(|text| language::snippet(text, zone, &phrases))?;
-        Some(SearchSnippet {
-            zone: zone.into(),
-            parts: parts
-                .into_iter()
-                .map(|part| SnippetPart {
-                    text: part.text,
-                    is_hit: part.is_hit,
-                })
-                .collect(),
-        })
+    /// Marks what was looked for in these texts: of each zone the first that has anything of it. It reads up to a quarter
+    /// of a megabyte of each, which is not for a thread that others wait for.
+    async fn marked(&self, texts: Vec<(Zone, Vec<String>)>) -> Result<Vec<SearchSnippet>> {
+        let asked = self.asked.clone();
+        tokio::task::spawn_blocking(move || snippets(&asked, &texts))
+            .await
+            .map_err(|error| error::internal(&error))
     }
 
     async fn of_email(&self, row: &Arc<EmailFields>) -> Result<Vec<SearchSnippet>> {
@@ -261,15 +245,8 @@ impl SearchHit {
                 .map(|(_, address)| with_name(address))
                 .collect::<Vec<String>>()
         };
-        let mut found = Vec::new();
-        found.extend(self.first(Zone::Title, [row.subject.as_str()]));
-        let senders = people(true);
-        found.extend(self.first(Zone::Sender, senders.iter().map(String::as_str)));
-        let recipients = people(false);
-        found.extend(self.first(Zone::Recipients, recipients.iter().map(String::as_str)));
         let files = self.ask.load::<Attachments>(row.id).await?;
         let files = files.iter().flat_map(|files| files.iter());
-        let file = self.first(Zone::Text, files.map(|file| file.name.as_str()));
         let text = match self.ask.services().mail.text(row).await {
             Ok(text) => text.unwrap_or_default(),
             // What can't be read has no snippet; the email itself says so where its body is asked for.
@@ -278,15 +255,19 @@ impl SearchHit {
                 String::new()
             }
         };
-        found.extend(self.first(Zone::Text, [text.as_str()]).or(file));
-        Ok(found)
+        self.marked(vec![
+            (Zone::Title, vec![row.subject.clone()]),
+            (Zone::Sender, people(true)),
+            (Zone::Recipients, people(false)),
+            (Zone::Text, vec![text]),
+            (Zone::Text, files.map(|file| file.name.clone()).collect()),
+        ])
+        .await
     }
 
     async fn of_item(&self, row: &Arc<ItemFields>) -> Result<Vec<SearchSnippet>> {
         let called = [Some(&row.title), row.name.as_ref(), row.company.as_ref()];
-        let called = called.into_iter().flatten().map(String::as_str);
-        let mut found = Vec::new();
-        found.extend(self.first(Zone::Title, called));
+        let mut texts = vec![(Zone::Title, called.into_iter().flatten().cloned().collect())];
         let hidden_by = match row.kind {
             ItemKind::Lead => Some(RestrictedField::LeadAddresses),
             ItemKind::Contact => Some(RestrictedField::ContactAddresses),
@@ -295,18 +276,41 @@ impl SearchHit {
         if hidden_by.is_some_and(|field| !self.ask.hides(field)) {
             let addresses = self.ask.load::<Addresses>(row.id).await?;
             let addresses = addresses.iter().flat_map(|addresses| addresses.iter());
-            found.extend(self.first(Zone::Sender, addresses.map(|one| one.address.as_str())));
+            texts.push((
+                Zone::Sender,
+                addresses.map(|one| one.address.clone()).collect(),
+            ));
         }
-        let id = row.id;
-        let notes = self
-            .ask
-            .read(move |conn, _scopes| search_index::notes(conn, &[id]))
-            .await?;
-        let notes = notes.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let notes = notes.iter().rev().map(String::as_str);
-        found.extend(self.first(Zone::Text, notes));
-        Ok(found)
+        let notes = self.ask.load::<Notes>(row.id).await?;
+        texts.push((
+            Zone::Text,
+            notes.map(|notes| notes.to_vec()).unwrap_or_default(),
+        ));
+        self.marked(texts).await
     }
+}
+
+fn snippets(asked: &Asked, texts: &[(Zone, Vec<String>)]) -> Vec<SearchSnippet> {
+    let phrases: Vec<&Phrase> = asked.query.phrases().collect();
+    let mut found: Vec<SearchSnippet> = Vec::new();
+    for (zone, texts) in texts {
+        let shown = SearchZone::from(*zone);
+        if found.iter().any(|snippet| snippet.zone == shown) {
+            continue;
+        }
+        let texts = texts.iter().map(String::as_str);
+        if let Some(parts) = language::snippet(texts, *zone, &phrases) {
+            let part = |part: language::Part| SnippetPart {
+                text: part.text,
+                is_hit: part.is_hit,
+            };
+            found.push(SearchSnippet {
+                zone: shown,
+                parts: parts.into_iter().map(part).collect(),
+            });
+        }
+    }
+    found
 }
 
 fn is_sender(role: ParticipantRole) -> bool {
@@ -505,7 +509,8 @@ pub struct SearchMailboxCount {
 /// How many emails from an address were found.
 #[derive(SimpleObject)]
 pub struct SearchSenderCount {
-    /// The address, in its canonical form; `from:` finds its emails.
+    /// The address in its canonical form, or as it is written where its domain is an international one; `from:` finds its
+    /// emails.
     address: String,
     /// How many.
     count: i64,

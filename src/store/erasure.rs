@@ -2,11 +2,11 @@
 //! older than its mailbox keeps, what somebody has the right to have erased (R47); and bytes that no mail names any more.
 //! Not for: what is linked to an item; that stays whatever becomes of its mailbox.
 
-use super::dialect::for_update;
+use super::dialect::{for_share, for_update};
 use super::raw::hash_of;
 use super::sql::{BOUND_MAX, Sql, sql};
 use super::{AnyConn, StoreError, Tx};
-use crate::model::{EmailId, MailboxId, PlacementId, Time};
+use crate::model::{DraftId, EmailId, MailboxId, PlacementId, Time};
 use std::collections::{HashMap, HashSet};
 
 /// Mailboxes that were disconnected by then, and still hold what is to go.
@@ -41,9 +41,10 @@ struct Unsaved {
 }
 
 /// Erases at most so many mails behind the email `after` that hang on no item; how many, and the last that was looked at.
+/// One that is saved at this moment stays.
 ///
 /// # Errors
-/// `Conflict` where one is saved at this moment: then nothing was erased.
+/// What the database says.
 pub fn erase_unsaved(
     tx: &mut Tx<'_>,
     mailbox: MailboxId,
@@ -56,23 +57,41 @@ pub fn erase_unsaved(
         .push(NOT_LINKED)
         .push(" ORDER BY e.id LIMIT ")
         .bind(mails_max);
-    let mails = locked(tx, query)?;
-    let last = mails.last().map(|mail| mail.id);
-    erase(tx, &mails, (Lines::Deleted, Entries::Kept))?;
-    Ok(last.map(|last| (last, mails.len())))
+    let held = locked(tx, query)?;
+    erase(tx, &held.mails, (Lines::Deleted, Entries::Kept))?;
+    Ok(held.last.map(|last| (last, held.mails.len())))
 }
 
 const UNSAVED: &str = "SELECT e.id, e.message_id, e.raw_hash FROM emails e WHERE e.mailbox_id = ";
 const NOT_LINKED: &str = " AND NOT EXISTS (SELECT 1 FROM email_links l WHERE l.email_id = e.id)";
 
-fn locked(tx: &mut Tx<'_>, query: Sql) -> Result<Vec<Unsaved>, StoreError> {
+/// Mails that nobody can save until the transaction ends.
+struct Held {
+    mails: Vec<Unsaved>,
+    /// The last that was looked at, saved or not.
+    last: Option<i64>,
+}
+
+/// Locks the mails that this query selects, and takes those of them that hang on no item.
+fn locked(tx: &mut Tx<'_>, query: Sql) -> Result<Held, StoreError> {
     let rows: Vec<(i64, i64, Vec<u8>)> = for_update(tx.conn, query).rows(tx.conn)?;
-    let mail = |(id, message_id, raw_hash)| Unsaved {
-        id,
-        message_id,
-        raw_hash,
-    };
-    Ok(rows.into_iter().map(mail).collect())
+    let ids: Vec<i64> = rows.iter().map(|(id, _message, _hash)| *id).collect();
+    // Whoever was waited for may have saved one. The query began before that, and does not know of it.
+    let saved: Vec<i64> =
+        within("SELECT email_id FROM email_links WHERE email_id", &ids).rows(tx.conn)?;
+    let saved: HashSet<i64> = saved.into_iter().collect();
+    let mails = rows
+        .into_iter()
+        .filter(|(id, _message, _hash)| !saved.contains(id))
+        .map(|(id, message_id, raw_hash)| Unsaved {
+            id,
+            message_id,
+            raw_hash,
+        });
+    Ok(Held {
+        mails: mails.collect(),
+        last: ids.last().copied(),
+    })
 }
 
 /// The days after which a mailbox's mail goes that is not in the CRM, by mailbox; mailboxes that keep all are left out.
@@ -98,6 +117,16 @@ pub fn retention(conn: &mut AnyConn, mailbox: MailboxId) -> Result<Option<i64>, 
     Ok(all.iter().find_map(own))
 }
 
+/// The same, and nobody changes it until the transaction ends.
+///
+/// # Errors
+/// What the database says.
+pub fn hold_retention(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<Option<i64>, StoreError> {
+    let query = sql("SELECT retention_days FROM mailboxes WHERE id = ").bind(mailbox.0);
+    let days: Option<Option<i64>> = for_share(tx.conn, query).one(tx.conn)?;
+    Ok(days.flatten())
+}
+
 /// Sets them.
 ///
 /// # Errors
@@ -115,17 +144,17 @@ pub fn update_retention(
     Ok(())
 }
 
-/// Erases at most so many mails of a mailbox that were received before this moment and hang on no item; how many.
-/// What is on the server still does not come back.
+/// Erases at most so many mails of a mailbox that were received before this moment and hang on no item; how many, `None`
+/// where there are no more. One that is saved at this moment stays. What is on the server still does not come back.
 ///
 /// # Errors
-/// `Conflict` where one is saved at this moment: then nothing was erased.
+/// What the database says.
 pub fn erase_old(
     tx: &mut Tx<'_>,
     mailbox: MailboxId,
     before: Time,
     mails_max: i64,
-) -> Result<usize, StoreError> {
+) -> Result<Option<usize>, StoreError> {
     let query = sql(UNSAVED)
         .bind(mailbox.0)
         .push(" AND e.received_at < ")
@@ -134,11 +163,13 @@ pub fn erase_old(
         .push(" AND e.raw_hash <> ")
         .bind(hash_of(b"").to_vec())
         .push(NOT_LINKED)
+        // Its answer is on its way, with what it quotes: it goes when that has gone out.
+        .push(" AND NOT EXISTS (SELECT 1 FROM drafts d WHERE d.state IN ('QUEUED', 'SENDING') AND d.original_id = e.id)")
         .push(" ORDER BY e.received_at, e.id LIMIT ")
         .bind(mails_max);
-    let mails = locked(tx, query)?;
-    erase(tx, &mails, (Lines::Settled, Entries::Kept))?;
-    Ok(mails.len())
+    let held = locked(tx, query)?;
+    erase(tx, &held.mails, (Lines::Settled, Entries::Kept))?;
+    Ok(held.last.map(|_last| held.mails.len()))
 }
 
 /// Erases these emails, which hang on no item any more, with every entry that tells of them. What is on the server still
@@ -153,8 +184,8 @@ pub fn erase_emails(tx: &mut Tx<'_>, ids: &[EmailId]) -> Result<(), StoreError> 
             .push(")")
             .push(NOT_LINKED)
             .push(" ORDER BY e.id");
-        let mails = locked(tx, query)?;
-        erase(tx, &mails, (Lines::Settled, Entries::Deleted))?;
+        let held = locked(tx, query)?;
+        erase(tx, &held.mails, (Lines::Settled, Entries::Deleted))?;
     }
     Ok(())
 }
@@ -186,6 +217,7 @@ fn erase(
         return Ok(());
     }
     let ids: Vec<i64> = mails.iter().map(|mail| mail.id).collect();
+    erase_drafts_of(tx, &ids)?;
     // A mail that once was saved is named by entries that stay: its row stays too, with nothing in it.
     if entries == Entries::Deleted {
         within("DELETE FROM timeline_entries WHERE email_id", &ids).run(tx.conn)?;
@@ -380,20 +412,46 @@ pub fn erase_lines(
     Ok(ids.len())
 }
 
-/// What people wrote for the mailbox; what of it was sent is stored as mail.
-fn erase_drafts(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<(), StoreError> {
-    let hashes: Vec<Vec<u8>> = sql("SELECT d.raw_hash FROM drafts d WHERE d.raw_hash IS NOT NULL AND d.mailbox_id = ")
-        .bind(mailbox.0)
-        .push(" UNION SELECT a.raw_hash FROM draft_attachments a JOIN drafts d ON d.id = a.draft_id WHERE a.raw_hash IS NOT NULL AND d.mailbox_id = ")
-        .bind(mailbox.0)
-        .rows(tx.conn)?;
-    sql("DELETE FROM drafts WHERE mailbox_id = ")
-        .bind(mailbox.0)
+/// Deletes the drafts `d` of which this holds, with what they say and the files on them.
+fn delete_drafts(tx: &mut Tx<'_>, which: &Sql) -> Result<(), StoreError> {
+    let hashes: Vec<Vec<u8>> =
+        sql("SELECT d.raw_hash FROM drafts d WHERE d.raw_hash IS NOT NULL AND (")
+            .then(which.clone())
+            .push(") UNION SELECT a.raw_hash FROM draft_attachments a JOIN drafts d ON d.id = a.draft_id WHERE a.raw_hash IS NOT NULL AND (")
+            .then(which.clone())
+            .push(")")
+            .rows(tx.conn)?;
+    sql("DELETE FROM drafts WHERE id IN (SELECT d.id FROM drafts d WHERE ")
+        .then(which.clone())
+        .push(")")
         .run(tx.conn)?;
-    for hashes in hashes.chunks(super::sql::BOUND_MAX) {
+    for hashes in hashes.chunks(BOUND_MAX) {
         forget_raw(tx, hashes.to_vec())?;
     }
     Ok(())
+}
+
+/// Erases these drafts with the files on them.
+///
+/// # Errors
+/// What the database says.
+pub fn erase_drafts(tx: &mut Tx<'_>, ids: &[DraftId]) -> Result<(), StoreError> {
+    for part in ids.chunks(BOUND_MAX) {
+        let ids: Vec<i64> = part.iter().map(|id| id.0).collect();
+        delete_drafts(tx, &within("d.id", &ids))?;
+    }
+    Ok(())
+}
+
+/// What was written in answer to these emails and did not go out, and what they were written as: it says what they say.
+/// What is on its way stays; whoever erases sees to it that there is none.
+fn erase_drafts_of(tx: &mut Tx<'_>, emails: &[i64]) -> Result<(), StoreError> {
+    let became = within(
+        "d.state NOT IN ('QUEUED', 'SENDING') AND (d.email_id",
+        emails,
+    );
+    let answers = within(" OR d.email_id IS NULL AND d.original_id", emails);
+    delete_drafts(tx, &became.then(answers).push(")"))
 }
 
 /// Everything is erased. Where the mailbox is connected again, its folders are read from their beginning: what is still
@@ -405,7 +463,8 @@ pub fn finish(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<(), StoreError> {
     sql("DELETE FROM sender_counts WHERE mailbox_id = ")
         .bind(mailbox.0)
         .run(tx.conn)?;
-    erase_drafts(tx, mailbox)?;
+    // What of it was sent is stored as mail.
+    delete_drafts(tx, &sql("d.mailbox_id = ").bind(mailbox.0))?;
     sql("UPDATE folders SET epoch = epoch + 1, uid_validity = NULL, discovered_next_uid = 1, highest_modseq = NULL WHERE mailbox_id = ")
         .bind(mailbox.0)
         .run(tx.conn)?;

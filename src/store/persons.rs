@@ -1,18 +1,45 @@
-//! What there is of a person outside, by their addresses: mails and items, for erasing them (R47).
+//! What there is of a person outside, by their addresses: mails, drafts and items, for erasing them (R47).
 //! Not for: what mail is routed by (that is `clients`), or erasing (that is `erasure`).
 
-use super::sql::{Sql, sql};
+use super::dialect::{contains, for_update};
+use super::sql::{BOUND_MAX, Sql, sql};
 use super::{AnyConn, StoreError, Tx};
+use crate::model::draft::{DraftContent, SendingState};
 use crate::model::item::ItemKind;
-use crate::model::{EmailId, ItemId};
+use crate::model::{DraftId, EmailId, ItemId};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Those of these addresses that are of an active user, a connected mailbox or one of its aliases.
+/// Those of these addresses that are of an active user, a mailbox or one of its aliases, whether it is connected or not.
 ///
 /// # Errors
 /// What the database says.
 pub fn ours_among(conn: &mut AnyConn, keys: &[String]) -> Result<Vec<String>, StoreError> {
+    addresses_among(
+        conn,
+        keys,
+        "SELECT address_key FROM users WHERE is_active AND address_key IN (",
+    )
+}
+
+/// The same, users who have left among them: nobody of them is outside.
+///
+/// # Errors
+/// What the database says.
+pub fn ever_ours_among(conn: &mut AnyConn, keys: &[String]) -> Result<Vec<String>, StoreError> {
+    addresses_among(
+        conn,
+        keys,
+        "SELECT address_key FROM users WHERE address_key IN (",
+    )
+}
+
+fn addresses_among(
+    conn: &mut AnyConn,
+    keys: &[String],
+    users: &'static str,
+) -> Result<Vec<String>, StoreError> {
     let all = |front: &'static str| sql(front).any_of(keys.iter().map(String::as_str)).push(")");
-    all("SELECT address_key FROM users WHERE is_active AND address_key IN (")
+    all(users)
         .then(all(
             " UNION SELECT address_key FROM mailboxes WHERE address_key IN (",
         ))
@@ -62,28 +89,19 @@ pub fn items(conn: &mut AnyConn, keys: &[String]) -> Result<Vec<PersonsItem>, St
 /// Which of the mails that name a person are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mails {
-    /// From them, and those whose only recipient outside they are.
+    /// Those in which nobody else outside stands, whoever wrote them.
     Own,
-    /// Those beside: they are other people's mail as well.
+    /// Those in which others outside stand as well: they are other people's mail too.
     Shared,
 }
 
-fn has(roles: &'static str, keys: &[String]) -> Sql {
-    sql("EXISTS (SELECT 1 FROM participants p WHERE p.email_id = e.id AND p.role IN (")
-        .push(roles)
-        .push(") AND p.address_key IN (")
-        .any_of(keys.iter().map(String::as_str))
-        .push("))")
-}
-
 fn own(keys: &[String]) -> Sql {
-    has("'FROM', 'SENDER', 'REPLY_TO'", keys)
-        .push(" OR NOT EXISTS (SELECT 1 FROM participants o WHERE o.email_id = e.id AND o.address_key NOT IN (")
+    sql("NOT EXISTS (SELECT 1 FROM participants o WHERE o.email_id = e.id AND (o.address_key IS NULL OR o.address_key NOT IN (")
         .any_of(keys.iter().map(String::as_str))
         .push(
             ") AND NOT EXISTS (SELECT 1 FROM users u WHERE u.address_key = o.address_key) \
              AND NOT EXISTS (SELECT 1 FROM mailboxes m WHERE m.address_key = o.address_key) \
-             AND NOT EXISTS (SELECT 1 FROM mailbox_aliases s WHERE s.address_key = o.address_key))",
+             AND NOT EXISTS (SELECT 1 FROM mailbox_aliases s WHERE s.address_key = o.address_key)))",
         )
 }
 
@@ -120,6 +138,130 @@ pub fn emails(
 pub fn count(conn: &mut AnyConn, keys: &[String], which: Mails) -> Result<i64, StoreError> {
     let found: Option<i64> = mails("SELECT COUNT(*)", keys, which).one(conn)?;
     Ok(found.unwrap_or(0))
+}
+
+/// A draft that may be about a person, and whom it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonsDraft {
+    pub id: DraftId,
+    pub state: SendingState,
+    /// Whether it is known to be theirs, whoever it is for.
+    pub is_theirs: bool,
+    /// Addresses as they are written.
+    pub recipients: Vec<String>,
+}
+
+fn draft(
+    (id, state, content): (i64, String, String),
+    is_theirs: bool,
+) -> Result<PersonsDraft, StoreError> {
+    let corrupt = |column| StoreError::Corrupt {
+        table: "drafts",
+        column,
+        row: id,
+    };
+    let state = SendingState::from_text(&state).ok_or_else(|| corrupt("state"))?;
+    let content: DraftContent =
+        serde_json::from_str(&content).map_err(|_error| corrupt("content"))?;
+    let all = content.to.into_iter().chain(content.cc).chain(content.bcc);
+    Ok(PersonsDraft {
+        id: DraftId(id),
+        state,
+        is_theirs,
+        recipients: all.map(|address| address.address).collect(),
+    })
+}
+
+const DRAFT: &str = "SELECT d.id, d.state, d.content FROM drafts d WHERE ";
+
+/// What these emails were written as, drafts that answer them or are meant for these items, and drafts in which something
+/// like one of these addresses stands; by id. A draft that became another email is not among them: that email says it.
+///
+/// # Errors
+/// What the database says; `Corrupt` for a draft that says nothing.
+pub fn drafts(
+    conn: &mut AnyConn,
+    keys: &[String],
+    emails: &[EmailId],
+    items: &[ItemId],
+) -> Result<Vec<PersonsDraft>, StoreError> {
+    let mut found: BTreeMap<DraftId, PersonsDraft> = BTreeMap::new();
+    let mut take = |rows: Vec<(i64, String, String)>, is_theirs: bool| {
+        for row in rows {
+            let one = draft(row, is_theirs)?;
+            found.entry(one.id).or_insert(one);
+        }
+        Ok::<_, StoreError>(())
+    };
+    for part in emails.chunks(BOUND_MAX) {
+        let all = |query: Sql| query.any_of(part.iter().map(|id| id.0)).push(")");
+        let query = all(sql(DRAFT).push("d.email_id IN ("));
+        let query = all(query.push(" OR d.email_id IS NULL AND d.original_id IN ("));
+        take(query.rows(conn)?, true)?;
+    }
+    for part in items.chunks(BOUND_MAX) {
+        let query = sql(DRAFT)
+            .push("d.email_id IS NULL AND d.item_id IN (")
+            .any_of(part.iter().map(|id| id.0))
+            .push(")");
+        take(query.rows(conn)?, true)?;
+    }
+    let local = |key: &String| {
+        key.rsplit_once('@')
+            .map(|(local, _domain)| local.to_owned())
+    };
+    let locals: BTreeSet<String> = keys.iter().filter_map(local).collect();
+    for local in locals {
+        let query = sql(DRAFT).push("d.email_id IS NULL");
+        // Others are written in more ways than one: then all drafts are looked through.
+        let is_plain = local
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));
+        let query = if is_plain {
+            query
+                .push(" AND ")
+                .then(contains(conn, "d.content", &local))
+        } else {
+            query
+        };
+        take(query.rows(conn)?, false)?;
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Locks these drafts until the end of the transaction, behind the emails; those of them that are on their way.
+///
+/// # Errors
+/// What the database says.
+pub fn lock_drafts(tx: &mut Tx<'_>, ids: &[DraftId]) -> Result<usize, StoreError> {
+    let mut on_their_way = 0_usize;
+    for part in ids.chunks(BOUND_MAX) {
+        let query = sql("SELECT state FROM drafts WHERE id IN (")
+            .any_of(part.iter().map(|id| id.0))
+            .push(") ORDER BY id");
+        let states: Vec<String> = for_update(tx.conn, query).rows(tx.conn)?;
+        let is_on_its_way = |state: &&String| {
+            [SendingState::Queued, SendingState::Sending]
+                .iter()
+                .any(|one| one.as_text() == state.as_str())
+        };
+        on_their_way = on_their_way.saturating_add(states.iter().filter(is_on_its_way).count());
+    }
+    Ok(on_their_way)
+}
+
+/// Locks these emails and those of these items until the end of the transaction, all in one order.
+///
+/// # Errors
+/// What the database says.
+pub fn lock_emails(tx: &mut Tx<'_>, emails: &[EmailId], of: &[ItemId]) -> Result<(), StoreError> {
+    let query = sql("SELECT id FROM emails WHERE id IN (")
+        .any_of(emails.iter().map(|id| id.0))
+        .push(") OR id IN (SELECT email_id FROM email_links WHERE item_id IN (")
+        .any_of(of.iter().map(|id| id.0))
+        .push(")) ORDER BY id");
+    for_update(tx.conn, query).rows::<i64>(tx.conn)?;
+    Ok(())
 }
 
 /// The bytes of these mails, and the files that hang on them.

@@ -38,6 +38,9 @@ pub struct RawStore {
 /// Objects that are written at once: the next is on its way to the disk while one is waited for.
 const WRITES_AT_ONCE: usize = 3;
 
+/// Mails that are tried to see whether the store is there: as many may be lost themselves.
+const PROBES_MAX: i64 = 3;
+
 /// Mails whose bytes are durable, to be named by the transaction that stores what they say.
 #[derive(Debug, Clone, Default)]
 pub struct Durable {
@@ -365,6 +368,26 @@ impl RawStore {
             Err(_moved) => self.get_once(store, hash).await,
             found => found,
         }
+    }
+
+    /// Whether mails of other objects than this one's can be read, or where none are named, there is any object: then that
+    /// this one can't be read is its own fault, and else the store's. For worker threads, as [`RawStore::get_now`].
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn has_others_now(&self, store: &Store, hash: &[u8]) -> Result<bool, StoreError> {
+        let hash = hash.to_vec();
+        let others: Vec<Vec<u8>> = store.read_now(|conn| {
+            sql("SELECT hash FROM raw_mails WHERE byte_length > 0 AND object_key NOT IN (SELECT object_key FROM raw_mails WHERE hash = ")
+                .bind(hash)
+                .push(") ORDER BY hash LIMIT ")
+                .bind(PROBES_MAX)
+                .rows(conn)
+        })?;
+        if others.is_empty() {
+            return Ok(self.list_now().is_ok_and(|listed| !listed.is_empty()));
+        }
+        Ok(others.iter().any(|hash| self.get_now(store, hash).is_ok()))
     }
 
     async fn get_once(&self, store: &Store, hash: &[u8]) -> Result<Bytes, StoreError> {

@@ -8,7 +8,7 @@
 use super::dialect::full_text::{self, KINDS, Words};
 use super::page::{Key, KeyPart, Page, PageRequest, count_up_to};
 use super::scope;
-use super::search_index::apart;
+use super::search_index::{apart, numbered_from};
 use super::sql::{Sql, sql};
 use super::{AnyConn, StoreError};
 use crate::model::item::ItemKind;
@@ -182,7 +182,7 @@ fn select(
         for literal in group {
             query = query
                 .push(" OR ")
-                .then(literal_condition(conn, search, literal));
+                .then(literal_condition(conn, search, (literal, place)));
         }
         query = query.push(")");
     }
@@ -205,9 +205,13 @@ fn readable(search: &Search<'_>) -> Sql {
         .push(") END)")
 }
 
-fn literal_condition(conn: &AnyConn, search: &Search<'_>, literal: &Literal) -> Sql {
+fn literal_condition(
+    conn: &AnyConn,
+    search: &Search<'_>,
+    (literal, place): (&Literal, &'static str),
+) -> Sql {
     let condition = match &literal.sought {
-        Sought::Filter(filter) => filter_condition(search, filter),
+        Sought::Filter(filter) => filter_condition(search, filter, place),
         Sought::Phrase(_) => {
             let positive = Literal {
                 is_negated: false,
@@ -260,7 +264,8 @@ fn in_own_mailbox(search: &Search<'_>, front: &'static str) -> Sql {
         .push(")")
 }
 
-fn filter_condition(search: &Search<'_>, filter: &Filter) -> Sql {
+/// The condition of a filter; `place` is the column by which documents are numbered.
+fn filter_condition(search: &Search<'_>, filter: &Filter, place: &'static str) -> Sql {
     match filter {
         Filter::HasAttachment => sql(
             "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM attachments fa WHERE fa.email_id = d.subject_id AND NOT fa.is_inline)",
@@ -280,8 +285,19 @@ fn filter_condition(search: &Search<'_>, filter: &Filter) -> Sql {
         .push(" AND LOWER(fm.address) = ")
         .bind(address.as_str())
         .push(")"),
-        Filter::Before(at) => sql("d.at < ").bind(at.micros()),
-        Filter::After(at) => sql("d.at >= ").bind(at.micros()),
+        // Documents are numbered by their time, so that others are not even looked at.
+        Filter::Before(at) => sql("d.at < ")
+            .bind(at.micros())
+            .push(" AND ")
+            .push(place)
+            .push(" < ")
+            .bind(numbered_from(at.plus_seconds(1))),
+        Filter::After(at) => sql("d.at >= ")
+            .bind(at.micros())
+            .push(" AND ")
+            .push(place)
+            .push(" >= ")
+            .bind(numbered_from(*at)),
         Filter::IsUnread => in_own_mailbox(
             search,
             "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM emails fe JOIN placements fp ON fp.email_id = fe.id WHERE",
@@ -391,7 +407,7 @@ fn whole_shelf(
     select(conn, search, (words.as_ref(), &shelf.kinds), columns)
 }
 
-/// How much the query finds, up to `limit`; whether that is all.
+/// How much the query finds, up to `limit`; whether that is all. Read within one moment, as a page.
 ///
 /// # Errors
 /// What the database says.
@@ -404,6 +420,7 @@ pub fn count(
     if search.query.is_empty() {
         return Ok((0, true));
     }
+    full_text::plan_by_words(conn)?;
     for shelf in shelves(search) {
         let (query, _place) = whole_shelf(conn, search, &shelf, "d.id");
         let (counted, is_exact) = count_up_to(conn, query, limit.saturating_sub(total))?;
@@ -421,7 +438,7 @@ pub enum Facet {
     Kind,
     /// Only mailboxes that the viewer has access to (R22).
     Mailbox,
-    /// Senders, by their canonical address.
+    /// Senders, by their canonical address; given as written where that can't be searched for.
     Sender,
     /// In UTC.
     Month,
@@ -430,7 +447,7 @@ pub enum Facet {
 /// How many of the found documents have a value of a facet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FacetCount {
-    /// A kind, a mailbox's id, an address, or a month (`2026-10`).
+    /// A kind, a mailbox's id, an address that `from:` finds, or a month (`2026-10`).
     pub value: String,
     pub count: i64,
 }
@@ -460,6 +477,7 @@ pub fn facet(
     if search.query.is_empty() {
         return Ok(Vec::new());
     }
+    full_text::plan_by_words(conn)?;
     for shelf in shelves(search) {
         for (value, count) in counts_of(conn, search, &shelf, facet)? {
             let total = counts.entry(value).or_default();
@@ -497,7 +515,11 @@ fn counts_of(
             .push(full_text::month(conn))
             .push(" AS value, COUNT(*) FROM ("),
         Facet::Mailbox => sql("SELECT CAST(fe.mailbox_id AS TEXT) AS value, COUNT(*) FROM ("),
-        Facet::Sender => sql("SELECT fp.address_key AS value, COUNT(DISTINCT d.subject_id) FROM ("),
+        // Words are indexed as they are written: an international domain is not found by its canonical form.
+        Facet::Sender => sql(
+            "SELECT CASE WHEN fp.address_key LIKE '%xn--%' THEN MIN(fp.address) ELSE fp.address_key END AS value, \
+             COUNT(DISTINCT d.subject_id) FROM (",
+        ),
     };
     let query = front.then(newest).push(") d");
     let query = match facet {
@@ -511,5 +533,9 @@ fn counts_of(
              WHERE d.kind = 'EMAIL' AND fp.address_key IS NOT NULL",
         ),
     };
-    query.push(" GROUP BY 1").rows(conn)
+    let by = match facet {
+        Facet::Sender => " GROUP BY fp.address_key",
+        Facet::Kind | Facet::Month | Facet::Mailbox => " GROUP BY 1",
+    };
+    query.push(by).rows(conn)
 }

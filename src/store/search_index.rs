@@ -16,7 +16,7 @@ const VERSION: i64 = 1;
 pub struct Waiting {
     seq: i64,
     pub subject: Subject,
-    /// How often its bytes could not be had.
+    /// How often its bytes could not be had, or the index did not take it, while others could be indexed.
     pub tries: i64,
 }
 
@@ -43,6 +43,8 @@ pub struct Indexed {
     pub kind: &'static str,
     /// When it came, or was made.
     pub at: Time,
+    /// The bytes that a mail's words are of: with others in their place it is another document. Nothing for an item.
+    pub raw_hash: Vec<u8>,
     pub document: Document,
 }
 
@@ -59,13 +61,18 @@ pub fn begin_anew_if_old(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     if turned == 0 {
         return Ok(());
     }
-    // What is new is looked for first. What waits already is among it.
-    for fill in [
-        "DELETE FROM search_queue",
-        "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'ITEM', id, 0 FROM items ORDER BY created_at DESC",
-        "INSERT INTO search_queue (kind, subject_id, tries) SELECT 'EMAIL', id, 0 FROM emails ORDER BY received_at DESC",
+    // What is new is looked for first. What waits already is among it. All of it is numbered below what comes from now on.
+    sql("DELETE FROM search_queue").run(tx.conn)?;
+    for select in [
+        "'ITEM' AS kind, id, 0 AS tries, ROW_NUMBER() OVER (ORDER BY created_at DESC, id DESC) AS place FROM items",
+        "'EMAIL' AS kind, id, 0 AS tries, ROW_NUMBER() OVER (ORDER BY received_at DESC, id DESC) AS place FROM emails",
     ] {
-        sql(fill).run(tx.conn)?;
+        sql("INSERT INTO search_queue (kind, subject_id, tries, seq)")
+            .push(full_text::numbered(tx.conn))
+            .push(" SELECT a.kind, a.id, a.tries, COALESCE((SELECT MIN(seq) FROM search_queue WHERE seq < 0), 0) - a.place FROM (SELECT ")
+            .push(select)
+            .push(") a")
+            .run(tx.conn)?;
     }
     Ok(())
 }
@@ -93,15 +100,24 @@ pub fn standing(conn: &mut AnyConn) -> Result<Standing, StoreError> {
     Ok(first.map_or(Standing::UpToDate, |_| Standing::Behind))
 }
 
-/// What has waited longest, at most so many.
+/// What has waited longest, at most so many; what is only indexed anew comes behind that, the newest first.
 ///
 /// # Errors
 /// What the database says.
 pub fn waiting(conn: &mut AnyConn, limit: i64) -> Result<Vec<Waiting>, StoreError> {
-    let rows: Vec<(i64, String, i64, i64)> =
-        sql("SELECT seq, kind, subject_id, tries FROM search_queue ORDER BY seq LIMIT ")
-            .bind(limit)
+    let select = "SELECT seq, kind, subject_id, tries FROM search_queue WHERE seq ";
+    let mut rows: Vec<(i64, String, i64, i64)> = sql(select)
+        .push(">= 0 ORDER BY seq LIMIT ")
+        .bind(limit)
+        .rows(conn)?;
+    let room = limit.saturating_sub(i64::try_from(rows.len()).unwrap_or(limit));
+    if room > 0 {
+        let old: Vec<(i64, String, i64, i64)> = sql(select)
+            .push("< 0 ORDER BY seq DESC LIMIT ")
+            .bind(room)
             .rows(conn)?;
+        rows.extend(old);
+    }
     let waiting = |(seq, kind, id, tries): (i64, String, i64, i64)| Waiting {
         seq,
         subject: if kind == "EMAIL" {
@@ -114,27 +130,6 @@ pub fn waiting(conn: &mut AnyConn, limit: i64) -> Result<Vec<Waiting>, StoreErro
     Ok(rows.into_iter().map(waiting).collect())
 }
 
-/// The notes on these items, oldest first.
-///
-/// # Errors
-/// What the database says.
-pub fn notes(
-    conn: &mut AnyConn,
-    items: &[ItemId],
-) -> Result<HashMap<ItemId, Vec<String>>, StoreError> {
-    let rows: Vec<(i64, String)> = sql(
-        "SELECT item_id, COALESCE(note, '') FROM timeline_entries WHERE kind = 'NOTE_ADDED' AND item_id IN (",
-    )
-    .any_of(items.iter().map(|id| id.0))
-    .push(") ORDER BY position")
-    .rows(conn)?;
-    let mut found: HashMap<ItemId, Vec<String>> = HashMap::new();
-    for (item, note) in rows {
-        found.entry(ItemId(item)).or_default().push(note);
-    }
-    Ok(found)
-}
-
 /// What was read of a batch.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -145,20 +140,21 @@ pub struct Batch {
 }
 
 /// Puts the documents of a batch into the index, takes those out whose mails and items are gone, and settles what waited.
-/// What is about to be deleted at this moment goes on waiting.
+/// What is about to be deleted at this moment goes on waiting. What says something else by now waits anew already.
 ///
 /// # Errors
 /// What the database says; then nothing was settled.
 pub fn save(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), StoreError> {
     let subjects: HashSet<Subject> = batch.waiting.iter().map(|one| one.subject).collect();
     let subjects: Vec<Subject> = subjects.into_iter().collect();
-    let mut there: HashSet<Subject> = HashSet::new();
-    let mut held: HashSet<Subject> = HashSet::new();
+    let mut there: HashMap<Subject, Vec<u8>> = HashMap::new();
+    let mut held: HashMap<Subject, Vec<u8>> = HashMap::new();
     for part in subjects.chunks(BOUND_MAX) {
         there.extend(existing(tx, part, Hold::No)?);
         held.extend(existing(tx, part, Hold::Yes)?);
     }
-    let settled = |one: &&Waiting| !there.contains(&one.subject) || held.contains(&one.subject);
+    let settled =
+        |one: &&Waiting| !there.contains_key(&one.subject) || held.contains_key(&one.subject);
     let settled: Vec<&Waiting> = batch.waiting.iter().filter(settled).collect();
     let replaced: Vec<Subject> = settled.iter().map(|one| one.subject).collect();
     for part in replaced.chunks(BOUND_MAX) {
@@ -168,11 +164,11 @@ pub fn save(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), StoreError> {
     let kept: Vec<&Indexed> = batch
         .indexed
         .iter()
-        .filter(|indexed| held.contains(&indexed.subject))
+        .filter(|indexed| held.get(&indexed.subject) == Some(&indexed.raw_hash))
         .collect();
     insert(tx, &kept)?;
     for one in &batch.unread {
-        if there.contains(&one.subject) {
+        if there.contains_key(&one.subject) {
             sql("INSERT INTO search_queue (kind, subject_id, tries) VALUES ('EMAIL', ")
                 .list([one.subject.id(), one.tries.saturating_add(1)])
                 .push(")")
@@ -186,6 +182,25 @@ pub fn save(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), StoreError> {
             .push(")")
             .run(tx.conn)?;
     }
+    Ok(())
+}
+
+/// What the index did not take waits behind all others.
+///
+/// # Errors
+/// What the database says.
+pub fn wait_again(tx: &mut Tx<'_>, one: &Waiting) -> Result<(), StoreError> {
+    give_up(tx, one)?;
+    let kind = match one.subject {
+        Subject::Email(_) => "EMAIL",
+        Subject::Item(_) => "ITEM",
+    };
+    sql("INSERT INTO search_queue (kind, subject_id, tries) VALUES (")
+        .bind(kind)
+        .push(", ")
+        .list([one.subject.id(), one.tries.saturating_add(1)])
+        .push(")")
+        .run(tx.conn)?;
     Ok(())
 }
 
@@ -207,8 +222,12 @@ enum Hold {
     Yes,
 }
 
-/// Those of these that are there.
-fn existing(tx: &mut Tx<'_>, subjects: &[Subject], hold: Hold) -> Result<Vec<Subject>, StoreError> {
+/// Those of these that are there, with what a mail's bytes are known by.
+fn existing(
+    tx: &mut Tx<'_>,
+    subjects: &[Subject],
+    hold: Hold,
+) -> Result<Vec<(Subject, Vec<u8>)>, StoreError> {
     let mut found = Vec::new();
     let emails = subjects.iter().filter_map(|subject| match subject {
         Subject::Email(id) => Some(id.0),
@@ -222,16 +241,18 @@ fn existing(tx: &mut Tx<'_>, subjects: &[Subject], hold: Hold) -> Result<Vec<Sub
         Hold::No => query,
         Hold::Yes => full_text::undeleted(conn, query),
     };
-    let query = sql("SELECT id FROM emails WHERE id IN (")
+    let query = sql("SELECT id, raw_hash FROM emails WHERE id IN (")
         .any_of(emails)
         .push(") ORDER BY id");
-    let ids: Vec<i64> = held(tx.conn, query).rows(tx.conn)?;
-    found.extend(ids.into_iter().map(|id| Subject::Email(EmailId(id))));
+    let rows: Vec<(i64, Vec<u8>)> = held(tx.conn, query).rows(tx.conn)?;
+    let email = |(id, raw_hash)| (Subject::Email(EmailId(id)), raw_hash);
+    found.extend(rows.into_iter().map(email));
     let query = sql("SELECT id FROM items WHERE id IN (")
         .any_of(items)
         .push(") ORDER BY id");
     let ids: Vec<i64> = held(tx.conn, query).rows(tx.conn)?;
-    found.extend(ids.into_iter().map(|id| Subject::Item(ItemId(id))));
+    let item = |id| (Subject::Item(ItemId(id)), Vec::new());
+    found.extend(ids.into_iter().map(item));
     Ok(found)
 }
 
@@ -259,10 +280,14 @@ pub const fn apart(seconds: i64) -> i64 {
     seconds.saturating_mul(1 << OWN_BITS)
 }
 
+/// The number from which on the documents of this second are numbered.
+pub fn numbered_from(at: Time) -> i64 {
+    at.seconds().clamp(0, (1 << 32) - 1) << OWN_BITS
+}
+
 /// Documents are numbered by their time, so that the index gives the newest first.
 fn id_of(indexed: &Indexed) -> i64 {
-    let seconds = indexed.at.seconds().clamp(0, (1 << 32) - 1);
-    (seconds << OWN_BITS) | (indexed.subject.id() & ((1 << OWN_BITS) - 1))
+    numbered_from(indexed.at) | (indexed.subject.id() & ((1 << OWN_BITS) - 1))
 }
 
 fn insert(tx: &mut Tx<'_>, all: &[&Indexed]) -> Result<(), StoreError> {

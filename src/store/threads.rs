@@ -3,7 +3,7 @@
 
 use super::page::{Key, KeyPart, Order, Page, PageRequest, count_up_to};
 use super::read::word;
-use super::sql::{Sql, sql};
+use super::sql::{BOUND_MAX, Sql, sql};
 use super::{AnyConn, StoreError, Tx, dialect, scope};
 use crate::model::email::{Address, ThreadChange, ThreadChangeKind};
 use crate::model::{EmailId, ItemId, MailboxId, MessageId, ThreadChangeId, ThreadId, Time, UserId};
@@ -148,8 +148,8 @@ pub fn summaries(
 
 /// People of a thread that are given: mails to thousands exist.
 const PEOPLE_MAX: usize = 100;
-/// Rows that are read for them: a long conversation of a few.
-const PEOPLE_ROWS_MAX: i64 = 5_000;
+/// Rows of one thread that are read for them: a long conversation of a few.
+const PEOPLE_ROWS_MAX: i64 = 2_000;
 
 /// Who takes part in these threads, as far as the viewer sees: From, To and Cc, in the order in which they appear, each
 /// once.
@@ -161,13 +161,14 @@ pub fn people(
     within: &EmailScope,
     ids: &[ThreadId],
 ) -> Result<HashMap<ThreadId, Vec<Address>>, StoreError> {
-    let front = "SELECT g.thread_id, p.name, p.address FROM participants p JOIN (SELECT e.id, e.message_id, e.received_at";
+    let front = "SELECT r.thread_id, r.name, r.address FROM (SELECT e.thread_id, p.name, p.address, \
+                 ROW_NUMBER() OVER (PARTITION BY e.thread_id ORDER BY e.received_at, e.id, \
+                 CASE p.role WHEN 'FROM' THEN 0 WHEN 'TO' THEN 1 ELSE 2 END, p.position) AS place \
+                 FROM participants p JOIN (SELECT e.id, e.received_at, g.thread_id";
     let rows: Vec<(i64, Option<String>, String)> = of_threads(front, within, ids)
-        .push(
-            ") e ON e.id = p.email_id JOIN messages g ON g.id = e.message_id WHERE p.role IN ('FROM', 'TO', 'CC') \
-             ORDER BY e.received_at, e.id, CASE p.role WHEN 'FROM' THEN 0 WHEN 'TO' THEN 1 ELSE 2 END, p.position LIMIT ",
-        )
+        .push(") e ON e.id = p.email_id WHERE p.role IN ('FROM', 'TO', 'CC')) r WHERE r.place <= ")
         .bind(PEOPLE_ROWS_MAX)
+        .push(" ORDER BY r.thread_id, r.place")
         .rows(conn)?;
     let mut found: HashMap<ThreadId, Vec<Address>> = HashMap::new();
     let mut seen: HashMap<(i64, String), usize> = HashMap::new();
@@ -320,6 +321,34 @@ pub fn insert_change(
             .run(tx.conn)?;
     }
     Ok(ThreadChangeId(id))
+}
+
+/// Writes down that these messages were moved by a change of their own: whoever takes the rest of it back does not see them.
+///
+/// # Errors
+/// What the database says.
+pub fn part_change(
+    tx: &mut Tx<'_>,
+    change: &ThreadChange,
+    messages: &[MessageId],
+) -> Result<(), StoreError> {
+    let id = tx.id()?;
+    sql("INSERT INTO thread_changes (id, kind, at, by_user_id, to_thread_id) SELECT ")
+        .bind(id)
+        .push(", kind, at, by_user_id, to_thread_id FROM thread_changes WHERE id = ")
+        .bind(change.id.0)
+        .run(tx.conn)?;
+    for part in messages.chunks(BOUND_MAX) {
+        sql("UPDATE thread_change_messages SET change_id = ")
+            .bind(id)
+            .push(" WHERE change_id = ")
+            .bind(change.id.0)
+            .push(" AND message_id IN (")
+            .any_of(part.iter().map(|id| id.0))
+            .push(")")
+            .run(tx.conn)?;
+    }
+    Ok(())
 }
 
 /// Writes down that a change was taken back; `false` where it was before.

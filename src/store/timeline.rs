@@ -7,7 +7,8 @@ use crate::model::draft::SendingState;
 use crate::model::item::ItemFacts;
 use crate::model::timeline::{NewTimelineEntry, Position, TimelineEntry, TimelineKind, Told};
 use crate::model::{ActivityId, DraftId, EmailId, ItemId, StageId, Time, UserId};
-use crate::rules::access::EmailScope;
+use crate::rules::access::{EmailScope, ItemScope};
+use std::collections::HashMap;
 
 type EntryRow = (
     i64,
@@ -340,4 +341,60 @@ pub fn find_note(
             .push(" ORDER BY position LIMIT 1")
             .one(conn)?;
     Ok(position.map(Position))
+}
+
+/// Notes of an item in which is looked where something stands: nobody looks through more for it.
+const NOTES_SHOWN_MAX: i64 = 100;
+/// Notes of an item that are indexed: more than a document has room for.
+const NOTES_INDEXED_MAX: i64 = 1_000;
+
+/// The newest notes on those of these items that are in the scope, the newest first.
+///
+/// # Errors
+/// What the database says.
+pub fn newest_notes(
+    conn: &mut AnyConn,
+    within: &ItemScope,
+    items: &[ItemId],
+) -> Result<HashMap<ItemId, Vec<String>>, StoreError> {
+    let readable = sql(" AND EXISTS (SELECT 1 FROM items i WHERE i.id = t.item_id AND ")
+        .then(scope::items(within, "i"))
+        .push(")");
+    notes(conn, items, readable, NOTES_SHOWN_MAX)
+}
+
+/// The notes on these items that are indexed, the newest first: what is too much is what is oldest.
+///
+/// # Errors
+/// What the database says.
+pub fn indexed_notes(
+    conn: &mut AnyConn,
+    items: &[ItemId],
+) -> Result<HashMap<ItemId, Vec<String>>, StoreError> {
+    notes(conn, items, sql(""), NOTES_INDEXED_MAX)
+}
+
+fn notes(
+    conn: &mut AnyConn,
+    items: &[ItemId],
+    condition: Sql,
+    of_each: i64,
+) -> Result<HashMap<ItemId, Vec<String>>, StoreError> {
+    let rows: Vec<(i64, String)> = sql(
+        "SELECT n.item_id, n.note FROM (SELECT t.item_id, COALESCE(t.note, '') AS note, \
+         ROW_NUMBER() OVER (PARTITION BY t.item_id ORDER BY t.position DESC) AS place \
+         FROM timeline_entries t WHERE t.kind = 'NOTE_ADDED' AND t.item_id IN (",
+    )
+    .any_of(items.iter().map(|id| id.0))
+    .push(")")
+    .then(condition)
+    .push(") n WHERE n.place <= ")
+    .bind(of_each)
+    .push(" ORDER BY n.item_id, n.place")
+    .rows(conn)?;
+    let mut found: HashMap<ItemId, Vec<String>> = HashMap::new();
+    for (item, note) in rows {
+        found.entry(ItemId(item)).or_default().push(note);
+    }
+    Ok(found)
 }

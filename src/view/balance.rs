@@ -149,10 +149,22 @@ pub(super) fn balance(
         text_bytes: 0,
         resolve_cid,
     };
-    for token in tokens(html) {
+    let mut reader = tokens(html);
+    let mut behind_pre = usize::MAX;
+    while let Some(token) = reader.next() {
         match token {
-            Token::Text(text) => balancer.text(text)?,
-            Token::Open(tag) => balancer.start(&tag)?,
+            Token::Text(text) => {
+                if behind_pre != text.len().saturating_add(reader.bytes_left()) {
+                    balancer.part_from_pre();
+                }
+                balancer.text(text)?;
+            }
+            Token::Open(tag) => {
+                balancer.start(&tag)?;
+                if tag.name == "pre" {
+                    behind_pre = reader.bytes_left();
+                }
+            }
             Token::Close(name) => balancer.end(&name),
         }
         let is_too_much = balancer.done.html.len() > bytes_max
@@ -204,6 +216,16 @@ impl Balancer<'_> {
             self.write_text(piece);
         }
         Some(())
+    }
+
+    /// The parser drops a line end directly behind `<pre>`. Where the mail has something between the two that is left out
+    /// here, a comment keeps the line end.
+    fn part_from_pre(&mut self) {
+        let written = self.done.html.len();
+        let is_behind = |open: &Open| open.name == "pre" && open.tag_end == written;
+        if self.open.last().is_some_and(is_behind) {
+            self.done.html.push_str("<!---->");
+        }
     }
 
     /// Writes text in pieces, none of which ends inside a character reference.

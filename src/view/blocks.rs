@@ -66,20 +66,22 @@ fn add(found: &mut Vec<(BlockKind, usize)>, kind: BlockKind, bytes: usize) {
 
 /// Splits where the signature begins: at "-- ", or at a closing line near the end.
 fn split_signature(own: &str) -> (&str, &str) {
-    let mut offset: usize = 0;
-    let mut starts = Vec::new();
-    for line in own.split_inclusive('\n') {
+    // Nothing above the last lines can begin one.
+    let lines = own
+        .split_inclusive('\n')
+        .rev()
+        .take(SIGNATURE_LINES_MAX)
+        .take_while(|line| !is_quoted_line(line));
+    let mut start = own.len();
+    let mut found = None;
+    for line in lines {
+        start = start.saturating_sub(line.len());
         let is_marked = line.trim_end_matches(['\r', '\n']) == "-- ";
         if is_marked || is_signature(line.trim()) {
-            starts.push(offset);
+            found = Some(start);
         }
-        offset = offset.saturating_add(line.len());
     }
-    let is_short = |start: &usize| {
-        let behind = own.get(*start..).unwrap_or_default();
-        behind.lines().count() <= SIGNATURE_LINES_MAX && !behind.lines().any(is_quoted_line)
-    };
-    match starts.into_iter().find(is_short) {
+    match found {
         Some(start) if start > 0 => own.split_at_checked(start).unwrap_or((own, "")),
         _ => (own, ""),
     }

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Raised with every change of what [`clean`] lets through, so that what was cached by an older one is made anew.
-pub const SANITISER_VERSION: u32 = 1;
+pub const SANITISER_VERSION: u32 = 2;
 
 /// Longer HTML is shown as plain text: sanitising 1 MB takes up to half a second, and no person writes as much.
 pub const HTML_BYTES_MAX: usize = 1024 * 1024;
@@ -49,9 +49,38 @@ pub fn clean(html: &str, resolve_cid: &dyn Fn(&str) -> Option<String>) -> Option
         .clean(&balanced.html)
         .to_string();
     Some(CleanHtml {
-        html,
+        html: with_first_line_ends(&html),
         remote_images: balanced.remote_images,
     })
+}
+
+/// Whoever reads HTML drops a line end directly behind `<pre>`, and ammonia does not write it: where preformatted text
+/// begins with a line end, there have to be two.
+fn with_first_line_ends(html: &str) -> String {
+    let mut out = String::with_capacity(html.len());
+    let mut copied = 0;
+    let (mut tag_at, mut is_quoted) = (None, false);
+    for (at, byte) in html.bytes().enumerate() {
+        match (tag_at, byte) {
+            (None, b'<') => tag_at = Some(at),
+            (Some(_), b'"') => is_quoted = !is_quoted,
+            (Some(start), b'>') if !is_quoted => {
+                tag_at = None;
+                let tag = after(html, start);
+                let behind = at.saturating_add(1);
+                if (tag.starts_with("<pre>") || tag.starts_with("<pre "))
+                    && after(html, behind).starts_with('\n')
+                {
+                    out.push_str(html.get(copied..behind).unwrap_or_default());
+                    out.push('\n');
+                    copied = behind;
+                }
+            }
+            _ => {}
+        }
+    }
+    out.push_str(after(html, copied));
+    out
 }
 
 /// The judge: what is not on these lists does not pass, whoever wrote it.

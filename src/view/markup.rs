@@ -86,6 +86,11 @@ impl<'a> Iterator for Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
+    /// How much is still to be read.
+    pub const fn bytes_left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next piece, whatever it is.
     fn piece(&mut self) -> Option<Token<'a>> {
         while !self.rest.is_empty() {

@@ -32,13 +32,21 @@ struct Holder {
     renewed: std::time::Instant,
 }
 
+impl Holder {
+    /// One that holds nothing yet.
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            fence: None,
+            renewed: std::time::Instant::now(),
+        }
+    }
+}
+
 /// Indexes until told to stop.
 pub async fn run(services: IndexServices, mut stop: watch::Receiver<bool>) {
-    let mut holder = Holder {
-        name: format!("{:016x}", rand::random::<u64>()),
-        fence: None,
-        renewed: std::time::Instant::now(),
-    };
+    let name = format!("{:016x}", rand::random::<u64>());
+    let mut holder = Holder::new(&name);
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -58,16 +66,15 @@ pub async fn run(services: IndexServices, mut stop: watch::Receiver<bool>) {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "the indexer ended");
-                return;
+                // What it knew of its lease went with it; the lease itself is still its own.
+                tracing::error!(%error, "indexing broke off, and goes on in a moment");
+                holder = Holder::new(&name);
             }
         }
     }
     let store = services.store;
     let released = store
-        .write(clock::now(), move |tx| {
-            leases::release(tx, LEASE, &holder.name)
-        })
+        .write(clock::now(), move |tx| leases::release(tx, LEASE, &name))
         .await;
     if let Err(error) = released {
         tracing::warn!(%error, "the indexer's lease runs out by itself");

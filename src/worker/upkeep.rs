@@ -147,25 +147,13 @@ impl Round<'_> {
     /// Erases what is older than its mailbox keeps mail that is not in the CRM (R47).
     fn retain(&mut self) -> Result<(), StoreError> {
         let all = self.services.store.read_now(erasure::retentions)?;
-        for (mailbox, days) in all {
-            let before = (self.clock)().plus_seconds(-days.saturating_mul(86_400));
-            let mut mails = 0;
+        for (mailbox, _days) in all {
             while !(self.is_stopped)() {
-                let erased =
-                    self.write(|tx| erasure::erase_old(tx, mailbox, before, MAILS_PER_WRITE))?;
-                if erased == 0 {
+                let Some(mails) = self.write(|tx| erase_old(tx, mailbox))? else {
                     break;
-                }
-                mails += u64::try_from(erased).unwrap_or(u64::MAX);
+                };
+                self.upkept.mails_erased += u64::try_from(mails).unwrap_or(u64::MAX);
             }
-            if mails > 0 {
-                self.write(|tx| {
-                    let about = format!("mailbox {}", mailbox.0);
-                    let detail = serde_json::json!({ "emails": mails, "days": days });
-                    audit::record(tx, None, "eraseOldMail", &about, &detail)
-                })?;
-            }
-            self.upkept.mails_erased += mails;
         }
         Ok(())
     }
@@ -306,6 +294,23 @@ impl Round<'_> {
         self.upkept.objects_rewritten += 1;
         Ok(())
     }
+}
+
+/// Erases some of what is older than the mailbox keeps it now, and writes that down with it; how many, `None` where there is
+/// no more.
+fn erase_old(tx: &mut Tx<'_>, mailbox: MailboxId) -> Result<Option<usize>, StoreError> {
+    // Somebody may have changed it since the round began.
+    let Some(days) = erasure::hold_retention(tx, mailbox)? else {
+        return Ok(None);
+    };
+    let before = tx.now.plus_seconds(-days.saturating_mul(86_400));
+    let erased = erasure::erase_old(tx, mailbox, before, MAILS_PER_WRITE)?;
+    if let Some(mails) = erased.filter(|mails| *mails > 0) {
+        let about = format!("mailbox {}", mailbox.0);
+        let detail = serde_json::json!({ "emails": mails, "days": days });
+        audit::record(tx, None, "eraseOldMail", &about, &detail)?;
+    }
+    Ok(erased)
 }
 
 /// The named mails one behind the other, and where each lies then. Mails whose bytes overlap are kept apart.

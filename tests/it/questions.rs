@@ -21,6 +21,8 @@ use mailroom::mail::tls::TlsTrust;
 use mailroom::model::people::Session;
 use mailroom::model::timeline::{NewTimelineEntry, Told};
 use mailroom::model::{EmailId, ItemId, MessageId, UserId};
+use mailroom::rules::search::Zone;
+use mailroom::store::dialect::full_text::{self, Document, Entry};
 use mailroom::store::raw::RawStore;
 use mailroom::store::sql::sql;
 use mailroom::store::{AnyConn, Store, StoreError, roles};
@@ -536,6 +538,44 @@ async fn the_number_of_statements_does_not_grow_with_the_page() {
         "{counts:?}"
     );
     assert!(counts[0] > 5, "{counts:?}");
+}
+
+// On one thread, as the server's workers run.
+#[tokio::test]
+async fn r43_the_number_of_statements_does_not_grow_with_what_is_found() {
+    let world = World::open().await;
+    let done = world.store.write_now(clock::now(), |tx| {
+        for n in 0..20 {
+            let id = 3000 + n;
+            sql(format!("INSERT INTO items (id, kind, title, responsible_id, open_to_everyone, stage_id, is_open, created_at, last_activity_at, is_extra_lead, version) \
+                 VALUES ({id}, 'DEAL', 'Crane {n}', 3, FALSE, 5, TRUE, 11, 11, FALSE, 1)")).run(tx.conn)?;
+            let mut document = Document::new("DEAL");
+            document.add(Zone::Title, ["crane".to_owned()]);
+            let entry_of = Entry { id, kind: "DEAL", subject: id, at_micros: 11, document: &document };
+            full_text::insert(tx, &[entry_of])?;
+            let text = format!("The crane of {n}");
+            tx.tell(entry(id, Told::NoteAdded { text }), None);
+        }
+        Ok::<_, StoreError>(())
+    });
+    done.unwrap();
+    let query = "query($n: Int!) { search(query: \"crane\", first: $n) { nodes { snippets { zone parts { text } } } } }";
+    let mut counts = Vec::new();
+    for n in [5, 10, 20] {
+        let request = world.request(SALLY, query, json!({"n": n}));
+        let before = world.statements();
+        let response = world.schema.execute(request).await;
+        counts.push(world.statements() - before);
+        let answer = serde_json::to_value(response).unwrap();
+        let hits = answer["data"]["search"]["nodes"].as_array();
+        assert_eq!(hits.map(Vec::len), Some(n), "{answer:#}");
+        let zones = texts(&answer["data"]["search"]["nodes"][0]["snippets"], "zone");
+        assert_eq!(zones, ["TITLE", "TEXT"], "{answer:#}");
+    }
+    assert!(
+        counts.windows(2).all(|pair| pair[0] == pair[1]),
+        "{counts:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

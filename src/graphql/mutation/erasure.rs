@@ -14,7 +14,7 @@ use crate::model::MailboxId;
 pub struct ErasePersonInput {
     /// The person's mail addresses, at most 20; none of our own people.
     addresses: Vec<String>,
-    /// Whether mails go too in which other people outside stand as well.
+    /// Whether mails and drafts go too in which other people outside stand as well, whoever wrote them.
     #[graphql(default = false)]
     include_shared: bool,
     /// Whether it is only said what would go.
@@ -52,6 +52,10 @@ pub struct ErasureReport {
     shared_emails_kept: i64,
     /// Mails that are left, since one request erases at most 1,000: ask again.
     emails_left: i64,
+    /// What was written to them or in answer to the mails, with its files, and what the mails were written as.
+    drafts: i64,
+    /// Drafts that are for other people outside as well; `includeShared` erases them.
+    shared_drafts_kept: i64,
 }
 
 impl From<erase_person::ErasureReport> for ErasureReport {
@@ -65,6 +69,8 @@ impl From<erase_person::ErasureReport> for ErasureReport {
             items_kept: report.items_kept,
             shared_emails_kept: report.shared_emails_kept,
             emails_left: report.emails_left,
+            drafts: report.drafts,
+            shared_drafts_kept: report.shared_drafts_kept,
         }
     }
 }
@@ -90,9 +96,11 @@ pub struct ErasureMutation;
 
 #[Object]
 impl ErasureMutation {
-    /// Erases a person outside: their mails with every byte, leads and contacts that are theirs alone, and their addresses on
-    /// others. Administrators only. It can't be undone; what is still on the mail server does not come back. The bytes
-    /// leave the store of raw mails within a day; backups are not touched.
+    /// Erases a person outside: the mails in which nobody else outside stands with every byte, drafts to them or in answer to
+    /// these, leads and contacts that are theirs alone, and their addresses on others. Mails and drafts in which others
+    /// outside stand as well are kept and counted, unless `includeShared`. `CHANGED_SINCE` while mail to them waits to be
+    /// sent or is being sent. Administrators only. It can't be undone; what is still on the mail server does not come back.
+    /// The bytes leave the store of raw mails within a day; backups are not touched.
     async fn erase_person(
         &self,
         ctx: &Context<'_>,
@@ -115,8 +123,8 @@ impl ErasureMutation {
         .await
     }
 
-    /// Sets how long a mailbox keeps mail that is not in the CRM: what is older is erased for good, and does not come back
-    /// from the mail server. Its connector and administrators only.
+    /// Sets how long a mailbox keeps mail that is not in the CRM: what is older is erased for good, with drafts that answer
+    /// it, and does not come back from the mail server. Its connector and administrators only.
     async fn update_mailbox_retention(
         &self,
         ctx: &Context<'_>,

@@ -10,7 +10,7 @@ use crate::graphql::thread::{Thread, ThreadChange, changed};
 /// Emails that are to be a conversation of their own.
 #[derive(InputObject)]
 pub struct SplitThreadInput {
-    /// Emails of one conversation, at most 250, and not all of it.
+    /// Emails of one conversation, at most 250, and not all of it. It has at most 500.
     email_ids: Vec<ID>,
     /// The same key and input give the same result.
     idempotency_key: Option<String>,
@@ -21,7 +21,8 @@ pub struct SplitThreadInput {
 pub struct MergeThreadsInput {
     /// The conversation that remains.
     thread_id: ID,
-    /// The conversations that go, at most 20. What the viewer does not see of them stays where it is.
+    /// The conversations that go, at most 20 of at most 500 emails each. What the viewer does not see of them stays where it
+    /// is.
     merge_thread_ids: Vec<ID>,
     /// The same key and input give the same result.
     idempotency_key: Option<String>,
@@ -115,8 +116,8 @@ impl ThreadMutation {
         .await
     }
 
-    /// Takes a split or merge back, unless something of it was taken back or moved since (`CHANGED_SINCE`). It takes what
-    /// making it took.
+    /// Takes a split or merge back, unless something of it was taken back or moved since (`CHANGED_SINCE`). What the viewer
+    /// does not see of it stays where it is. It takes what making it took.
     async fn undo_thread_change(
         &self,
         ctx: &Context<'_>,

@@ -3,6 +3,7 @@
 
 use super::words::{Word, composed, words};
 use super::{Phrase, Zone};
+use std::collections::BTreeMap;
 
 /// Characters of a snippet, at most: two or three lines.
 pub const SNIPPET_CHARS_MAX: usize = 200;
@@ -10,8 +11,14 @@ pub const SNIPPET_CHARS_MAX: usize = 200;
 /// Characters shown before the first hit.
 const BEFORE_CHARS: usize = 60;
 
-/// Bytes of a text that are read for its snippet: as much as is indexed of nearly any mail.
+/// Bytes of texts that are read for one snippet: as much as is indexed of nearly any mail.
 const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// Words of a text that are looked at: as many as are indexed of it.
+const WORDS_MAX: usize = 16_000;
+
+/// Places of one phrase that are weighed: where it stands more often, one of these is as good as any.
+const HITS_MAX: usize = 1_000;
 
 /// A piece of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,19 +27,37 @@ pub struct Part {
     pub is_hit: bool,
 }
 
-/// The piece of the text that has most of what is looked for in this zone, as parts that follow each other; `None` where it
-/// has nothing of it.
-pub fn snippet(text: &str, zone: Zone, phrases: &[&Phrase]) -> Option<Vec<Part>> {
-    let mut end = text.len().min(READ_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end = end.saturating_sub(1);
+/// The piece that has most of what is looked for in this zone, of the first of these texts that has anything of it, as
+/// parts that follow each other; `None` where none has.
+pub fn snippet<'t>(
+    texts: impl IntoIterator<Item = &'t str>,
+    zone: Zone,
+    phrases: &[&Phrase],
+) -> Option<Vec<Part>> {
+    let mut left = READ_BYTES_MAX;
+    for text in texts {
+        let mut end = text.len().min(left);
+        while !text.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
+        let found = snippet_of(text.get(..end)?, zone, phrases);
+        // Texts of nothing cost something, too.
+        left = left.saturating_sub(end.saturating_add(1));
+        if found.is_some() || left == 0 {
+            return found;
+        }
     }
-    let text = composed(text.get(..end)?);
-    let found = words(&text);
+    None
+}
+
+fn snippet_of(text: &str, zone: Zone, phrases: &[&Phrase]) -> Option<Vec<Part>> {
+    let text = composed(text);
+    let mut found = words(&text);
+    found.truncate(WORDS_MAX);
     let mut hits: Vec<Hit> = Vec::new();
     for (index, phrase) in phrases.iter().enumerate() {
         if phrase.zones.has(zone) {
-            hits.extend(hits_of(phrase, index, &found));
+            hits.extend(hits_of(phrase, index, &found).take(HITS_MAX));
         }
     }
     hits.sort_unstable_by_key(|hit| (hit.start, hit.end));
@@ -81,21 +106,32 @@ fn hits_of<'w>(
 /// The bytes to show: from a little before the hit behind which most different phrases follow closely.
 fn best_window(text: &str, hits: &[Hit]) -> Option<(usize, usize)> {
     let mut best: Option<(usize, usize)> = None;
-    for (index, hit) in hits.iter().enumerate() {
+    // The hits that follow closely, and how many there are of each phrase: both only move on.
+    let mut following = hits.iter().peekable();
+    let mut close: BTreeMap<usize, usize> = BTreeMap::new();
+    for hit in hits {
         let within = hit
             .start
             .saturating_add(SNIPPET_CHARS_MAX.saturating_sub(BEFORE_CHARS));
-        let mut phrases: Vec<usize> = hits
-            .get(index..)?
-            .iter()
-            .take_while(|other| other.end <= within)
-            .map(|other| other.phrase)
-            .collect();
-        phrases.sort_unstable();
-        phrases.dedup();
-        let score = phrases.len();
+        while let Some(other) = following.next_if(|other| other.end <= within) {
+            let count = close.entry(other.phrase).or_default();
+            *count = count.saturating_add(1);
+        }
+        let score = close.len();
         if best.is_none_or(|(most, _)| score > most) {
             best = Some((score, hit.start));
+        }
+        if following
+            .peek()
+            .is_some_and(|next| std::ptr::eq(*next, hit))
+        {
+            // It is longer than what is shown.
+            following.next();
+        } else if let Some(count) = close.get_mut(&hit.phrase) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                close.remove(&hit.phrase);
+            }
         }
     }
     let (_, hit) = best?;

@@ -217,7 +217,7 @@ fn marked(text: &str, query: &str, zone: Zone) -> Option<String> {
         panic!("{query}");
     };
     let phrases: Vec<&Phrase> = query.phrases().collect();
-    let parts = snippet(text, zone, &phrases)?;
+    let parts = snippet([text], zone, &phrases)?;
     Some(
         parts
             .iter()
@@ -263,6 +263,15 @@ fn r43_hits_are_marked_where_they_stand() {
     let found = marked(&long, "needle", Zone::Text).unwrap();
     assert!(found.contains("the [needle] more"), "{found}");
     assert!(found.chars().count() <= SNIPPET_CHARS_MAX + 2, "{found}");
+    // What stands in the second text is not sought behind what is read of the first.
+    let Reading::Understood(query) = read("ada", Typing::Done) else {
+        panic!();
+    };
+    let phrases: Vec<&Phrase> = query.phrases().collect();
+    let short = snippet(["bob", "ada"], Zone::Text, &phrases);
+    assert_eq!(short.unwrap().len(), 1);
+    let long = "bob ".repeat(100_000);
+    assert_eq!(snippet([long.as_str(), "ada"], Zone::Text, &phrases), None);
     // A better place further on goes before the first one.
     let far = format!("ada {} ada and bob {}", "x ".repeat(300), "y ".repeat(300));
     let found = marked(&far, "ada bob", Zone::Text).unwrap();

@@ -437,3 +437,11 @@ pub fn undeleted(conn: &AnyConn, query: Sql) -> Sql {
         AnyConn::Pg(_) => query.push(" FOR KEY SHARE SKIP LOCKED"),
     }
 }
+
+/// What follows the columns of an `INSERT` that gives numbers which the database else gives by itself.
+pub const fn numbered(conn: &AnyConn) -> &'static str {
+    match conn {
+        AnyConn::Sqlite(_) => "",
+        AnyConn::Pg(_) => " OVERRIDING SYSTEM VALUE",
+    }
+}

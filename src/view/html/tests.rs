@@ -69,6 +69,47 @@ fn r44_what_a_reader_needs_is_kept() {
 }
 
 #[test]
+fn r44_preformatted_text_keeps_the_line_ends_that_it_begins_with() {
+    for (sentence, html, expected) in [
+        (
+            "one belongs to the tag",
+            "<pre>\n  a</pre>",
+            "<pre>  a</pre>",
+        ),
+        (
+            "a second one is text",
+            "<pre>\n\na</pre>",
+            "<pre>\n\na</pre>",
+        ),
+        (
+            "as mail writes it",
+            "<pre lang=de>\r\n\r\na</pre>",
+            "<pre lang=\"de\">\n\na</pre>",
+        ),
+        (
+            "so is one behind an element that is left out",
+            "<pre></noscript>\n<<form><button><script></style>]]>",
+            "<pre>\n\n&lt;</pre>",
+        ),
+        (
+            "or behind a comment",
+            "<pre><!-- b -->\na</pre>",
+            "<pre>\n\na</pre>",
+        ),
+        (
+            "a title that looks like the tag is a title",
+            "<pre title='<pre>\na'>b</pre>",
+            "<pre title=\"<pre>\na\">b</pre>",
+        ),
+    ] {
+        let clean_html = cleaned(html);
+        let same = |html: &str| html.replace("&lt;pre&gt;", "<pre>");
+        assert_eq!(same(&clean_html), expected, "{sentence}");
+        assert_eq!(cleaned(&clean_html), clean_html, "{sentence}");
+    }
+}
+
+#[test]
 fn r44_links_lead_where_links_may_lead() {
     for (sentence, address, is_kept) in [
         ("the web", "https://x.example/a?b=c&amp;d=e#f", true),

@@ -205,6 +205,10 @@ fn contents() -> Vec<(&'static str, String)> {
             "a million quoted lines",
             part("text/plain", "7bit", &"> x\r\n".repeat(1_000_000)),
         ),
+        (
+            "a million lines that begin a signature",
+            part("text/plain", "7bit", &"--\r\n".repeat(1_000_000)),
+        ),
         ("elements in elements", html(&"<div>".repeat(200_000))),
         ("tables in tables", html(&"<table><tr><td>".repeat(50_000))),
         ("a million angle brackets", html(&"<".repeat(1_000_000))),
@@ -275,7 +279,7 @@ fn status_kib(name: &str) -> u64 {
         .unwrap()
 }
 
-const SHOWN: &str = "query ($id: ID!) { node(id: $id) { ... on Email { subject preview bodyText bodyHtml rawHeaders attachments { name } } } }";
+const SHOWN: &str = "query ($id: ID!) { node(id: $id) { ... on Email { subject preview bodyText bodyBlocks { kind } bodyHtml rawHeaders attachments { name } } } }";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t13_a_bomb_of_structure_costs_a_second_and_256_mb_at_most_and_is_kept() {
@@ -296,6 +300,54 @@ async fn wait_until_indexed(store: &Store) {
             "it is not indexed"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t13_marking_what_a_mail_says_again_and_again_costs_a_second_at_most() {
+    let app = TestApp::start(On::Sqlite).await;
+    let token = app.admin.clone();
+    let admin = app.viewer_id(&token).await;
+    let parts = app.app();
+    let connector = UserId(parts.store.codec().open_id_of("User", &admin).unwrap());
+    let raw = part("text/plain", "7bit", &"ab ac\r\n".repeat(40_000)).into_bytes();
+    let (store, raws) = (parts.store.clone(), parts.raw.clone());
+    tokio::task::spawn_blocking(move || {
+        let now = clock::now();
+        let mailbox =
+            mailbox_for_files(&store, "files@ours.example", Some(connector), now).unwrap();
+        let mail = StoredMail {
+            raw,
+            date: None,
+            is_seen: None,
+        };
+        let folder = ImportFolder::named("INBOX");
+        let mails = &mut [mail].into_iter();
+        import_now(&store, &raws, (mailbox, &folder), mails, now).unwrap()
+    })
+    .await
+    .unwrap();
+    wait_until_indexed(&parts.store).await;
+    let query =
+        "query ($q: String!) { search(query: $q) { nodes { snippets { zone parts { text } } } } }";
+    for looked_for in [
+        "ab* ".repeat(32),
+        "ab ac ".repeat(16),
+        format!("\"{}x\" or ab", "ab ac ".repeat(80)),
+    ] {
+        let before = cpu();
+        let asked = json!({ "q": looked_for });
+        let answer = app.data(&token, query, asked).await;
+        let marking = cpu() - before;
+        let snippets = answer["search"]["nodes"][0]["snippets"].as_array().unwrap();
+        let length = |snippet: &serde_json::Value| -> usize {
+            let parts = snippet["parts"].as_array().unwrap().iter();
+            parts.map(|part| text(&part["text"]).len()).sum()
+        };
+        assert!(snippets.iter().any(|snippet| snippet["zone"] == "TEXT"));
+        assert!(snippets.iter().all(|snippet| length(snippet) <= 200));
+        println!("{looked_for:.20}: {marking:?}");
+        assert!(marking <= CPU_MAX, "{looked_for}: {marking:?}");
     }
 }
 

@@ -4,9 +4,11 @@ use crate::on_both;
 use crate::spine::connect;
 use crate::support::app::{TestApp, text};
 use crate::support::dovecot;
+use mailroom::store::sql::sql;
 use serde_json::{Value, json};
 
 const ADA: &str = "ada@ours.example";
+const OTTO: &str = "otto@ours.example";
 const THREADS: &str = "{ threads { nodes { id subject messageCount unreadCount participants { name address }
     lastEmail { preview } emails(first: 9) { nodes { id subject } } changes { id kind by { name } undoneAt } } } }";
 
@@ -136,5 +138,60 @@ on_both! {
         let changes = data["threads"]["nodes"][1]["changes"].as_array().unwrap();
         assert_eq!(changes.iter().map(|change| change["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["SPLIT"]);
         assert!(changes.iter().all(|change| !change["undoneAt"].is_null()));
+    }
+
+    async fn r40_nobody_puts_back_what_they_don_t_see(app) {
+        let token = app.admin.clone();
+        let otto = app.user("Otto", OTTO, false).await;
+        let dovecot = dovecot::start(&[ADA, OTTO]);
+        let first = mail(1, None, "Cranes", "We need cranes.\r\n");
+        for raw in [&first, &mail(2, Some(1), "Re: Cranes", "Three of them.\r\n"), &mail(4, None, "Trucks", "We need a truck.\r\n")] {
+            dovecot.append(ADA, "INBOX", raw.as_bytes()).unwrap();
+        }
+        dovecot.append(OTTO, "INBOX", first.as_bytes()).unwrap();
+        let query = ("{ threads { nodes { emails(first: 9) { nodes { id } } } } }", json!({}));
+        for (token, address, count) in [(&token, ADA, 2), (&otto, OTTO, 1)] {
+            connect(&app, &dovecot, token, address).await;
+            app.until(token, query.clone(), |data| data["threads"]["nodes"].as_array().unwrap().len() == count).await;
+        }
+        let now = threads(&app, &token).await;
+        let input = json!({ "threadId": now[0].0, "mergeThreadIds": [now[1].0] });
+        app.make(&token, "mergeThreads", input, "thread { id }").await;
+        assert_eq!(subjects(&threads(&app, &token).await), [vec!["Cranes", "Cranes", "Re: Cranes", "Trucks"]]);
+        // Otto has one of the copies of the first mail, and puts back that message.
+        let change_of = async |token: &str| {
+            let data = app.data(token, THREADS, json!({})).await;
+            let changes = data["threads"]["nodes"][0]["changes"].as_array().unwrap().clone();
+            let standing: Vec<String> = changes.iter().filter(|change| change["undoneAt"].is_null()).map(|change| text(&change["id"])).collect();
+            assert_eq!(standing.len(), 1, "{data:#}");
+            standing[0].clone()
+        };
+        let change = change_of(&otto).await;
+        app.make(&otto, "undoThreadChange", json!({ "threadChangeId": change }), "change { undoneAt }").await;
+        assert_eq!(subjects(&threads(&app, &token).await), [vec!["Re: Cranes", "Trucks"], vec!["Cranes", "Cranes"]]);
+        // Who sees the rest puts that back.
+        let rest = change_of(&token).await;
+        app.make(&token, "undoThreadChange", json!({ "threadChangeId": rest }), "change { undoneAt }").await;
+        assert_eq!(subjects(&threads(&app, &token).await), [vec!["Trucks"], vec!["Cranes", "Cranes", "Re: Cranes"]]);
+    }
+
+    async fn r40_a_crowd_in_one_conversation_hides_nobody_in_another(app) {
+        let token = app.admin.clone();
+        let dovecot = dovecot::start(&[ADA]);
+        for raw in [mail(1, None, "Cranes", "We need cranes.\r\n"), mail(4, None, "Trucks", "We need a truck.\r\n")] {
+            dovecot.append(ADA, "INBOX", raw.as_bytes()).unwrap();
+        }
+        connect(&app, &dovecot, &token, ADA).await;
+        let query = ("{ emails(first: 9) { nodes { id } } }", json!({}));
+        app.until(&token, query, |data| data["emails"]["nodes"].as_array().unwrap().len() == 2).await;
+        let crowd = app.app().store.write(mailroom::clock::now(), |tx| {
+            sql("WITH RECURSIVE n (x) AS (SELECT 1000 UNION ALL SELECT x + 1 FROM n WHERE x < 7000) \
+                 INSERT INTO participants (email_id, role, position, address) \
+                 SELECT e.id, 'CC', x, 'c' || x || '@client.example' FROM n, emails e WHERE e.subject = 'Cranes'").run(tx.conn)
+        });
+        crowd.await.unwrap();
+        let data = app.data(&token, THREADS, json!({})).await;
+        let counts: Vec<usize> = data["threads"]["nodes"].as_array().unwrap().iter().map(|thread| thread["participants"].as_array().unwrap().len()).collect();
+        assert_eq!(counts, [2, 100]);
     }
 }

@@ -4,5 +4,6 @@ mod browser;
 mod conversations;
 mod erasure;
 mod extras;
+mod indexing;
 mod search;
 mod search_speed;

@@ -168,4 +168,31 @@ on_both! {
         app.make(&token, "deleteDeal", json!({ "dealId": deal }), "deletedDealId").await;
         assert_eq!(names(&find(&app, &token, "compiler or subroutines").await), Vec::<String>::new());
     }
+
+    async fn r43_of_very_many_notes_the_newest_are_found(app) {
+        let token = app.admin.clone();
+        let made = app.make(&token, "createContact", json!({ "name": "Grace Hopper", "addresses": ["grace@navy.example"] }), "contact { id }").await;
+        let contact = text(&made["contact"]["id"]);
+        for note in ["ha ".repeat(6_000), "ho ".repeat(6_000), "hu ".repeat(6_000), "subroutines".to_owned()] {
+            app.make(&token, "addNote", json!({ "itemId": contact, "text": note }), "entry { id }").await;
+        }
+        let found = until_found(&app, &token, "subroutines", 1).await;
+        assert_eq!(marked(&found["nodes"][0], "TEXT").as_deref(), Some("[subroutines]"));
+    }
+
+    async fn r43_what_a_facet_names_is_found_by_it(app) {
+        let token = app.admin.clone();
+        let dovecot = dovecot::start(&[ADA]);
+        let raw = rich_mail().replace("zoe@client.example", "zoe@bücher.example");
+        dovecot.append(ADA, "INBOX", raw.as_bytes()).unwrap();
+        connect(&app, &dovecot, &token, ADA).await;
+        let found = until_found(&app, &token, "cranes", 1).await;
+        let sender = &found["facets"]["senders"][0];
+        assert_eq!(sender["count"], 1);
+        let query = format!("from:{}", text(&sender["address"]));
+        assert_eq!(names(&find(&app, &token, &query).await), ["Email Angebot für drei Kräne"], "{query}");
+        for (query, count) in [("after:2026-11-23", 1), ("before:2026-11-24 cranes", 1), ("after:2026-11-24 cranes", 0), ("before:2026-11-23", 0)] {
+            assert_eq!(find(&app, &token, query).await["facets"]["senders"].as_array().unwrap().len(), count, "{query}");
+        }
+    }
 }

@@ -52,10 +52,10 @@ fn text(state: &mut u64, words: u64) -> String {
 }
 
 const MAILBOXES: i64 = 20;
-const START: i64 = 1_700_000_000;
+pub(super) const START: i64 = 1_700_000_000;
 
 /// Mails of twenty mailboxes, every second on one of a thousand deals.
-fn fill(store: &Store, kept: &RawStore, count: i64) {
+pub(super) fn fill(store: &Store, kept: &RawStore, count: i64) {
     let now = Time::from_seconds(START);
     let run = |statements: Vec<String>| {
         let done: Result<(), StoreError> = store.write_now(now, |tx| {

@@ -1,6 +1,6 @@
 //! Mail goes out (R41): whatever fails, at most one copy of each, and no silence.
 
-mod desk;
+pub mod desk;
 mod drafts;
 mod faults;
 mod follows;
