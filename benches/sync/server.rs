@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The program that is measured.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mailroom");
+/// The program that is measured: this one, or another to compare with (`MAILROOM_PROGRAM`).
+fn program() -> String {
+    std::env::var("MAILROOM_PROGRAM")
+        .unwrap_or_else(|_unset| env!("CARGO_BIN_EXE_mailroom").to_owned())
+}
 
 /// How often the state of a sync is asked for: it counts placements, and so is not asked too often.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -121,10 +124,13 @@ impl Server {
         self.server.pid()
     }
 
+    fn sqlite_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("data/mailroom.sqlite")
+    }
+
     /// Where its database is, on SQLite.
     pub fn sqlite_url(&self) -> String {
-        let file = self.folder.path().join("data/mailroom.sqlite");
-        file.display().to_string()
+        format!("sqlite:{}", self.sqlite_file().display())
     }
 
     /// Where GraphQL is asked.
@@ -155,7 +161,7 @@ impl Server {
 
     /// How large the data has become.
     pub fn database_mb(&self) -> f64 {
-        std::fs::metadata(self.sqlite_url()).map_or(0.0, |file| file.len() as f64 / 1e6)
+        std::fs::metadata(self.sqlite_file()).map_or(0.0, |file| file.len() as f64 / 1e6)
     }
 
     /// Asks; panics with what is wrong.
@@ -240,17 +246,18 @@ fn launch(setting: &Setting, folder: &Path, command: &str) -> std::io::Result<Pr
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
+    let program = program();
     let arguments: Vec<&str> = given
         .iter()
         .map(String::as_str)
-        .chain([PROGRAM, command])
+        .chain([program.as_str(), command])
         .collect();
     let log = folder.join(format!("{command}.log"));
     PrivateServer::start(Path::new("/usr/bin/env"), &arguments, &log, None)
 }
 
 fn run(setting: &Setting, folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(PROGRAM)
+    let output = Command::new(program())
         .args(arguments)
         .envs(variables(setting, folder))
         .stdin(Stdio::null())
