@@ -1,9 +1,10 @@
 //! A database with many timeline entries, written straight into its tables.
 
 use mailroom::model::Time;
-use mailroom::store::sql::{Value, insert_all};
+use mailroom::store::sql::{Value, insert_all, sql};
 use mailroom::store::{Store, StoreError, Tx};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Items that the entries are spread over, at most, and entries that each has at least.
 const LEADS_MAX: i64 = 200;
@@ -27,12 +28,18 @@ pub struct Filled {
 pub fn fill(url: &str, entries: i64) -> Filled {
     let now = Time::from_micros(BEGINS + MONTH);
     let store = Store::open(url, now).unwrap();
+    // The server's indexer begins by having all that there is wait for it.
+    let version =
+        || store.read_now(|conn| sql("SELECT version FROM search_state").one::<i64>(conn));
+    while version().unwrap().unwrap_or_default() == 0 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     store
         .write_now(now, |tx| write_all(tx, entries))
         .map_err(|error: StoreError| error.to_string())
         .unwrap();
     store
-        .with_writer(|conn| mailroom::store::sql::sql("ANALYZE").run(conn).map(drop))
+        .with_writer(|conn| sql("ANALYZE").run(conn).map(drop))
         .unwrap();
     // The page behind the first hundred.
     let leads = leads_for(entries);
@@ -55,7 +62,7 @@ fn write_all(tx: &mut Tx<'_>, entries: i64) -> Result<(), StoreError> {
         write_entries(tx, leads, done..until)?;
         done = until;
     }
-    let run = |tx: &mut Tx<'_>, text: String| mailroom::store::sql::sql(text).run(tx.conn);
+    let run = |tx: &mut Tx<'_>, text: String| sql(text).run(tx.conn);
     run(
         tx,
         format!("UPDATE positions SET last = {}", FIRST + entries),

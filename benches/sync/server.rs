@@ -229,6 +229,8 @@ fn variables(setting: &Setting, folder: &Path) -> Vec<(&'static str, String)> {
         ),
         ("MAILROOM_LISTEN", "127.0.0.1:0".to_owned()),
         ("MAILROOM_LOG", "warn".to_owned()),
+        // One user asks for everything here.
+        ("MAILROOM_RATE_LIMIT", "off".to_owned()),
     ];
     variables.extend(
         setting
