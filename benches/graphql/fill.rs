@@ -1,6 +1,7 @@
 //! A database with many timeline entries, written straight into its tables.
 
 use mailroom::model::Time;
+use mailroom::store::db::Kind;
 use mailroom::store::sql::{Value, insert_all, sql};
 use mailroom::store::{Store, StoreError, Tx};
 use std::fmt::Write as _;
@@ -38,9 +39,12 @@ pub fn fill(url: &str, entries: i64) -> Filled {
         .write_now(now, |tx| write_all(tx, entries))
         .map_err(|error: StoreError| error.to_string())
         .unwrap();
-    store
-        .with_writer(|conn| sql("ANALYZE").run(conn).map(drop))
-        .unwrap();
+    if store.kind() == Kind::Postgresql {
+        // It would do so by itself after a while.
+        store
+            .with_writer(|conn| sql("ANALYZE").run(conn).map(drop))
+            .unwrap();
+    }
     // The page behind the first hundred.
     let leads = leads_for(entries);
     let middles = (0..leads).map(|lead| (FIRST + lead, FIRST + lead + 99 * leads));
