@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Items that the entries are spread over, at most, and entries that each has at least.
 const LEADS_MAX: i64 = 200;
 const ENTRIES_MIN: i64 = 200;
-/// People who did it.
-const USERS: i64 = 20;
+/// People who did it: administrators, who see it all.
+pub const USERS: i64 = 220;
 /// Rows of a statement.
 const ROWS: i64 = 5_000;
 /// Ids of ours begin here: those of the installation itself are lower.
@@ -53,6 +53,11 @@ pub fn fill(url: &str, entries: i64) -> Filled {
     }
 }
 
+/// Where one of the people gets mail.
+pub fn address_of(user: i64) -> String {
+    format!("user{user}@ours.example")
+}
+
 fn leads_for(entries: i64) -> i64 {
     (entries / ENTRIES_MIN).clamp(1, LEADS_MAX)
 }
@@ -78,7 +83,7 @@ fn write_all(tx: &mut Tx<'_>, entries: i64) -> Result<(), StoreError> {
 
 fn write_people(tx: &mut Tx<'_>, leads: i64) -> Result<(), StoreError> {
     let users = (0..USERS).map(|n| {
-        let address = format!("user{n}@ours.example");
+        let address = address_of(n);
         vec![
             Value::from(FIRST + n),
             format!("Person Number {n}").into(),
@@ -86,7 +91,7 @@ fn write_people(tx: &mut Tx<'_>, leads: i64) -> Result<(), StoreError> {
             address.as_str().into(),
             "Europe/Berlin".into(),
             true.into(),
-            false.into(),
+            true.into(),
             1_i64.into(),
             BEGINS.into(),
             1_i64.into(),

@@ -31,14 +31,17 @@ const NOTE: &str = "mutation($item: ID!, $text: String!) { addNote(input: { item
 
 type Told = mpsc::UnboundedSender<(String, Instant)>;
 
-/// A server with leads, and the ids of these.
-async fn start() -> (Server, Vec<String>) {
-    let server = Server::start(&Setting {
-        name: "sqlite",
-        database_url: None,
-        redis_url: None,
-    })
-    .await;
+/// Sockets of one user: a server takes no more of each.
+const OF_ONE_USER: usize = 50;
+const SETTING: Setting = Setting {
+    name: "sqlite",
+    database_url: None,
+    redis_url: None,
+};
+
+/// A server with leads, the ids of these, and tokens enough for so many followers.
+async fn start(followers: usize) -> (Server, Vec<String>, Vec<String>) {
+    let server = Server::start(&SETTING).await;
     fill::fill(&server.sqlite_url(), 40_000);
     let mut ids = Vec::new();
     let mut after = Value::Null;
@@ -52,7 +55,10 @@ async fn start() -> (Server, Vec<String>) {
                 .map(|node| node["id"].as_str().unwrap().to_owned()),
         );
         if page["pageInfo"]["hasNextPage"] == false {
-            return (server, ids);
+            let users = (0_i64..).take(followers.div_ceil(OF_ONE_USER));
+            let token = |user| server.token_of(&SETTING, &fill::address_of(user));
+            let tokens = users.map(token).collect();
+            return (server, ids, tokens);
         }
         after = page["pageInfo"]["endCursor"].take();
     }
@@ -94,12 +100,17 @@ async fn follow(url: String, token: String, item: String, told: Told, ready: mps
 }
 
 /// Has so many follow these items in turn; returns when all have caught up.
-async fn have_follow(server: &Server, items: &[String], count: usize, told: &Told) {
+async fn have_follow(
+    server: &Server,
+    (items, tokens): (&[String], &[String]),
+    count: usize,
+    told: &Told,
+) {
     let (ready, mut are_ready) = mpsc::channel(OPENING);
     let opened = |number: usize| {
         tokio::spawn(follow(
             server.socket_url(),
-            server.token().to_owned(),
+            tokens[number / OF_ONE_USER].clone(),
             items[number % items.len()].clone(),
             told.clone(),
             ready.clone(),
@@ -184,11 +195,11 @@ pub async fn measure(figures: &mut Figures) {
     setrlimit(Resource::Nofile, limit).unwrap();
     let (tell, mut heard) = mpsc::unbounded_channel();
     // Each event concerns few of many.
-    let (server, ids) = start().await;
+    let (server, ids, tokens) = start(FOLLOWERS).await;
     let server = Arc::new(server);
     let items = &ids[..FOLLOWERS / OF_ONE];
     let before = used(server.server_pid()).resident_mb;
-    have_follow(&server, items, FOLLOWERS, &tell).await;
+    have_follow(&server, (items, &tokens), FOLLOWERS, &tell).await;
     let after = used(server.server_pid()).resident_mb;
     figures.put(
         "live_1000_kb_each",
@@ -201,9 +212,9 @@ pub async fn measure(figures: &mut Figures) {
     drop(server);
     // All of them follow one item.
     let (tell, mut heard) = mpsc::unbounded_channel();
-    let (server, ids) = start().await;
+    let (server, ids, tokens) = start(FOLLOWERS).await;
     let server = Arc::new(server);
-    have_follow(&server, &ids[..1], FOLLOWERS, &tell).await;
+    have_follow(&server, (&ids[..1], &tokens), FOLLOWERS, &tell).await;
     let events = (SHARED_EVENTS, 5, FOLLOWERS);
     let (_times, last) = have_told(Arc::clone(&server), &ids[..1], events, &mut heard).await;
     figures.put("live_1000_of_all_last_p50_ms", percentile(&last, 50));
@@ -211,10 +222,11 @@ pub async fn measure(figures: &mut Figures) {
     drop(server);
     // They hold on, and nothing happens.
     let (tell, _heard) = mpsc::unbounded_channel();
-    let (server, ids) = start().await;
-    have_follow(&server, &ids, FOLLOWERS, &tell).await;
+    let (server, ids, tokens) = start(FOLLOWERS + IDLE).await;
+    let (few, many) = tokens.split_at(FOLLOWERS / OF_ONE_USER);
+    have_follow(&server, (&ids, few), FOLLOWERS, &tell).await;
     let before = used(server.server_pid()).resident_mb;
-    have_follow(&server, &ids, IDLE, &tell).await;
+    have_follow(&server, (&ids, many), IDLE, &tell).await;
     let after = used(server.server_pid()).resident_mb;
     figures.put(
         "live_10000_idle_kb_each",

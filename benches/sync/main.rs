@@ -259,6 +259,15 @@ async fn again(figures: &mut Figures, dovecot: Dovecot, (port, password): (u16, 
 /// Many mailboxes on one worker, on both settings.
 async fn many(figures: &mut Figures, mailboxes: usize) {
     for setting in &settings(&|_| true) {
+        let database = setting
+            .redis_url
+            .is_some()
+            .then(postgres::TestDatabase::empty);
+        let setting = &Setting {
+            database_url: database.as_ref().map(postgres::TestDatabase::url),
+            redis_url: setting.redis_url.clone(),
+            ..*setting
+        };
         let measured = many::measure(setting, mailboxes).await;
         let name = setting.name.replace("_seconds", "");
         for (what, value) in [

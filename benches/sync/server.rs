@@ -99,11 +99,7 @@ impl Server {
             "--administrator",
         ];
         run(setting, folder.path(), &create);
-        let token = run(
-            setting,
-            folder.path(),
-            &["token", "create", "--address", address],
-        );
+        let token = token_of(setting, folder.path(), address);
         Self {
             server,
             worker,
@@ -152,6 +148,11 @@ impl Server {
     /// Where subscriptions are asked for.
     pub fn socket_url(&self) -> String {
         format!("{}/graphql", self.url.replacen("http", "ws", 1))
+    }
+
+    /// A token of another user.
+    pub fn token_of(&self, setting: &Setting, address: &str) -> String {
+        token_of(setting, self.folder.path(), address)
     }
 
     /// The administrator's token.
@@ -256,6 +257,11 @@ fn launch(setting: &Setting, folder: &Path, command: &str) -> std::io::Result<Pr
         .collect();
     let log = folder.join(format!("{command}.log"));
     PrivateServer::start(Path::new("/usr/bin/env"), &arguments, &log, None)
+}
+
+/// A token of the user with this address, of an installation in this folder.
+fn token_of(setting: &Setting, folder: &Path, address: &str) -> String {
+    run(setting, folder, &["token", "create", "--address", address])
 }
 
 fn run(setting: &Setting, folder: &Path, arguments: &[&str]) -> String {

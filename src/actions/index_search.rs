@@ -16,7 +16,10 @@ use crate::view;
 use std::collections::HashMap;
 
 /// Mails and items of one transaction: few, so that nobody waits long for it on SQLite.
-const BATCH: i64 = 100;
+pub const BATCH: usize = 100;
+/// The same while more than that waits: each transaction leaves parts of an index that are merged later, and the larger
+/// they are, the fewer times.
+pub const BATCH_BEHIND: usize = 400;
 /// A mail whose bytes can't be had so often while others' can is indexed without its text; what the index refuses so often
 /// while it takes others is left out.
 const TRIES_MAX: i64 = 5;
@@ -41,13 +44,17 @@ pub fn begin_now(place: Place<'_>, now: crate::model::Time) -> Result<(), StoreE
     })
 }
 
-/// Indexes a batch of what waits, on this thread; how much of it there was. None: nothing waits.
+/// Indexes a batch of what waits, on this thread, at most `limit`; how much of it there was. None: nothing waits.
 ///
 /// # Errors
 /// What the database says, `Fenced` where another process indexes now, `Raw` while the raw store can't be reached; what was
 /// indexed stays so, and the rest waits on.
-pub fn index_batch_now(place: Place<'_>, now: crate::model::Time) -> Result<usize, StoreError> {
-    let batch = read_now(place, BATCH)?;
+pub fn index_batch_now(
+    place: Place<'_>,
+    now: crate::model::Time,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let batch = read_now(place, i64::try_from(limit).unwrap_or(i64::MAX))?;
     let count = batch.waiting.len();
     if count == 0 {
         return Ok(0);

@@ -2,7 +2,7 @@
 //! it goes on with what still waits.
 //! Not for: what becomes of a batch (that is `actions::index_search`).
 
-use crate::actions::index_search::{Place, begin_now, index_batch_now};
+use crate::actions::index_search::{BATCH, BATCH_BEHIND, Place, begin_now, index_batch_now};
 use crate::clock;
 use crate::store::leases::{self, Fence};
 use crate::store::raw::RawStore;
@@ -87,6 +87,7 @@ fn round_now(
     holder: &mut Holder,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<(), StoreError> {
+    let mut limit = BATCH;
     while !is_stopped() {
         // Where nothing waits, nothing is written, not even a lease.
         let standing = services.store.read_now(search_index::standing)?;
@@ -101,7 +102,8 @@ fn round_now(
         if standing == Standing::Old {
             begin_now(place, clock::now())?;
         }
-        index_batch_now(place, clock::now())?;
+        let count = index_batch_now(place, clock::now(), limit)?;
+        limit = if count < limit { BATCH } else { BATCH_BEHIND };
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How often the mailboxes are looked through without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ pub async fn run(services: SyncServices, bus: Bus, beats: Beats, mut stop: watch
     let mut running: HashMap<MailboxId, Running> = HashMap::new();
     // One process alone has SQLite: leases that stand there are of one that ended.
     let mut is_clear = services.store.kind() == Kind::Postgresql;
-    loop {
+    'running: loop {
         if let Some(beat) = &beats.supervisor {
             beat.beat(clock::now());
         }
@@ -59,23 +60,34 @@ pub async fn run(services: SyncServices, bus: Bus, beats: Beats, mut stop: watch
         if let Err(error) = watch_over(&services, &mut running).await {
             tracing::warn!(%error, "what is stuck could not be told");
         }
-        let woken = tokio::select! {
-            woken = tokio::time::timeout(LOOK_EVERY, heard.recv()) => woken,
-            _stopped = stop.wait_for(|stop| *stop) => break,
-        };
-        match woken {
-            Ok(Ok(Heard::Wake(wake))) => {
-                for id in wake.topics.iter().filter_map(|topic| Topic::synced(topic)) {
-                    if let Some(running) = running.get(&id) {
-                        running.signals.poke();
+        let look_at = Instant::now() + LOOK_EVERY;
+        loop {
+            let woken = tokio::select! {
+                woken = tokio::time::timeout_at(look_at, heard.recv()) => woken,
+                _stopped = stop.wait_for(|stop| *stop) => break 'running,
+            };
+            match woken {
+                Ok(Ok(Heard::Wake(wake))) => {
+                    let topics = wake.topics.iter();
+                    let synced: Vec<MailboxId> =
+                        topics.filter_map(|topic| Topic::synced(topic)).collect();
+                    for id in &synced {
+                        if let Some(running) = running.get(id) {
+                            running.signals.poke();
+                        }
+                    }
+                    // Most wake-ups tell of mail, and each look costs a little for every mailbox.
+                    if !synced.is_empty() {
+                        break;
                     }
                 }
+                Ok(Err(RecvError::Closed)) => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    break;
+                }
+                // Nothing was heard, or something may have been missed: look.
+                Ok(Ok(Heard::Doubt) | Err(RecvError::Lagged(_))) | Err(_) => break,
             }
-            Ok(Err(RecvError::Closed)) => {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            // Nothing was heard, or something may have been missed: look.
-            Ok(Ok(Heard::Doubt) | Err(RecvError::Lagged(_))) | Err(_) => {}
         }
     }
     end_all(&services, &holder, running).await;

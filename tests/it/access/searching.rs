@@ -6,7 +6,7 @@ use super::model::{Field, Id, Kind, World};
 use super::worlds::{self, LARGE, is_long};
 use crate::support::app::On;
 use bytes::Bytes;
-use mailroom::actions::index_search::{Place, begin_now, index_batch_now};
+use mailroom::actions::index_search::{BATCH, Place, begin_now, index_batch_now};
 use mailroom::store::StoreError;
 use mailroom::store::raw::{self, hash_of};
 use mailroom::store::sql::sql;
@@ -298,7 +298,7 @@ pub async fn index(house: &House) {
             fence: None,
         };
         begin_now(place, now()).unwrap();
-        while index_batch_now(place, now()).unwrap() > 0 {}
+        while index_batch_now(place, now(), BATCH).unwrap() > 0 {}
     })
     .await
     .unwrap();

@@ -3,7 +3,7 @@
 use super::search_speed::{START, fill};
 use crate::support::app::On;
 use crate::support::postgres::TestDatabase;
-use mailroom::actions::index_search::{Place, begin_now, index_batch_now};
+use mailroom::actions::index_search::{BATCH, Place, begin_now, index_batch_now};
 use mailroom::model::{EmailId, Time};
 use mailroom::rules::search::Zone;
 use mailroom::store::dialect::full_text::Document;
@@ -65,7 +65,7 @@ impl World {
 
     /// Indexes until nothing waits, or something stands in the way.
     fn index(&self) -> Result<(), StoreError> {
-        while index_batch_now(self.place(), NOW)? > 0 {}
+        while index_batch_now(self.place(), NOW, BATCH)? > 0 {}
         Ok(())
     }
 
@@ -226,7 +226,7 @@ fn what_is_new_comes_first(on: On) {
         "INSERT INTO items (id, kind, title, responsible_id, open_to_everyone, stage_id, is_open, created_at, last_activity_at, is_extra_lead, version) \
          VALUES (5000, 'DEAL', 'New', 1, FALSE, 5, TRUE, 1, 1, FALSE, 1)",
     );
-    index_batch_now(world.place(), NOW).unwrap();
+    index_batch_now(world.place(), NOW, BATCH).unwrap();
     let found = world.number("SELECT COUNT(*) FROM search_docs WHERE subject_id = 5000");
     assert_eq!(found, 1);
     world.index().unwrap();

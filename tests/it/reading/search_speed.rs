@@ -3,7 +3,7 @@
 use crate::support::app::On;
 use crate::support::postgres::TestDatabase;
 use bytes::Bytes;
-use mailroom::actions::index_search::{Place, begin_now, index_batch_now};
+use mailroom::actions::index_search::{BATCH, Place, begin_now, index_batch_now};
 use mailroom::model::item::ItemKind;
 use mailroom::model::people::{Permission, PermissionAction, PermissionLevel, Role, Viewer};
 use mailroom::model::{RoleId, Time, UserId};
@@ -208,7 +208,7 @@ fn measure(on: On) {
         fence: None,
     };
     begin_now(place, Time::from_seconds(START)).unwrap();
-    while index_batch_now(place, Time::from_seconds(START)).unwrap() > 0 {}
+    while index_batch_now(place, Time::from_seconds(START), BATCH).unwrap() > 0 {}
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{on:?}: {count_of_mails} mails indexed in {seconds:.1} s, {:.0} a second",
