@@ -1,17 +1,16 @@
 //! Many who follow timelines: what each takes while nothing happens, and how long an entry takes to the screens of those
 //! whom it concerns. The clock runs from the moment that the note is asked for until its event has been read.
 
-use super::server::{Server, Setting, used};
-use super::{Figures, fill};
-use futures_util::{SinkExt as _, StreamExt as _};
+use super::common::server::{Server, Setting, used};
+use super::common::{Figures, percentile, subscribed};
+use super::fill;
+use futures_util::StreamExt as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 /// Those who follow while it is measured, and those who only hold on.
 const FOLLOWERS: usize = 1_000;
@@ -66,18 +65,8 @@ async fn start(followers: usize) -> (Server, Vec<String>, Vec<String>) {
 
 /// Follows an item until the test is over; each note's text with the moment that it was read.
 async fn follow(url: String, token: String, item: String, told: Told, ready: mpsc::Sender<()>) {
-    let mut request = url.into_client_request().unwrap();
-    let protocol = "graphql-transport-ws".parse().unwrap();
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", protocol);
-    let (mut socket, _answer) = tokio_tungstenite::connect_async(request).await.unwrap();
-    let say = |value: Value| Message::text(value.to_string());
-    let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
-    socket.send(say(init)).await.unwrap();
     let payload = json!({ "query": FOLLOW, "variables": { "item": item } });
-    let subscribe = json!({ "id": "1", "type": "subscribe", "payload": payload });
-    socket.send(say(subscribe)).await.unwrap();
+    let mut socket = subscribed(url, &token, payload).await;
     let mut ready = Some(ready);
     while let Some(Ok(message)) = socket.next().await {
         let read = Instant::now();
@@ -182,10 +171,6 @@ async fn have_told(
     last.sort_by(f64::total_cmp);
     times.sort_by(f64::total_cmp);
     (times, last)
-}
-
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    sorted[(sorted.len() - 1) * percent / 100]
 }
 
 /// Measures all of it.

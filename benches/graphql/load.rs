@@ -1,5 +1,6 @@
 //! Many clients that ask as fast as they are answered.
 
+use super::common::percentile;
 use rand::Rng as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,8 +61,8 @@ impl Load {
         let bytes: f64 = answers.iter().map(|(_time, bytes)| *bytes as f64).sum();
         Measured {
             per_second: times.len() as f64 / seconds,
-            median_ms: times[times.len() / 2],
-            p99_ms: times[times.len() * 99 / 100],
+            median_ms: percentile(&times, 50),
+            p99_ms: percentile(&times, 99),
             bytes_each: bytes / times.len() as f64,
         }
     }

@@ -13,20 +13,18 @@
     reason = "a measurement may fail loudly, and sizes are far below what doubles can count"
 )]
 
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "the other benchmark uses more of it")]
+mod common;
 mod fill;
 mod live;
 mod load;
 mod plain;
-#[path = "../../tests/it/support/postgres.rs"]
-#[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
-mod postgres;
-#[path = "../sync/server.rs"]
-#[allow(dead_code, reason = "the other benchmark uses more of it")]
-mod server;
 
+use common::server::{Server, Setting};
+use common::{Asked, Figures, median, on_its_own};
 use load::{Load, Measured};
-use serde_json::{Map, json};
-use server::{Server, Setting};
+use serde_json::json;
 use std::time::Duration;
 
 /// Clients at once.
@@ -41,53 +39,6 @@ const ASKERS_CORE: &str = "1";
 const TIMELINE: &str = "query($id: ID!, $after: Cursor) { lead(id: $id) { timeline(first: 50, after: $after) { edges { cursor node { \
     __typename id at item { __typename id title } actor { __typename id name address timeZone } ... on EmailReceived { email { \
     __typename id direction outcome subject preview from { name address } receivedAt messageId version } } } } } } }";
-
-/// What is asked for on the command line.
-struct Asked {
-    seconds: u64,
-    runs: usize,
-    entries: i64,
-    /// Parts by name; none: all.
-    parts: Vec<String>,
-}
-
-fn asked() -> Asked {
-    let mut asked = Asked {
-        seconds: 5,
-        runs: 3,
-        entries: 200_000,
-        parts: Vec::new(),
-    };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
-        match word.as_str() {
-            "--runs" => asked.runs = number().unwrap_or(3) as usize,
-            "--seconds" => asked.seconds = number().unwrap_or(5),
-            "--entries" => asked.entries = number().unwrap_or(200_000).cast_signed(),
-            // cargo says that it is a benchmark.
-            "--bench" => {}
-            part => asked.parts.push(part.to_owned()),
-        }
-    }
-    asked
-}
-
-/// The figures so far, by name.
-struct Figures(Map<String, serde_json::Value>);
-
-impl Figures {
-    fn put(&mut self, name: &str, value: f64) {
-        println!("{name:<40} {value:>12.3}");
-        self.0
-            .insert(name.to_owned(), json!((value * 1000.0).round() / 1000.0));
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
 
 /// Puts a process, with all its threads, on a core.
 fn pin(pid: u32, core: &str) {
@@ -135,29 +86,31 @@ async fn timelines(server: &Server) -> Vec<String> {
 
 /// Timelines by GraphQL and as plain JSON, on one core each in turn.
 async fn beside_plain(figures: &mut Figures, setting: &Setting, asked: &Asked) {
-    let database = setting
-        .redis_url
-        .is_some()
-        .then(postgres::TestDatabase::empty);
+    let (_database, setting) = on_its_own(setting);
+    // One server does everything.
     let setting = &Setting {
-        database_url: database.as_ref().map(postgres::TestDatabase::url),
         redis_url: None,
-        ..*setting
+        ..setting
     };
     let server = Server::start(setting).await;
     let url = setting
         .database_url
         .clone()
         .unwrap_or_else(|| server.sqlite_url());
-    let filled = fill::fill(&url, asked.entries);
+    let filled = fill::fill(&url, asked.number("entries", 200_000).cast_signed());
     let bodies = timelines(&server).await;
-    let duration = Duration::from_secs(asked.seconds);
+    let duration = Duration::from_secs(asked.number("seconds", 5));
     pin(server.server_pid(), SERVERS_CORE);
     let graphql = Load::posts(server.graphql_url(), server.token(), bodies);
-    let measured = medians(asked.runs, &graphql, duration).await;
+    let measured = medians(asked.number("runs", 3) as usize, &graphql, duration).await;
     let plain = plain::Peer::start(&url).await;
     pin(plain.pid(), SERVERS_CORE);
-    let beside = medians(asked.runs, &plain.load(&filled), duration).await;
+    let beside = medians(
+        asked.number("runs", 3) as usize,
+        &plain.load(&filled),
+        duration,
+    )
+    .await;
     let name = setting.name;
     for (what, measured) in [("graphql", &measured), ("plain", &beside)] {
         figures.put(
@@ -196,9 +149,9 @@ async fn as_it_grows(figures: &mut Figures, asked: &Asked) {
         let bodies = timelines(&server).await;
         let load = Load::posts(server.graphql_url(), server.token(), bodies);
         let mut runs = Vec::new();
-        for _run in 0..asked.runs {
+        for _run in 0..asked.number("runs", 3) as usize {
             runs.push(
-                load.run(1, Duration::from_secs(asked.seconds))
+                load.run(1, Duration::from_secs(asked.number("seconds", 5)))
                     .await
                     .median_ms,
             );
@@ -224,22 +177,20 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(measure(&asked()));
+    runtime.block_on(measure(&Asked::read()));
 }
 
 async fn measure(asked: &Asked) {
-    let runs_part =
-        |name: &str| asked.parts.is_empty() || asked.parts.iter().any(|part| part == name);
-    let mut figures = Figures(Map::new());
+    let mut figures = Figures::default();
     let sqlite = Setting {
         name: "sqlite",
         database_url: None,
         redis_url: None,
     };
-    if runs_part("sqlite") {
+    if asked.wants("sqlite") {
         beside_plain(&mut figures, &sqlite, asked).await;
     }
-    if runs_part("postgres") {
+    if asked.wants("postgres") {
         let postgres = Setting {
             name: "postgres",
             redis_url: Some(String::new()),
@@ -247,11 +198,11 @@ async fn measure(asked: &Asked) {
         };
         beside_plain(&mut figures, &postgres, asked).await;
     }
-    if runs_part("growth") {
+    if asked.wants("growth") {
         as_it_grows(&mut figures, asked).await;
     }
-    if runs_part("live") {
+    if asked.wants("live") {
         live::measure(&mut figures).await;
     }
-    println!("{}", serde_json::Value::Object(figures.0));
+    figures.end();
 }

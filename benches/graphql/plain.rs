@@ -2,6 +2,7 @@
 //! seals no ids, and has no query language.
 
 use super::PAGE;
+use super::common::address_in;
 use super::fill::Filled;
 use super::load::Load;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -31,12 +32,7 @@ impl Peer {
         let program = std::env::current_exe().unwrap();
         let mut server =
             PrivateServer::start(&program, &[COMMAND, database_url], &log, None).unwrap();
-        let read_url = || {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            text.lines()
-                .find(|line| line.starts_with("http://"))
-                .map(str::to_owned)
-        };
+        let read_url = || address_in(&log);
         server
             .wait_until(Duration::from_secs(30), || read_url().is_some())
             .unwrap();

@@ -13,102 +13,29 @@
 )]
 
 mod again;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "the other benchmark uses more of it")]
+mod common;
 mod far;
 mod letters;
 mod many;
 mod peers;
-#[path = "../../tests/it/support/postgres.rs"]
-#[allow(dead_code, unreachable_pub, reason = "tests use more of it")]
-mod postgres;
-#[allow(dead_code, reason = "the other benchmark uses more of it")]
-mod server;
 
+use common::server::{Server, Setting, Used};
+use common::{Asked, Figures, median, on_its_own};
 use letters::Letters;
 use mailroom::cli::demo::dovecot::Dovecot;
 use peers::Compression;
-use serde_json::{Map, json};
-use server::{Server, Setting};
 use std::time::{Duration, Instant};
 
 const ADDRESS: &str = "bulk@ours.example";
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 
-/// What is asked for on the command line.
-struct Asked {
-    runs: usize,
-    mails: u64,
-    mailboxes: usize,
-    /// Parts by name; none: all.
-    parts: Vec<String>,
-}
-
-fn asked() -> Asked {
-    let mut asked = Asked {
-        runs: 5,
-        mails: 20_000,
-        mailboxes: 500,
-        parts: Vec::new(),
-    };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
-        match word.as_str() {
-            "--runs" => asked.runs = number().unwrap_or(5) as usize,
-            "--mails" => asked.mails = number().unwrap_or(20_000),
-            "--mailboxes" => asked.mailboxes = number().unwrap_or(500) as usize,
-            // cargo says that it is a benchmark.
-            "--bench" => {}
-            part => asked.parts.push(part.to_owned()),
-        }
-    }
-    asked
-}
-
-/// The figures so far, by name.
-struct Figures(Map<String, serde_json::Value>);
-
-impl Figures {
-    fn put(&mut self, name: &str, value: f64) {
-        println!("{name:<34} {value:>12.3}");
-        self.0
-            .insert(name.to_owned(), json!((value * 1000.0).round() / 1000.0));
-    }
-
-    fn get(&self, name: &str) -> Option<f64> {
-        self.0.get(name)?.as_f64()
-    }
-
-    /// How many times as fast the first is as the second, where both were measured.
-    fn put_ratio(&mut self, name: &str, seconds_of: &str, than: &str) {
-        if let (Some(ours), Some(theirs)) = (self.get(seconds_of), self.get(than)) {
-            self.put(name, theirs / ours);
-        }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// A full sync on a new installation: seconds, and what the syncing process used.
-async fn full_sync(
-    setting: &Setting,
-    port: u16,
-    password: &str,
-    mails: u64,
-) -> (f64, server::Used, f64) {
-    // Dropped last, when the servers are gone.
-    let database = setting
-        .redis_url
-        .is_some()
-        .then(postgres::TestDatabase::empty);
-    let setting = &Setting {
-        database_url: database.as_ref().map(postgres::TestDatabase::url),
-        redis_url: setting.redis_url.clone(),
-        ..*setting
-    };
-    let server = Server::start(setting).await;
+async fn full_sync(setting: &Setting, port: u16, password: &str, mails: u64) -> (f64, Used, f64) {
+    // The database is dropped last, when the servers are gone.
+    let (_database, setting) = on_its_own(setting);
+    let server = Server::start(&setting).await;
     let before = server.used().cpu_seconds;
     let started = Instant::now();
     let mailbox = server.connect(ADDRESS, port, password).await;
@@ -126,12 +53,12 @@ async fn full_sync(
 
 #[tokio::main]
 async fn main() {
-    let asked = asked();
-    let is_wanted =
-        |part: &str| asked.parts.is_empty() || asked.parts.iter().any(|asked| asked == part);
+    let asked = Asked::read();
+    let is_wanted = |part: &str| asked.wants(part);
+    let mails = asked.number("mails", 20_000);
     let dovecot = Dovecot::start_compressing(&[ADDRESS]).unwrap();
     let mut bytes = 0_u64;
-    let letters = Letters::to(ADDRESS, asked.mails).take(asked.mails as usize);
+    let letters = Letters::to(ADDRESS, mails).take(mails as usize);
     dovecot
         .fill_inbox(
             ADDRESS,
@@ -142,14 +69,14 @@ async fn main() {
     let place = (ADDRESS, port, password.as_str());
     // Dovecot makes its index at the first look.
     peers::fetch(place);
-    let mut figures = Figures(Map::new());
-    figures.put("mails", asked.mails as f64);
+    let mut figures = Figures::default();
+    figures.put("mails", mails as f64);
     figures.put("megabytes", bytes as f64 / 1e6);
     let settings = settings(&is_wanted);
     let mut seconds: std::collections::BTreeMap<&str, Vec<f64>> = std::collections::BTreeMap::new();
     let mut noted: std::collections::BTreeMap<String, Vec<f64>> = std::collections::BTreeMap::new();
     // By turns, so that whatever else the machine does meets all alike.
-    for _run in 0..asked.runs {
+    for _run in 0..asked.number("runs", 5) {
         for (name, compression) in [
             ("mbsync_seconds", Compression::AsOffered),
             ("mbsync_uncompressed_seconds", Compression::Off),
@@ -175,7 +102,7 @@ async fn main() {
                 .push(peers::fetch_and_parse(place));
         }
         for setting in &settings {
-            let (took, used, database_mb) = full_sync(setting, port, &password, asked.mails).await;
+            let (took, used, database_mb) = full_sync(setting, port, &password, mails).await;
             seconds.entry(setting.name).or_default().push(took);
             let mut note = |what: &str, value: f64| {
                 let name = setting.name.replace("seconds", what);
@@ -184,7 +111,7 @@ async fn main() {
             note("peak_mb", used.peak_mb);
             note(
                 "cpu_microseconds_a_mail",
-                used.cpu_seconds * 1e6 / asked.mails as f64,
+                used.cpu_seconds * 1e6 / mails as f64,
             );
             note("database_mb", database_mb);
         }
@@ -196,22 +123,19 @@ async fn main() {
         figures.put(&name, median(values));
     }
     if is_wanted("far") {
-        far(&mut figures, asked.mails, (port, &password)).await;
+        far(&mut figures, mails, (port, &password)).await;
     }
     // The last on this Dovecot: it changes what is there.
     if is_wanted("again") {
         again(&mut figures, dovecot, (port, &password)).await;
     }
     if is_wanted("many") {
-        many(&mut figures, asked.mailboxes).await;
+        many(&mut figures, asked.number("mailboxes", 500) as usize).await;
     }
     for name in ["sqlite", "postgres"] {
         let took = format!("{name}_seconds");
         if let Some(seconds) = figures.get(&took) {
-            figures.put(
-                &format!("{name}_mails_a_second"),
-                asked.mails as f64 / seconds,
-            );
+            figures.put(&format!("{name}_mails_a_second"), mails as f64 / seconds);
         }
         figures.put_ratio(&format!("{name}_vs_mbsync"), &took, "mbsync_seconds");
         let uncompressed = "mbsync_uncompressed_seconds";
@@ -223,7 +147,7 @@ async fn main() {
         figures.put_ratio(&format!("{name}_vs_limit"), &took, "limit_seconds");
     }
     figures.put_ratio("far_vs_fetch", "far_sqlite_seconds", "far_fetch_seconds");
-    println!("{}", serde_json::Value::Object(figures.0));
+    figures.end();
 }
 
 /// Over a server that is far away.
@@ -259,16 +183,8 @@ async fn again(figures: &mut Figures, dovecot: Dovecot, (port, password): (u16, 
 /// Many mailboxes on one worker, on both settings.
 async fn many(figures: &mut Figures, mailboxes: usize) {
     for setting in &settings(&|_| true) {
-        let database = setting
-            .redis_url
-            .is_some()
-            .then(postgres::TestDatabase::empty);
-        let setting = &Setting {
-            database_url: database.as_ref().map(postgres::TestDatabase::url),
-            redis_url: setting.redis_url.clone(),
-            ..*setting
-        };
-        let measured = many::measure(setting, mailboxes).await;
+        let (_database, setting) = on_its_own(setting);
+        let measured = many::measure(&setting, mailboxes).await;
         let name = setting.name.replace("_seconds", "");
         for (what, value) in [
             ("connecting_seconds", measured.connecting_seconds),

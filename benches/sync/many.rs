@@ -1,8 +1,9 @@
 //! Many mailboxes on one worker: what an idle one takes, and how long a mail takes from the server's word of it to the
 //! screen of somebody who follows the timeline. The server is our own, and tells of a mail the moment that it has it.
 
-use super::server::{Server, Setting, used};
-use futures_util::{SinkExt as _, StreamExt as _};
+use super::common::server::{Server, Setting, used};
+use super::common::{percentile, subscribed};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -10,8 +11,6 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 /// Mails that are delivered, and the time between two of them.
 const MAILS: usize = 300;
@@ -201,8 +200,8 @@ pub async fn measure(setting: &Setting, mailboxes: usize) -> Measured {
     Measured {
         idle_kb_each: (after.resident_mb - before.resident_mb) * 1024.0 / mailboxes as f64,
         idle_cpu_percent: idle_cpu * 100.0 / IDLE_FOR.as_secs_f64(),
-        median_ms: times[times.len() / 2],
-        p99_ms: times[times.len() * 99 / 100],
+        median_ms: percentile(&times, 50),
+        p99_ms: percentile(&times, 99),
         connecting_seconds,
     }
 }
@@ -214,18 +213,9 @@ async fn follow(
     address: &impl Fn(usize) -> String,
     mailboxes: usize,
 ) -> Vec<f64> {
-    let mut request = server.socket_url().into_client_request().unwrap();
-    let protocol = "graphql-transport-ws".parse().unwrap();
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", protocol);
-    let (mut socket, _answer) = tokio_tungstenite::connect_async(request).await.unwrap();
-    let say = |value: Value| Message::text(value.to_string());
-    let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {}", server.token()) } });
-    socket.send(say(init)).await.unwrap();
     let query = "subscription { timeline { __typename ... on EntryAdded { entry { ... on EmailReceived { email { subject } } } } } }";
-    let subscribe = json!({ "id": "1", "type": "subscribe", "payload": { "query": query } });
-    socket.send(say(subscribe)).await.unwrap();
+    let payload = json!({ "query": query });
+    let mut socket = subscribed(server.socket_url(), server.token(), payload).await;
     let mut sent: HashMap<String, Instant> = HashMap::new();
     let mut times = Vec::new();
     let mut is_caught_up = false;

@@ -1,5 +1,6 @@
 //! A Mailroom of its own process, asked through the front door.
 
+use super::address_in;
 use mailroom::cli::demo::private_server::{PrivateFolder, PrivateServer};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -75,12 +76,7 @@ impl Server {
         let server = launch(setting, folder.path(), "serve");
         let mut server = server.unwrap();
         let log = folder.path().join("serve.log");
-        let read_url = || {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            text.lines()
-                .find(|line| line.starts_with("http://"))
-                .map(str::to_owned)
-        };
+        let read_url = || address_in(&log);
         server
             .wait_until(Duration::from_secs(30), || read_url().is_some())
             .unwrap();
