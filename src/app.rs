@@ -346,10 +346,11 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         (reader, links),
         (watched, metrics),
     );
-    let mut tasks = vec![
+    let carriers = vec![
         tokio::spawn(look_again(accounts, hub.clone())),
         tokio::spawn(relay::run(app.store.clone(), bus.clone(), beats.clone())),
     ];
+    let mut tasks = Vec::new();
     let mut server_stop = stopped.clone();
     let server = async move {
         let stop = async move {
@@ -384,7 +385,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         url,
         set_up_url,
         api: Some(api),
-        tasks: until_stopped(tasks, &stopped),
+        tasks: until_stopped(carriers, tasks, &stopped),
         stop,
         app,
     })
@@ -406,8 +407,8 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     let beats = Beats::new(clock::now(), Syncs::Here);
     let relay = relay::run(app.store.clone(), bus.clone(), beats.clone());
     let supervisor = supervisor::run(app.sync_services(), bus.clone(), beats, stopped.clone());
+    let carriers = vec![tokio::spawn(relay)];
     let tasks = vec![
-        tokio::spawn(relay),
         tokio::spawn(supervisor),
         tokio::spawn(send::run(app.send_services(), bus, stopped.clone())),
         tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
@@ -418,26 +419,26 @@ pub async fn work(app: App) -> Result<Running, AppError> {
         url: String::new(),
         set_up_url: None,
         api: None,
-        tasks: until_stopped(tasks, &stopped),
+        tasks: until_stopped(carriers, tasks, &stopped),
         stop,
         app,
     })
 }
 
-/// Tasks that don't watch for a stop themselves end with it.
+/// Tasks that only carry wake-ups don't watch for a stop: they end with it. The others end by themselves.
 fn until_stopped(
+    carriers: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
     stopped: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     /// What ends by itself gets this long to do so.
     const GRACE: Duration = Duration::from_secs(12);
-    tasks
-        .into_iter()
-        .enumerate()
-        .map(|(index, mut task)| {
+    let carriers = carriers.into_iter().map(|task| (task, Duration::ZERO));
+    let tasks = tasks.into_iter().map(|task| (task, GRACE));
+    carriers
+        .chain(tasks)
+        .map(|(mut task, grace)| {
             let mut stopped = stopped.clone();
-            // The first tasks only carry wake-ups: they end at once.
-            let grace = if index < 2 { Duration::ZERO } else { GRACE };
             tokio::spawn(async move {
                 tokio::select! {
                     _ended = &mut task => return,

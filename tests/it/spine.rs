@@ -4,6 +4,8 @@ use crate::on_both;
 use crate::support::app::{Events, PATIENCE, TestApp, text};
 use crate::support::dovecot::Dovecot;
 use crate::support::redis::Redis;
+use mailroom::clock;
+use mailroom::store::leases;
 use serde_json::{Value, json};
 
 const TIMELINE: &str = "subscription ($item: ID, $after: Cursor) { timeline(itemId: $item, after: $after) { __typename
@@ -146,6 +148,20 @@ on_both! {
         let data = app.data(&app.admin, "{ leads { totalCount { value } nodes { source addresses { address } } } }", json!({})).await;
         assert_eq!(data["leads"]["totalCount"]["value"], 4);
         assert_eq!(data["leads"]["nodes"][0]["source"], "Web");
+    }
+
+    /// Else the next to start would have to wait until its leases are over.
+    async fn who_stops_gives_its_mailboxes_back_dovecot(app) {
+        let dovecot = Dovecot::start(&["info@ours.example"]).unwrap();
+        connect(&app, &dovecot, &app.admin, "info@ours.example").await;
+        let store = app.app().store.clone();
+        let held = || {
+            let leases = store.read_now(|conn| leases::list(conn, clock::now())).unwrap();
+            leases.iter().filter(|(name, _holder)| name.starts_with("mailbox:")).count()
+        };
+        assert_eq!(held(), 1);
+        app.stop().await;
+        assert_eq!(held(), 0);
     }
 
     async fn r12_r18_r3_internal_automatic_and_spam_mail_makes_nothing_dovecot(app) {
