@@ -5,7 +5,7 @@ use mailroom::store::db::Kind;
 use mailroom::store::sql::{Value, insert_all, sql};
 use mailroom::store::{Store, StoreError, Tx};
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Items that the entries are spread over, at most, and entries that each has at least.
 const LEADS_MAX: i64 = 200;
@@ -32,7 +32,12 @@ pub fn fill(url: &str, entries: i64) -> Filled {
     // The server's indexer begins by having all that there is wait for it.
     let version =
         || store.read_now(|conn| sql("SELECT version FROM search_state").one::<i64>(conn));
+    let waits_since = Instant::now();
     while version().unwrap().unwrap_or_default() == 0 {
+        assert!(
+            waits_since.elapsed() < Duration::from_secs(30),
+            "the indexer does not begin"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     store

@@ -15,6 +15,7 @@ use crate::model::item::ItemKind;
 use crate::model::people::Viewer;
 use crate::model::refusal::{ErrorCode, Refusal};
 use crate::model::{DraftId, EmailId, ItemId, Time};
+use crate::rules::erasing::{Whose, whose};
 use crate::store::persons::{self, Mails, PersonsDraft, PersonsItem};
 use crate::store::{self, Tx, erasure};
 use serde::Serialize;
@@ -203,15 +204,14 @@ fn drafts(
         let PersonsDraft { id, is_theirs, .. } = draft;
         if is_theirs {
             own.push(id);
-        } else if keys.iter().any(|key| for_whom.contains(key)) {
-            let others: Vec<String> = for_whom
-                .into_iter()
-                .filter(|key| !keys.contains(key))
-                .collect();
-            let ours = persons::ever_ours_among(tx.conn, &others)?;
-            let is_shared = others.iter().any(|key| !ours.contains(key));
-            let kind = if is_shared { &mut shared } else { &mut own };
-            kind.push(id);
+            continue;
+        }
+        let recipients: Vec<String> = for_whom.iter().cloned().collect();
+        let ours = persons::ever_ours_among(tx.conn, &recipients)?;
+        match whose(keys, &for_whom, &ours) {
+            Whose::Theirs => own.push(id),
+            Whose::Shared => shared.push(id),
+            Whose::Others => {}
         }
     }
     Ok((own, shared))

@@ -86,12 +86,11 @@ pub(super) fn documents(documents: &config::Documents) -> Result<Documents, AppE
 const METRICS_TOKEN_BYTES_MIN: usize = 16;
 
 /// Who may read `/metrics`.
+/// Clients that reach us by another name come through a proxy, which may stand on this machine and need not say so: then
+/// nobody can be told from this machine itself, and it takes a token.
 ///
 /// # Errors
 /// A file without a good token.
-///
-/// Clients that reach us by another name come through a proxy, which may stand on this machine and need not say so: then
-/// nobody can be told from this machine itself, and it takes a token.
 pub(super) fn metrics_readers(config: &Config) -> Result<MetricsReaders, AppError> {
     let path = match &config.metrics {
         Metrics::Off => return Ok(MetricsReaders::Nobody),

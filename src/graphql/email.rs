@@ -15,7 +15,10 @@ use super::mail_extras::{BodyLink, Invitation, SpecialFormat, Unsubscribe};
 use super::mailbox::Mailbox;
 use super::paging::Listed;
 use super::scalars::DateTime;
-use super::straight::{EmailPlan, Selected, WriteRow, Writer};
+use super::straight::{
+    Plan, Selected, WriteRow, Writer, write_id, write_maybe, write_plain, write_shown, write_text,
+    write_time,
+};
 use super::thread::Thread;
 use super::trace::shown;
 use super::viewer::User;
@@ -352,6 +355,96 @@ impl Email {
     /// Rises with every change.
     async fn version(&self) -> i64 {
         self.row.version
+    }
+}
+
+/// What is written of an address.
+enum AddressField {
+    Typename,
+    Name,
+    Address,
+}
+
+/// What is written of an email.
+enum EmailField {
+    Typename,
+    Id,
+    Direction,
+    Outcome,
+    Subject,
+    Preview,
+    MessageId,
+    ReceivedAt,
+    InternalDate,
+    SavedAt,
+    Version,
+    From(Plan<AddressField>),
+}
+
+/// How emails are written.
+pub struct EmailPlan(Plan<EmailField>);
+
+impl EmailPlan {
+    /// What is selected of emails; `None` where that takes more than their rows.
+    pub fn new(selected: &Selected<'_>) -> Option<Self> {
+        let plan =
+            Plan::new(selected, &["Email", "Node"], |picked| {
+                Some(match picked.name {
+                    "__typename" => EmailField::Typename,
+                    "id" => EmailField::Id,
+                    "direction" => EmailField::Direction,
+                    "outcome" => EmailField::Outcome,
+                    "subject" => EmailField::Subject,
+                    "preview" => EmailField::Preview,
+                    "messageId" => EmailField::MessageId,
+                    "receivedAt" => EmailField::ReceivedAt,
+                    "internalDate" => EmailField::InternalDate,
+                    "savedAt" => EmailField::SavedAt,
+                    "version" => EmailField::Version,
+                    "from" => {
+                        EmailField::From(Plan::new(&picked.within, &["Address"], |picked| {
+                            match picked.name {
+                                "__typename" => Some(AddressField::Typename),
+                                "name" => Some(AddressField::Name),
+                                "address" => Some(AddressField::Address),
+                                _ => None,
+                            }
+                        })?)
+                    }
+                    _ => return None,
+                })
+            });
+        plan.map(Self)
+    }
+
+    /// Writes one.
+    pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &EmailFields) {
+        self.0.write(out, |field, out| match field {
+            EmailField::Typename => write_plain(out, "Email"),
+            EmailField::Id => write_id(out, ask, row.id),
+            EmailField::Direction => write_plain(out, row.direction.as_text()),
+            EmailField::Outcome => write_plain(out, row.outcome.as_text()),
+            EmailField::Subject => write_text(out, &row.subject),
+            EmailField::Preview => write_text(out, &row.preview),
+            EmailField::MessageId => write_maybe(out, row.message_id_header.as_deref()),
+            EmailField::ReceivedAt => write_time(out, row.received_at),
+            EmailField::InternalDate => write_time(out, row.internal_date),
+            EmailField::SavedAt => match row.saved_at {
+                Some(time) => write_time(out, time),
+                None => write_maybe(out, None),
+            },
+            EmailField::Version => write_shown(out, row.version),
+            EmailField::From(plan) => match &row.from {
+                Some(from) => plan.write(out, |field, out| match field {
+                    AddressField::Typename => write_plain(out, "Address"),
+                    AddressField::Name => {
+                        write_maybe(out, from.name.as_deref().filter(|name| !name.is_empty()));
+                    }
+                    AddressField::Address => write_text(out, &from.address),
+                }),
+                None => write_maybe(out, None),
+            },
+        });
     }
 }
 

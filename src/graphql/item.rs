@@ -9,11 +9,13 @@ use super::activity::{Activity, ActivityState};
 use super::context::Ask;
 use super::email::Email;
 use super::error;
+use super::ids::item_type;
 use super::lists;
 use super::loaders::{Addresses, Conversions, DealContacts, Facts, Items, Phones, Stages};
 use super::paging::{Connection, Listed, PageArgs};
 use super::scalars::{Cursor, DateTime};
 use super::stage::Stage;
+use super::straight::{Plan, Selected, write_plain, write_text};
 use super::timeline::{TimelineConnection, TimelineKind};
 use super::viewer::{ItemRights, User};
 use crate::model::ItemId;
@@ -513,6 +515,61 @@ pub struct ClientAddress {
     is_primary: bool,
     /// Whether a mail to it bounced.
     is_undeliverable: bool,
+}
+
+/// What is written of an item of any kind.
+#[derive(Clone, Copy)]
+enum ItemField {
+    Typename,
+    Id,
+    Title,
+}
+
+/// How items are written: fragments may ask other things of each kind.
+pub struct ItemPlan<'a> {
+    selected: Selected<'a>,
+    plans: Vec<(&'static str, Plan<ItemField>)>,
+}
+
+impl<'a> ItemPlan<'a> {
+    /// What is selected of items.
+    pub const fn new(selected: Selected<'a>) -> Self {
+        Self {
+            selected,
+            plans: Vec::new(),
+        }
+    }
+
+    /// Prepares for such an item; `None` where what is selected of it takes more than its row.
+    pub fn prepare(&mut self, row: &ItemFields) -> Option<()> {
+        let kind = item_type(row.kind);
+        if self.plans.iter().all(|(of, _plan)| *of != kind) {
+            let plan = Plan::new(
+                &self.selected,
+                &[kind, "Item", "Node"],
+                |picked| match picked.name {
+                    "__typename" => Some(ItemField::Typename),
+                    "id" => Some(ItemField::Id),
+                    "title" => Some(ItemField::Title),
+                    _ => None,
+                },
+            )?;
+            self.plans.push((kind, plan));
+        }
+        Some(())
+    }
+
+    /// Writes one that it is prepared for.
+    pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &ItemFields) {
+        let kind = item_type(row.kind);
+        if let Some((_kind, plan)) = self.plans.iter().find(|(of, _plan)| *of == kind) {
+            plan.write(out, |field, out| match field {
+                ItemField::Typename => write_plain(out, kind),
+                ItemField::Id => write_plain(out, &ask.codec().seal_id(kind, row.id.0)),
+                ItemField::Title => write_text(out, &row.title),
+            });
+        }
+    }
 }
 
 /// What converting a lead made.

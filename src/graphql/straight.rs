@@ -2,9 +2,9 @@
 //! every field is resolved for itself, and that takes several times as long as reading the rows. Where all that is
 //! selected of a page's rows stands in rows that are there already, their text is written at once.
 //!
-//! What a field says is told twice then: by its resolver and here. The tests compare both for every field and kind.
-//! Whatever is not known here, or fails, is left to the resolvers: they alone make errors.
-//! Not for: anything that takes a right of its own, or a reading of its own.
+//! What a field says is told twice then: by its resolver, and by the plan that stands beside it in the same file. The tests
+//! compare both for every field and kind. Whatever a plan does not know, or fails, is left to the resolvers: they alone
+//! make errors. Not for: anything that takes a right of its own, or a reading of its own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,12 +17,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::context::Ask;
-use super::ids::{Named, item_type};
+use super::ids::Named;
 use super::paging::{Edge, Listed};
 use crate::model::Time;
-use crate::model::email::Email;
-use crate::model::item::Item;
-use crate::model::people::User;
 
 /// Whether each list of this request's document is selected once: a list that is selected twice under one name is merged
 /// of both, and only values can be merged.
@@ -218,203 +215,6 @@ pub fn write_shown(out: &mut Vec<u8>, value: impl std::fmt::Display) {
 /// Writes the id of a row.
 pub fn write_id<T: Named>(out: &mut Vec<u8>, ask: &Ask, id: T) {
     write_plain(out, &ask.codec().seal_id(T::TYPE, id.number()));
-}
-
-/// What is written of an address.
-enum AddressField {
-    Typename,
-    Name,
-    Address,
-}
-
-/// What is written of an email.
-enum EmailField {
-    Typename,
-    Id,
-    Direction,
-    Outcome,
-    Subject,
-    Preview,
-    MessageId,
-    ReceivedAt,
-    InternalDate,
-    SavedAt,
-    Version,
-    From(Plan<AddressField>),
-}
-
-/// How emails are written.
-pub struct EmailPlan(Plan<EmailField>);
-
-impl EmailPlan {
-    /// What is selected of emails; `None` where that takes more than their rows.
-    pub fn new(selected: &Selected<'_>) -> Option<Self> {
-        let plan =
-            Plan::new(selected, &["Email", "Node"], |picked| {
-                Some(match picked.name {
-                    "__typename" => EmailField::Typename,
-                    "id" => EmailField::Id,
-                    "direction" => EmailField::Direction,
-                    "outcome" => EmailField::Outcome,
-                    "subject" => EmailField::Subject,
-                    "preview" => EmailField::Preview,
-                    "messageId" => EmailField::MessageId,
-                    "receivedAt" => EmailField::ReceivedAt,
-                    "internalDate" => EmailField::InternalDate,
-                    "savedAt" => EmailField::SavedAt,
-                    "version" => EmailField::Version,
-                    "from" => {
-                        EmailField::From(Plan::new(&picked.within, &["Address"], |picked| {
-                            match picked.name {
-                                "__typename" => Some(AddressField::Typename),
-                                "name" => Some(AddressField::Name),
-                                "address" => Some(AddressField::Address),
-                                _ => None,
-                            }
-                        })?)
-                    }
-                    _ => return None,
-                })
-            });
-        plan.map(Self)
-    }
-
-    /// Writes one.
-    pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &Email) {
-        self.0.write(out, |field, out| match field {
-            EmailField::Typename => write_plain(out, "Email"),
-            EmailField::Id => write_id(out, ask, row.id),
-            EmailField::Direction => write_plain(out, row.direction.as_text()),
-            EmailField::Outcome => write_plain(out, row.outcome.as_text()),
-            EmailField::Subject => write_text(out, &row.subject),
-            EmailField::Preview => write_text(out, &row.preview),
-            EmailField::MessageId => write_maybe(out, row.message_id_header.as_deref()),
-            EmailField::ReceivedAt => write_time(out, row.received_at),
-            EmailField::InternalDate => write_time(out, row.internal_date),
-            EmailField::SavedAt => match row.saved_at {
-                Some(time) => write_time(out, time),
-                None => write_maybe(out, None),
-            },
-            EmailField::Version => write_shown(out, row.version),
-            EmailField::From(plan) => match &row.from {
-                Some(from) => plan.write(out, |field, out| match field {
-                    AddressField::Typename => write_plain(out, "Address"),
-                    AddressField::Name => {
-                        write_maybe(out, from.name.as_deref().filter(|name| !name.is_empty()));
-                    }
-                    AddressField::Address => write_text(out, &from.address),
-                }),
-                None => write_maybe(out, None),
-            },
-        });
-    }
-}
-
-/// What is written of a user.
-enum UserField {
-    Typename,
-    Id,
-    Name,
-    Address,
-    AvatarUrl,
-    TimeZone,
-    IsActive,
-    IsAdministrator,
-    Version,
-}
-
-/// How users are written.
-pub struct UserPlan(Plan<UserField>);
-
-impl UserPlan {
-    /// What is selected of users; `None` where that takes more than their rows.
-    pub fn new(selected: &Selected<'_>) -> Option<Self> {
-        let plan = Plan::new(selected, &["User", "Node"], |picked| {
-            Some(match picked.name {
-                "__typename" => UserField::Typename,
-                "id" => UserField::Id,
-                "name" => UserField::Name,
-                "address" => UserField::Address,
-                "avatarUrl" => UserField::AvatarUrl,
-                "timeZone" => UserField::TimeZone,
-                "isActive" => UserField::IsActive,
-                "isAdministrator" => UserField::IsAdministrator,
-                "version" => UserField::Version,
-                _ => return None,
-            })
-        });
-        plan.map(Self)
-    }
-
-    /// Writes one.
-    pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &User) {
-        self.0.write(out, |field, out| match field {
-            UserField::Typename => write_plain(out, "User"),
-            UserField::Id => write_id(out, ask, row.id),
-            UserField::Name => write_text(out, &row.name),
-            UserField::Address => write_text(out, &row.address),
-            UserField::AvatarUrl => write_maybe(out, row.avatar_url.as_deref()),
-            UserField::TimeZone => write_text(out, &row.time_zone),
-            UserField::IsActive => write_shown(out, row.is_active),
-            UserField::IsAdministrator => write_shown(out, row.is_administrator),
-            UserField::Version => write_shown(out, row.version),
-        });
-    }
-}
-
-/// What is written of an item of any kind.
-#[derive(Clone, Copy)]
-enum ItemField {
-    Typename,
-    Id,
-    Title,
-}
-
-/// How items are written: fragments may ask other things of each kind.
-pub struct ItemPlan<'a> {
-    selected: Selected<'a>,
-    plans: Vec<(&'static str, Plan<ItemField>)>,
-}
-
-impl<'a> ItemPlan<'a> {
-    /// What is selected of items.
-    pub const fn new(selected: Selected<'a>) -> Self {
-        Self {
-            selected,
-            plans: Vec::new(),
-        }
-    }
-
-    /// Prepares for such an item; `None` where what is selected of it takes more than its row.
-    pub fn prepare(&mut self, row: &Item) -> Option<()> {
-        let kind = item_type(row.kind);
-        if self.plans.iter().all(|(of, _plan)| *of != kind) {
-            let plan = Plan::new(
-                &self.selected,
-                &[kind, "Item", "Node"],
-                |picked| match picked.name {
-                    "__typename" => Some(ItemField::Typename),
-                    "id" => Some(ItemField::Id),
-                    "title" => Some(ItemField::Title),
-                    _ => None,
-                },
-            )?;
-            self.plans.push((kind, plan));
-        }
-        Some(())
-    }
-
-    /// Writes one that it is prepared for.
-    pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &Item) {
-        let kind = item_type(row.kind);
-        if let Some((_kind, plan)) = self.plans.iter().find(|(of, _plan)| *of == kind) {
-            plan.write(out, |field, out| match field {
-                ItemField::Typename => write_plain(out, kind),
-                ItemField::Id => write_plain(out, &ask.codec().seal_id(kind, row.id.0)),
-                ItemField::Title => write_text(out, &row.title),
-            });
-        }
-    }
 }
 
 /// Writes the row of this index.
@@ -614,7 +414,7 @@ mod tests {
             fragments: &document.fragments,
             sets: vec![set_of(&document)],
         };
-        EmailPlan::new(&selected).is_some()
+        crate::graphql::email::EmailPlan::new(&selected).is_some()
     }
 
     #[test]

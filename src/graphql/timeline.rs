@@ -9,19 +9,19 @@ use async_graphql::{Enum, ID, Interface, Object, Result};
 use super::activity::Activity;
 use super::context::Ask;
 use super::draft::{Draft, SendingState};
-use super::email::Email;
+use super::email::{Email, EmailPlan};
 use super::error;
-use super::item::{Item, LeadConversion};
+use super::item::{Item, ItemPlan, LeadConversion};
 use super::lists;
 use super::loaders::{Activities, Conversions, CrmEmails, Items, Stages, Users};
 use super::paging::{Connection, Count, Edge, ListName, Listed, PageInfo};
 use super::scalars::{Cursor, DateTime};
 use super::stage::Stage;
 use super::straight::{
-    EmailPlan, ItemPlan, Plan, Selected, Straight, UserPlan, WriteRow, Writer, write_id,
-    write_maybe, write_plain, write_text, write_time,
+    Plan, Selected, Straight, WriteRow, Writer, write_id, write_maybe, write_plain, write_text,
+    write_time,
 };
-use super::viewer::User;
+use super::viewer::{User, UserPlan};
 use crate::model::email::Email as EmailFields;
 use crate::model::item::Item as ItemFields;
 use crate::model::people::User as UserFields;

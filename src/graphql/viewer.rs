@@ -10,6 +10,9 @@ use super::item::ItemKind;
 use super::loaders::{Departments, RolesOf, Stages, Users};
 use super::paging::Listed;
 use super::stage::Stage;
+use super::straight::{
+    Plan, Selected, write_id, write_maybe, write_plain, write_shown, write_text,
+};
 use crate::model::people::{
     Department as DepartmentRow, Permission as PermissionRow, Role as RoleRow, User as UserRow,
 };
@@ -124,6 +127,58 @@ impl User {
     /// Rises with every change; give it as `expectedVersion` to change only what was read.
     async fn version(&self) -> i64 {
         self.row.version
+    }
+}
+
+/// What is written of a user.
+enum UserField {
+    Typename,
+    Id,
+    Name,
+    Address,
+    AvatarUrl,
+    TimeZone,
+    IsActive,
+    IsAdministrator,
+    Version,
+}
+
+/// How users are written.
+pub struct UserPlan(Plan<UserField>);
+
+impl UserPlan {
+    /// What is selected of users; `None` where that takes more than their rows.
+    pub fn new(selected: &Selected<'_>) -> Option<Self> {
+        let plan = Plan::new(selected, &["User", "Node"], |picked| {
+            Some(match picked.name {
+                "__typename" => UserField::Typename,
+                "id" => UserField::Id,
+                "name" => UserField::Name,
+                "address" => UserField::Address,
+                "avatarUrl" => UserField::AvatarUrl,
+                "timeZone" => UserField::TimeZone,
+                "isActive" => UserField::IsActive,
+                "isAdministrator" => UserField::IsAdministrator,
+                "version" => UserField::Version,
+                _ => return None,
+            })
+        });
+        plan.map(Self)
+    }
+
+    /// Writes one.
+    pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &UserRow) {
+        self.0.write(out, |field, out| match field {
+            UserField::Typename => write_plain(out, "User"),
+            UserField::Id => write_id(out, ask, row.id),
+            UserField::Name => write_text(out, &row.name),
+            UserField::Address => write_text(out, &row.address),
+            UserField::AvatarUrl => write_maybe(out, row.avatar_url.as_deref()),
+            UserField::TimeZone => write_text(out, &row.time_zone),
+            UserField::IsActive => write_shown(out, row.is_active),
+            UserField::IsAdministrator => write_shown(out, row.is_administrator),
+            UserField::Version => write_shown(out, row.version),
+        });
     }
 }
 

@@ -6,13 +6,15 @@
 //! [`activity`] (what is left to do?). Each writes what it tried into the [`trace`].
 //! Saved emails are moved under [`relink`]; who sees and does what is [`access`], and why is [`explain`].
 //! Mail that goes out begins as [`answering`] says, carries a [`message_id`] of ours, and is [`sending`]'s.
-//! [`introduction`] says whom vCards make contacts of, [`stages`] which stages there can be.
+//! [`introduction`] says whom vCards make contacts of, [`stages`] which stages there can be, [`erasing`] what goes with a
+//! person who is erased.
 
 pub mod access;
 pub mod activity;
 pub mod answering;
 pub mod classify;
 pub mod creation;
+pub mod erasing;
 pub mod explain;
 pub mod grants;
 pub mod introduction;

@@ -65,9 +65,9 @@ fn doubled(tries: i64) -> i64 {
 }
 
 /// When a copy that could not be put into Sent is put there again, after the `tries`th try; `None`: the mail stays without,
-/// in the CRM it is all the same.
-pub fn copy_again(tries: i64, now: Time) -> Option<Time> {
-    (tries < TRIES_MAX).then(|| now.plus_seconds(doubled(tries)))
+/// in the CRM it is all the same. A mail that is not in the CRM yet, since it could not be stored, is never given up.
+pub fn copy_again(tries: i64, is_stored: bool, now: Time) -> Option<Time> {
+    (tries < TRIES_MAX || !is_stored).then(|| now.plus_seconds(doubled(tries)))
 }
 
 /// Where a mail stands that is taken back while it waits.
@@ -93,6 +93,9 @@ pub const fn may_send(state: SendingState, even_if_it_may_have_gone_out: bool) -
         SendingState::Queued | SendingState::Sending | SendingState::Sent => false,
     }
 }
+
+/// Where a mail stands that waits to be sent, or that a server may be taking.
+pub const ON_ITS_WAY: [SendingState; 2] = [SendingState::Queued, SendingState::Sending];
 
 /// Whether it may be deleted: not while a server may be taking it. What was sent stays as the record of it.
 pub const fn may_delete(state: SendingState) -> bool {
@@ -155,13 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn r41_copies_wait_twice_as_long_each_time_and_end() {
+    fn r41_copies_wait_twice_as_long_each_time_and_end_once_the_mail_is_stored() {
         let now = Time::from_seconds(1_000);
         let rows = [(1, Some(60)), (2, Some(120)), (15, Some(3600)), (16, None)];
         for (tries, seconds) in rows {
             let expected = seconds.map(|seconds| now.plus_seconds(seconds));
-            assert_eq!(copy_again(tries, now), expected, "{tries}");
+            assert_eq!(copy_again(tries, true, now), expected, "{tries}");
         }
+        let hourly = Some(now.plus_seconds(3600));
+        assert_eq!(copy_again(1_000, false, now), hourly, "not stored");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use super::dialect::{for_share, for_update};
 use super::raw::hash_of;
 use super::sql::{BOUND_MAX, Sql, sql};
 use super::{AnyConn, StoreError, Tx};
+use crate::model::draft::SendingState;
 use crate::model::{DraftId, EmailId, MailboxId, PlacementId, Time};
+use crate::rules::sending::ON_ITS_WAY;
 use std::collections::{HashMap, HashSet};
 
 /// Mailboxes that were disconnected by then, and still hold what is to go.
@@ -164,7 +166,9 @@ pub fn erase_old(
         .bind(hash_of(b"").to_vec())
         .push(NOT_LINKED)
         // Its answer is on its way, with what it quotes: it goes when that has gone out.
-        .push(" AND NOT EXISTS (SELECT 1 FROM drafts d WHERE d.state IN ('QUEUED', 'SENDING') AND d.original_id = e.id)")
+        .push(" AND NOT EXISTS (SELECT 1 FROM drafts d WHERE d.original_id = e.id AND d.state IN (")
+        .list(ON_ITS_WAY.map(SendingState::as_text))
+        .push("))")
         .push(" ORDER BY e.received_at, e.id LIMIT ")
         .bind(mails_max);
     let held = locked(tx, query)?;
@@ -446,12 +450,14 @@ pub fn erase_drafts(tx: &mut Tx<'_>, ids: &[DraftId]) -> Result<(), StoreError> 
 /// What was written in answer to these emails and did not go out, and what they were written as: it says what they say.
 /// What is on its way stays; whoever erases sees to it that there is none.
 fn erase_drafts_of(tx: &mut Tx<'_>, emails: &[i64]) -> Result<(), StoreError> {
-    let became = within(
-        "d.state NOT IN ('QUEUED', 'SENDING') AND (d.email_id",
-        emails,
-    );
-    let answers = within(" OR d.email_id IS NULL AND d.original_id", emails);
-    delete_drafts(tx, &became.then(answers).push(")"))
+    let which = sql("d.state NOT IN (")
+        .list(ON_ITS_WAY.map(SendingState::as_text))
+        .push(") AND (")
+        .then(within("d.email_id", emails))
+        .push(" OR d.email_id IS NULL AND ")
+        .then(within("d.original_id", emails))
+        .push(")");
+    delete_drafts(tx, &which)
 }
 
 /// Everything is erased. Where the mailbox is connected again, its folders are read from their beginning: what is still

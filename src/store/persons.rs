@@ -7,6 +7,7 @@ use super::{AnyConn, StoreError, Tx};
 use crate::model::draft::{DraftContent, SendingState};
 use crate::model::item::ItemKind;
 use crate::model::{DraftId, EmailId, ItemId};
+use crate::rules::sending::ON_ITS_WAY;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Those of these addresses that are of an active user, a mailbox or one of its aliases, whether it is connected or not.
@@ -240,11 +241,8 @@ pub fn lock_drafts(tx: &mut Tx<'_>, ids: &[DraftId]) -> Result<usize, StoreError
             .any_of(part.iter().map(|id| id.0))
             .push(") ORDER BY id");
         let states: Vec<String> = for_update(tx.conn, query).rows(tx.conn)?;
-        let is_on_its_way = |state: &&String| {
-            [SendingState::Queued, SendingState::Sending]
-                .iter()
-                .any(|one| one.as_text() == state.as_str())
-        };
+        let is_on_its_way =
+            |state: &&String| ON_ITS_WAY.iter().any(|one| one.as_text() == state.as_str());
         on_their_way = on_their_way.saturating_add(states.iter().filter(is_on_its_way).count());
     }
     Ok(on_their_way)

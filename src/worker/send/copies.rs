@@ -41,7 +41,7 @@ fn put_next(sender: &Sender) -> Result<bool, StoreError> {
     let is_stored = copy.is_stored || store_again(sender, &copy);
     let is_over = is_stored && put.as_ref().err().is_none_or(is_hopeless);
     let now = clock::now();
-    let again = copy_again(copy.tries, now).filter(|_again| !is_over);
+    let again = copy_again(copy.tries, is_stored, now).filter(|_again| !is_over);
     store.write_now(now, |tx| match again {
         Some(at) => drafts::postpone_copy(tx, copy.id, at),
         None => drafts::end_copy(tx, copy.id),
