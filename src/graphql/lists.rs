@@ -19,7 +19,7 @@ use super::timeline::{TimelineConnection, TimelineEntry, TimelineKind};
 use super::viewer::User;
 use crate::model::email::Email as EmailFields;
 use crate::model::item::Item as ItemFields;
-use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind, Told};
+use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind};
 use crate::model::{EmailId, FolderId, ItemId, MailboxId, ThreadId};
 use crate::rules::access::{self, Surface};
 use crate::store::emails::EmailFilter;
@@ -302,17 +302,6 @@ pub struct Concerned {
     emails: HashMap<EmailId, Arc<EmailFields>>,
 }
 
-/// The email that an entry can't be shown without; that one was linked or unlinked shows without it (R21).
-fn needed_email(entry: &EntryFields) -> Option<EmailId> {
-    match entry.new.told {
-        Told::EmailReceived { email_id }
-        | Told::EmailSent { email_id }
-        | Told::ActivityCompleted { email_id, .. }
-        | Told::ActivityReopened { email_id, .. } => Some(email_id),
-        _ => None,
-    }
-}
-
 impl Concerned {
     /// Reads the items and emails of these entries.
     ///
@@ -325,7 +314,8 @@ impl Concerned {
     ) -> Result<Self, StoreError> {
         let item_ids: HashSet<ItemId> = rows.clone().map(|row| row.new.item_id).collect();
         let item_ids: Vec<ItemId> = item_ids.into_iter().collect();
-        let email_ids: HashSet<EmailId> = rows.filter_map(needed_email).collect();
+        let email_ids: HashSet<EmailId> =
+            rows.filter_map(|row| row.new.told.shows_with()).collect();
         let email_ids: Vec<EmailId> = email_ids.into_iter().collect();
         let mut found = Self {
             items: HashMap::new(),
@@ -354,7 +344,7 @@ impl Concerned {
         let Some(item) = self.items.get(&entry.new.item_id) else {
             return false;
         };
-        if let Some(id) = needed_email(entry) {
+        if let Some(id) = entry.new.told.shows_with() {
             let Some(email) = self.emails.get(&id) else {
                 return false;
             };

@@ -11,11 +11,12 @@ use super::context::{self, Ask, Scopes, Services, failed};
 use super::error;
 use super::item::Item;
 use super::lists::{self, Concerned};
+use super::loaders::{CrmEmails, Items};
 use super::mailbox::Mailbox;
 use super::paging::ListName;
 use super::scalars::Cursor;
 use super::timeline::{TimelineEntry, TimelineKind};
-use crate::live::{LiveEnd, LiveEvent, Wanted};
+use crate::live::{About, LiveEnd, LiveEvent, Wanted};
 use crate::model::item::ItemKind;
 use crate::model::people::Viewer;
 use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind};
@@ -163,8 +164,8 @@ impl Shape {
     /// The event as a client sees it; `None` for an entry that went out of view since it was read.
     async fn event(&mut self, event: LiveEvent) -> Result<Option<TimelineEvent>> {
         Ok(Some(match event {
-            LiveEvent::Added { entry, at } => {
-                let Some(entry) = self.entry(entry).await? else {
+            LiveEvent::Added { entry, at, about } => {
+                let Some(entry) = self.entry(entry, about).await? else {
                     return Ok(None);
                 };
                 TimelineEvent::EntryAdded(EntryAdded {
@@ -193,9 +194,22 @@ impl Shape {
         }))
     }
 
-    async fn entry(&mut self, row: EntryFields) -> Result<Option<TimelineEntry>> {
+    async fn entry(
+        &mut self,
+        row: Arc<EntryFields>,
+        about: Option<About>,
+    ) -> Result<Option<TimelineEntry>> {
+        if let Some(about) = about
+            && about.still_holds().await
+        {
+            let ask = Ask::new(self.services.clone(), about.viewer);
+            ask.keep::<Items>(about.item.id, about.item);
+            if let Some(email) = about.email {
+                ask.keep::<CrmEmails>(email.id, email);
+            }
+            return Ok(Some(TimelineEntry::new(&ask, row)));
+        }
         let viewer = self.viewer.clone();
-        let row = Arc::new(row);
         let wanted = row.clone();
         let read = self.services.store.read(move |conn| {
             let Some(viewer) = present_viewer(conn, viewer)? else {

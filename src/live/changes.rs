@@ -14,6 +14,7 @@ use crate::rules::access::{self, EmailScope, Surface};
 use crate::store::timeline::{LinkedBefore, TimelineChange};
 use crate::store::{AnyConn, StoreError, items, links, timeline};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Emails whose entries are looked at for the changes of one reading; more are told as a gap.
 const EMAILS_MAX: usize = 200;
@@ -243,7 +244,11 @@ impl Seen<'_> {
                             events.push((at, LiveEvent::EntryRemoved { entry, at }));
                         }
                         (false, true) => match timeline::get(conn, &context.scope, position)? {
-                            Some(entry) => events.push((at, LiveEvent::Added { entry, at })),
+                            Some(entry) => {
+                                let entry = Arc::new(entry);
+                                let about = None;
+                                events.push((at, LiveEvent::Added { entry, at, about }));
+                            }
                             None => {
                                 never_shown.insert(position);
                             }

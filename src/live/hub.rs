@@ -3,6 +3,7 @@
 use crate::bus::{Bus, Heard, Wake};
 use crate::model::topic::Topic;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -11,10 +12,38 @@ use tokio::sync::watch;
 /// A stream reads the store this often even if nothing woke it: wake-ups may be lost.
 const READ_ANYWAY: Duration = Duration::from_secs(15);
 
-/// The topics of this process and who waits for them.
+/// The topics of this process and who waits for them. Each holds the number of its last wake-up.
 #[derive(Default)]
 pub struct Hub {
     topics: Mutex<HashMap<String, watch::Sender<u64>>>,
+    heard: Arc<Wakes>,
+}
+
+/// The wake-ups that this process heard, numbered in the order in which they came.
+#[derive(Default)]
+pub(super) struct Wakes {
+    last: AtomicU64,
+    last_of_changes: AtomicU64,
+}
+
+impl Wakes {
+    /// The number of the last one, whatever it was about. What is read from now on has all that was told of up to it.
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::SeqCst)
+    }
+
+    /// The number of the last one after which entries may have to go from screens.
+    pub fn last_of_changes(&self) -> u64 {
+        self.last_of_changes.load(Ordering::SeqCst)
+    }
+
+    fn count(&self, may_take: bool) -> u64 {
+        let number = self.last.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+        if may_take {
+            self.last_of_changes.store(number, Ordering::SeqCst);
+        }
+        number
+    }
 }
 
 impl Hub {
@@ -63,14 +92,22 @@ impl Hub {
         topics.len()
     }
 
+    /// The wake-ups that were heard.
+    pub(super) fn wakes(&self) -> Arc<Wakes> {
+        Arc::clone(&self.heard)
+    }
+
     fn wake(&self, wake: &Wake) {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let takes = [Topic::Changes.to_string(), Topic::Rights.to_string()];
+        let may_take = wake.topics.iter().any(|topic| takes.contains(topic));
+        let number = self.heard.count(may_take);
         for topic in &wake.topics {
             if let Some(sender) = topics.get(topic) {
                 if sender.receiver_count() == 0 {
                     topics.remove(topic);
                 } else {
-                    sender.send_modify(|count| *count += 1);
+                    sender.send_replace(number);
                 }
             }
         }
@@ -79,8 +116,9 @@ impl Hub {
     fn wake_all(&self) {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         topics.retain(|_topic, sender| sender.receiver_count() > 0);
+        let number = self.heard.count(true);
         for sender in topics.values() {
-            sender.send_modify(|count| *count += 1);
+            sender.send_replace(number);
         }
     }
 }
@@ -91,19 +129,31 @@ pub struct News {
 }
 
 impl News {
-    /// Returns when there is news since the last time, or it is time to read anyway.
-    pub async fn wait(&mut self) {
+    /// Returns when there is news since the last time, or it is time to read anyway; whether it was the news.
+    pub async fn wait(&mut self) -> bool {
         let changed = self
             .receivers
             .iter_mut()
             .map(|receiver| Box::pin(receiver.changed()));
         let any = futures_util::future::select_all(changed);
-        if let Ok((Err(_closed), ..)) = tokio::time::timeout(READ_ANYWAY, any).await {
-            // The hub is gone: only the clock is left.
-            tokio::time::sleep(READ_ANYWAY).await;
-        }
+        let is_news = match tokio::time::timeout(READ_ANYWAY, any).await {
+            Ok((Ok(()), ..)) => true,
+            Ok((Err(_closed), ..)) => {
+                // The hub is gone: only the clock is left.
+                tokio::time::sleep(READ_ANYWAY).await;
+                false
+            }
+            Err(_elapsed) => false,
+        };
         for receiver in &mut self.receivers {
             receiver.mark_unchanged();
         }
+        is_news
+    }
+
+    /// The number of the last wake-up of these topics.
+    pub(super) fn last(&self) -> u64 {
+        let numbers = self.receivers.iter().map(|receiver| *receiver.borrow());
+        numbers.max().unwrap_or(0)
     }
 }

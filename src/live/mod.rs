@@ -5,17 +5,21 @@
 
 mod changes;
 mod hub;
+mod readings;
 mod stream;
 
 pub use hub::Hub;
 
-use crate::model::item::ItemKind;
+use crate::model::email::Email;
+use crate::model::item::{Item, ItemKind};
 use crate::model::people::Viewer;
 use crate::model::timeline::{Position, TimelineEntry, TimelineKind};
 use crate::model::topic::Topic;
 use crate::model::{ItemId, MailboxId};
 use crate::store::Store;
 use futures_util::stream::BoxStream;
+use readings::{Follower, Judged, Shelves};
+use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -23,7 +27,12 @@ use thiserror::Error;
 #[derive(Debug, Clone)]
 pub enum LiveEvent {
     /// An entry is to be shown; `at` is the event's cursor.
-    Added { entry: TimelineEntry, at: Position },
+    Added {
+        entry: Arc<TimelineEntry>,
+        at: Position,
+        /// What it is about; `None`: it is to be read, under the viewer's rights of then.
+        about: Option<About>,
+    },
     /// The viewer may no longer see an entry.
     EntryRemoved { entry: Position, at: Position },
     /// Nor an item with all its entries. Its kind is known, unless it is gone without a word.
@@ -36,6 +45,32 @@ pub enum LiveEvent {
     CaughtUp(Position),
     /// What lies before can't be delivered one by one: read the list again.
     Gap(Position),
+}
+
+/// What an entry is about, as the viewer sees it.
+#[derive(Clone)]
+pub struct About {
+    /// The viewer, with the rights under which it was judged.
+    pub viewer: Arc<Viewer>,
+    pub item: Arc<Item>,
+    /// The email that the entry can't be shown without.
+    pub email: Option<Arc<Email>>,
+    judged: Judged,
+}
+
+impl About {
+    /// Whether it may be shown as it is. False: what the viewer may see may have changed since, and is to be read again.
+    pub async fn still_holds(&self) -> bool {
+        self.judged.still_holds().await
+    }
+}
+
+impl fmt::Debug for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("About")
+            .field("item", &self.item.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a stream ends.
@@ -68,12 +103,17 @@ pub struct Wanted {
 pub struct Live {
     store: Store,
     hub: Arc<Hub>,
+    shelves: Arc<Shelves>,
 }
 
 impl Live {
     /// Over this store, woken by this hub.
     pub fn new(store: Store, hub: Arc<Hub>) -> Self {
-        Self { store, hub }
+        Self {
+            store,
+            hub,
+            shelves: Arc::default(),
+        }
     }
 
     /// The events of a timeline. It ends when the item goes out of view, or with an error.
@@ -82,7 +122,12 @@ impl Live {
         viewer: Arc<Viewer>,
         wanted: Wanted,
     ) -> BoxStream<'static, Result<LiveEvent, LiveEnd>> {
-        stream::timeline(self.store.clone(), &self.hub, viewer, wanted)
+        let item = wanted.item;
+        let topic = item.map_or(Topic::Timeline, Topic::Item);
+        // Listen first, read then: what is committed in between wakes the stream.
+        let news = self.hub.listen_all([topic, Topic::Changes, Topic::Rights]);
+        let follower = Follower::new(self.shelves.shelf(&self.store, &self.hub, item));
+        stream::timeline(self.store.clone(), (follower, news), viewer, wanted)
     }
 
     /// The mailbox's id, now and whenever its visible state changes. Whether it may be seen is the caller's question, at each event.

@@ -1,11 +1,13 @@
 //! One stream: read behind the cursor, tell what is there, wait. Each reading sees the database as of one moment:
-//! what it says about changes holds together with what it says about entries.
+//! what it says about changes holds together with what it says about entries. Entries alone are read together with all
+//! who follow the same timeline; who is behind, and everybody where rights or links changed, reads alone.
 
 use super::changes::{Effects, Seen};
-use super::{Hub, LiveEnd, LiveEvent, Wanted};
+use super::hub::News;
+use super::readings::{Follower, Needed};
+use super::{LiveEnd, LiveEvent, Wanted};
 use crate::model::people::{PermissionAction, Viewer};
 use crate::model::timeline::{Position, TimelineEntry};
-use crate::model::topic::Topic;
 use crate::rules::access::{self, ItemScope, Surface};
 use crate::store::{AnyConn, Store, StoreError, items, roles, timeline};
 use futures_util::stream::BoxStream;
@@ -46,13 +48,10 @@ pub(super) struct Screen {
 
 pub(super) fn timeline(
     store: Store,
-    hub: &Hub,
+    (follower, mut news): (Follower, News),
     viewer: Arc<Viewer>,
     wanted: Wanted,
 ) -> BoxStream<'static, Result<LiveEvent, LiveEnd>> {
-    // Listen first, read then: what is committed in between wakes the stream.
-    let topic = wanted.item.map_or(Topic::Timeline, Topic::Item);
-    let mut news = hub.listen_all([topic, Topic::Changes, Topic::Rights]);
     let wanted = Arc::new(wanted);
     Box::pin(async_stream::stream! {
         let mut told_caught_up = false;
@@ -65,10 +64,19 @@ pub(super) fn timeline(
             Ok(Begun::Refused(end)) => { yield Err(end); return }
             Err(error) => { yield Err(failed(&error)); return }
         };
+        let mut needed = None;
         loop {
-            let step = store
-                .read_at_once({ let (screen, wanted) = (screen.clone(), wanted.clone()); move |conn| read_step(conn, screen, &wanted) })
-                .await;
+            let step = match needed.take() {
+                Some(needed) => with_others(&follower, &screen, &wanted, needed).await,
+                None => Ok(None),
+            };
+            let step = match step {
+                Ok(None) => store
+                    .read_at_once({ let (screen, wanted) = (screen.clone(), wanted.clone()); move |conn| read_step(conn, screen, &wanted) })
+                    .await,
+                Ok(Some(step)) => Ok(step),
+                Err(error) => Err(error),
+            };
             match step {
                 Ok(Step::Events { events, screen: behind, is_caught_up }) => {
                     for event in events { yield Ok(event); }
@@ -78,7 +86,8 @@ pub(super) fn timeline(
                             told_caught_up = true;
                             yield Ok(LiveEvent::CaughtUp(screen.cursor));
                         }
-                        news.wait().await;
+                        let is_news = news.wait().await;
+                        needed = Some(Needed::after(&news, is_news));
                     }
                 }
                 Ok(Step::End { events, end }) => {
@@ -90,6 +99,42 @@ pub(super) fn timeline(
             }
         }
     })
+}
+
+/// What is told to all who follow the timeline, as far as this viewer sees it; `None`: the viewer has to read alone.
+async fn with_others(
+    follower: &Follower,
+    screen: &Screen,
+    wanted: &Wanted,
+    needed: Needed,
+) -> Result<Option<Step>, StoreError> {
+    let Screen { cursor, viewer, .. } = screen;
+    let found = follower.look(viewer, *cursor, needed).await?;
+    Ok(found.map(|found| {
+        let events = found
+            .entries(*cursor)
+            .into_iter()
+            .filter(|(entry, _about)| is_wanted(entry, wanted))
+            .map(|(entry, about)| LiveEvent::Added {
+                at: entry.position,
+                about: Some(about),
+                entry,
+            })
+            .collect();
+        Step::Events {
+            events,
+            screen: Screen {
+                // This stream may have read on alone since.
+                cursor: found.last().max(*cursor),
+                ..screen.clone()
+            },
+            is_caught_up: true,
+        }
+    }))
+}
+
+fn is_wanted(entry: &TimelineEntry, wanted: &Wanted) -> bool {
+    wanted.kinds.is_empty() || wanted.kinds.contains(&entry.new.told.kind())
 }
 
 fn failed(error: &StoreError) -> LiveEnd {
@@ -252,10 +297,15 @@ fn merged(
 ) -> Vec<LiveEvent> {
     let mut events: Vec<(Position, LiveEvent)> = entries
         .into_iter()
-        .filter(|entry| wanted.kinds.is_empty() || wanted.kinds.contains(&entry.new.told.kind()))
+        .filter(|entry| is_wanted(entry, wanted))
         .map(|entry| {
             let at = entry.position;
-            (at, LiveEvent::Added { entry, at })
+            let added = LiveEvent::Added {
+                entry: Arc::new(entry),
+                at,
+                about: None,
+            };
+            (at, added)
         })
         .collect();
     events.extend(told);

@@ -113,6 +113,15 @@ pub fn sees_in_crm(viewer: &Viewer, linked: &[ItemFacts]) -> bool {
             .all(|item| decide(viewer, PermissionAction::Read, item).is_granted())
 }
 
+/// Does an entry of this item's timeline show to the viewer (R21)? The item must be readable; where the entry is about an
+/// email, which hangs on these items, that must be visible, and hang on this one.
+pub fn sees_entry(viewer: &Viewer, item: &ItemFacts, linked: Option<&[ItemFacts]>) -> bool {
+    decide(viewer, PermissionAction::Read, item).is_granted()
+        && linked.is_none_or(|linked| {
+            linked.iter().any(|on| on.id == item.id) && sees_in_crm(viewer, linked)
+        })
+}
+
 /// Which fields of items are hidden from the viewer (R26): those that every one of their roles hides.
 /// Several roles: the widest wins, so one role that shows a field is enough.
 pub fn hidden_fields(viewer: &Viewer) -> Vec<RestrictedField> {
@@ -566,6 +575,39 @@ mod tests {
             (vec![theirs], false),
         ] {
             assert_eq!(sees_in_crm(&who, &linked), sees, "{linked:?}");
+        }
+    }
+
+    #[test]
+    fn r21_an_entry_shows_with_its_item_and_its_email() {
+        let who = viewer(vec![role(&[(
+            PermissionAction::Read,
+            PermissionLevel::Own,
+            None,
+        )])]);
+        let (mine, also_mine) = (deal(1, 10, false, 1), deal(1, 10, false, 1));
+        let also_mine = ItemFacts {
+            id: ItemId(mine.id.0 + 1),
+            ..also_mine
+        };
+        let theirs = ItemFacts {
+            id: ItemId(mine.id.0 + 2),
+            ..deal(2, 10, false, 1)
+        };
+        // (on which timeline, what the email hangs on, shows)
+        let rows = [
+            (mine, None, true),
+            (theirs, None, false),
+            (mine, Some(vec![]), false),
+            (mine, Some(vec![mine]), true),
+            (mine, Some(vec![mine, also_mine]), true),
+            (mine, Some(vec![also_mine]), false),
+            (mine, Some(vec![mine, theirs]), false),
+            (theirs, Some(vec![mine, theirs]), false),
+        ];
+        for (item, linked, shows) in rows {
+            let found = sees_entry(&who, &item, linked.as_deref());
+            assert_eq!(found, shows, "{item:?} {linked:?}");
         }
     }
 

@@ -199,6 +199,31 @@ pub fn between(
     rows.into_iter().map(entry).collect()
 }
 
+/// The entries behind a position, whoever asks: at most `limit`, up to and including `until`.
+///
+/// # Errors
+/// What the database says.
+pub fn between_for_all(
+    conn: &mut AnyConn,
+    item: Option<ItemId>,
+    (after, until): (Position, Position),
+    limit: i64,
+) -> Result<Vec<TimelineEntry>, StoreError> {
+    let mut query = sql(COLUMNS)
+        .push(" WHERE t.position > ")
+        .bind(after.0)
+        .push(" AND t.position <= ")
+        .bind(until.0);
+    if let Some(item) = item {
+        query = query.push(" AND t.item_id = ").bind(item.0);
+    }
+    let rows: Vec<EntryRow> = query
+        .push(" ORDER BY t.position LIMIT ")
+        .bind(limit)
+        .rows(conn)?;
+    rows.into_iter().map(entry).collect()
+}
+
 /// The last position that was given.
 ///
 /// # Errors

@@ -1,0 +1,353 @@
+//! One reading for all who follow a timeline: what lies behind a position, read once for this process, and judged for
+//! each viewer in memory. Not for: what changes do to a screen, or how a stream begins; there each reads for itself.
+
+use super::About;
+use super::hub::{Hub, News, Wakes};
+use crate::model::email::Email;
+use crate::model::item::{Item, ItemFacts};
+use crate::model::people::Viewer;
+use crate::model::timeline::{Position, TimelineEntry};
+use crate::model::{EmailId, ItemId};
+use crate::rules::access;
+use crate::store::{AnyConn, Store, StoreError, emails, items, links, roles, timeline};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Entries that one reading holds: whoever has more to read is behind, and reads for itself.
+const ENTRIES_MAX: i64 = 200;
+/// Who was woken by the clock alone wants a reading that is no older than this.
+const OLD: Duration = Duration::from_secs(1);
+/// What was judged this long ago is judged again before it is shown.
+const JUDGED_LONG_AGO: Duration = Duration::from_millis(50);
+
+/// What lies behind a position on a timeline, as of one moment, whoever asks.
+pub(super) struct Reading {
+    /// What comes behind this is here.
+    behind: Position,
+    /// Up to here.
+    pub last: Position,
+    /// Nothing took an entry off any screen between here and `last`.
+    unchanged_since: Position,
+    /// The epoch of rights at that moment: viewers of another are to be loaded anew.
+    rights_epoch: i64,
+    /// In the order of their positions. `None`: something changed besides, or there are too many of them.
+    lines: Option<Vec<Line>>,
+    began: Began,
+}
+
+/// When a reading began.
+#[derive(Clone, Copy)]
+struct Began {
+    /// It has all that wake-ups up to this number told of.
+    heard: u64,
+    at: Instant,
+}
+
+/// An entry with all that says who sees it.
+struct Line {
+    entry: Arc<TimelineEntry>,
+    item: Arc<Item>,
+    /// The email that the entry can't be shown without.
+    email: Option<Arc<Email>>,
+    facts: ItemFacts,
+    /// The items that this email hangs on.
+    linked: Option<Vec<ItemFacts>>,
+}
+
+/// What a reading must be to do.
+#[derive(Clone, Copy)]
+pub(super) struct Needed {
+    /// It has what this wake-up told of.
+    heard: u64,
+    /// It began since then.
+    since: Option<Instant>,
+}
+
+impl Needed {
+    /// For a stream that these news woke; without news it was the clock, and only a present reading will do.
+    pub fn after(news: &News, is_news: bool) -> Self {
+        Self {
+            heard: news.last(),
+            since: if is_news {
+                None
+            } else {
+                Instant::now().checked_sub(OLD)
+            },
+        }
+    }
+}
+
+impl Reading {
+    fn does(&self, needed: &Needed) -> bool {
+        self.began.heard >= needed.heard && needed.since.is_none_or(|since| self.began.at >= since)
+    }
+}
+
+/// The timelines of this process that somebody follows; `None` is that of everything.
+#[derive(Default)]
+pub(super) struct Shelves(Mutex<HashMap<Option<ItemId>, Weak<Shelf>>>);
+
+/// The latest reading of a timeline, for all who follow it.
+pub(super) struct Shelf {
+    store: Store,
+    item: Option<ItemId>,
+    wakes: Arc<Wakes>,
+    latest: watch::Sender<Option<Arc<Reading>>>,
+    /// Held by whoever reads.
+    reader: tokio::sync::Mutex<()>,
+}
+
+impl Shelves {
+    /// The shelf of this timeline.
+    pub fn shelf(&self, store: &Store, hub: &Hub, item: Option<ItemId>) -> Arc<Shelf> {
+        let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shelf) = shelves.get(&item).and_then(Weak::upgrade) {
+            return shelf;
+        }
+        // Those that nobody uses any more go when there is no room left: there are never many more than are used.
+        if shelves.len() == shelves.capacity() {
+            shelves.retain(|_item, shelf| shelf.strong_count() > 0);
+        }
+        let shelf = Arc::new(Shelf {
+            store: store.clone(),
+            item,
+            wakes: hub.wakes(),
+            latest: watch::Sender::new(None),
+            reader: tokio::sync::Mutex::default(),
+        });
+        shelves.insert(item, Arc::downgrade(&shelf));
+        shelf
+    }
+}
+
+impl Shelf {
+    /// A reading that does: the latest, or else a new one from where that ended, which the others find here. Where there
+    /// is none that goes as far as `cursor`, it begins there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn reading(
+        &self,
+        cursor: Position,
+        needed: Needed,
+    ) -> Result<Arc<Reading>, StoreError> {
+        let mut latest = self.latest.subscribe();
+        loop {
+            let before = latest.borrow_and_update().clone();
+            if let Some(reading) = &before
+                && reading.does(&needed)
+            {
+                return Ok(Arc::clone(reading));
+            }
+            tokio::select! {
+                biased;
+                // The shelf holds the sender.
+                _ = latest.changed() => {}
+                _reading = self.reader.lock() => {
+                    if latest.has_changed().unwrap_or(false) {
+                        continue;
+                    }
+                    let read = self.read_on(before, cursor).await?;
+                    self.latest.send_replace(Some(Arc::clone(&read)));
+                    return Ok(read);
+                }
+            }
+        }
+    }
+
+    async fn read_on(
+        &self,
+        before: Option<Arc<Reading>>,
+        cursor: Position,
+    ) -> Result<Arc<Reading>, StoreError> {
+        let before = before.filter(|reading| reading.last >= cursor);
+        let behind = before.as_ref().map_or(cursor, |reading| reading.last);
+        let unchanged_since = before.map_or(behind, |reading| reading.unchanged_since);
+        let began = Began {
+            heard: self.wakes.last(),
+            at: Instant::now(),
+        };
+        let item = self.item;
+        let read = self
+            .store
+            .read_at_once(move |conn| read(conn, item, (behind, unchanged_since), began));
+        read.await.map(Arc::new)
+    }
+}
+
+/// One who follows a timeline together with others.
+#[derive(Clone)]
+pub(super) struct Follower {
+    shelf: Arc<Shelf>,
+}
+
+/// What a follower found.
+pub(super) struct Found {
+    reading: Arc<Reading>,
+    viewer: Arc<Viewer>,
+    shelf: Arc<Shelf>,
+}
+
+impl Follower {
+    pub fn new(shelf: Arc<Shelf>) -> Self {
+        Self { shelf }
+    }
+
+    /// What there is behind the cursor; `None` where the viewer must read alone: rights or links changed, or there is too much.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn look(
+        &self,
+        viewer: &Arc<Viewer>,
+        cursor: Position,
+        needed: Needed,
+    ) -> Result<Option<Found>, StoreError> {
+        let reading = self.shelf.reading(cursor, needed).await?;
+        let is_for_me = reading.lines.is_some()
+            && reading.behind <= cursor
+            && reading.rights_epoch == viewer.rights_epoch;
+        Ok(is_for_me.then(|| Found {
+            reading,
+            viewer: Arc::clone(viewer),
+            shelf: Arc::clone(&self.shelf),
+        }))
+    }
+}
+
+impl Found {
+    /// Up to where it was read.
+    pub fn last(&self) -> Position {
+        self.reading.last
+    }
+
+    /// The entries behind the cursor that the viewer sees, with what they are about.
+    pub fn entries(&self, cursor: Position) -> Vec<(Arc<TimelineEntry>, About)> {
+        let lines = self.reading.lines.iter().flatten();
+        lines
+            .filter(|line| line.entry.position > cursor)
+            .filter(|line| access::sees_entry(&self.viewer, &line.facts, line.linked.as_deref()))
+            .map(|line| {
+                let about = About {
+                    viewer: Arc::clone(&self.viewer),
+                    item: Arc::clone(&line.item),
+                    email: line.email.clone(),
+                    judged: Judged {
+                        began: self.reading.began,
+                        at: self.reading.last,
+                        rights_epoch: self.reading.rights_epoch,
+                        shelf: Arc::clone(&self.shelf),
+                    },
+                };
+                (Arc::clone(&line.entry), about)
+            })
+            .collect()
+    }
+}
+
+/// As of when an entry was found to be visible.
+#[derive(Clone)]
+pub(super) struct Judged {
+    began: Began,
+    at: Position,
+    rights_epoch: i64,
+    shelf: Arc<Shelf>,
+}
+
+impl Judged {
+    /// Whether nothing can have taken the entry off the screen since. False: it has to be judged again.
+    pub async fn still_holds(&self) -> bool {
+        let changed = self.shelf.wakes.last_of_changes();
+        if self.began.at.elapsed() < JUDGED_LONG_AGO && changed <= self.began.heard {
+            return true;
+        }
+        let needed = Needed {
+            heard: changed,
+            since: Instant::now().checked_sub(JUDGED_LONG_AGO),
+        };
+        match self.shelf.reading(self.at, needed).await {
+            Ok(reading) => {
+                reading.unchanged_since <= self.at && reading.rights_epoch == self.rights_epoch
+            }
+            // Whoever judges again will hear of it too.
+            Err(_failed) => false,
+        }
+    }
+}
+
+fn read(
+    conn: &mut AnyConn,
+    item: Option<ItemId>,
+    (behind, unchanged_since): (Position, Position),
+    began: Began,
+) -> Result<Reading, StoreError> {
+    let last = timeline::last_position(conn)?;
+    let is_changed =
+        last > behind && !timeline::changes_between(conn, (behind, last), 1)?.is_empty();
+    let lines = if is_changed {
+        None
+    } else if last > behind {
+        let limit = ENTRIES_MAX.saturating_add(1);
+        let entries = timeline::between_for_all(conn, item, (behind, last), limit)?;
+        let is_all = i64::try_from(entries.len()).is_ok_and(|count| count <= ENTRIES_MAX);
+        is_all.then(|| lines(conn, entries)).transpose()?
+    } else {
+        Some(Vec::new())
+    };
+    Ok(Reading {
+        behind,
+        last,
+        unchanged_since: if is_changed { last } else { unchanged_since },
+        rights_epoch: roles::rights_epoch(conn)?,
+        lines,
+        began,
+    })
+}
+
+fn lines(conn: &mut AnyConn, entries: Vec<TimelineEntry>) -> Result<Vec<Line>, StoreError> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let email_ids: HashSet<EmailId> = entries
+        .iter()
+        .filter_map(|entry| entry.new.told.shows_with())
+        .collect();
+    let email_ids: Vec<EmailId> = email_ids.into_iter().collect();
+    let mut item_ids: HashSet<ItemId> = entries.iter().map(|entry| entry.new.item_id).collect();
+    let own_ids: Vec<ItemId> = item_ids.iter().copied().collect();
+    let mut mail = HashMap::new();
+    let mut linked: HashMap<EmailId, Vec<ItemId>> = HashMap::new();
+    if !email_ids.is_empty() {
+        for email in emails::get_many(conn, &email_ids)? {
+            mail.insert(email.id, Arc::new(email));
+        }
+        for link in links::of_emails(conn, &email_ids)? {
+            item_ids.insert(link.item_id);
+            linked.entry(link.email_id).or_default().push(link.item_id);
+        }
+    }
+    let item_ids: Vec<ItemId> = item_ids.into_iter().collect();
+    let facts = items::facts(conn, &item_ids)?.into_iter();
+    let facts: HashMap<ItemId, ItemFacts> = facts.map(|facts| (facts.id, facts)).collect();
+    let own = items::get_many(conn, &own_ids)?.into_iter();
+    let own: HashMap<ItemId, Arc<Item>> = own.map(|item| (item.id, Arc::new(item))).collect();
+    let line = |entry: TimelineEntry| {
+        let email_id = entry.new.told.shows_with();
+        let linked = email_id.map(|email| {
+            let on = linked.get(&email).into_iter().flatten();
+            on.filter_map(|item| facts.get(item).copied()).collect()
+        });
+        let line = Line {
+            item: Arc::clone(own.get(&entry.new.item_id)?),
+            facts: *facts.get(&entry.new.item_id)?,
+            email: email_id.and_then(|email| mail.get(&email).cloned()),
+            linked,
+            entry: Arc::new(entry),
+        };
+        // An email that is gone shows nowhere.
+        (line.email.is_some() == email_id.is_some()).then_some(line)
+    };
+    Ok(entries.into_iter().filter_map(line).collect())
+}
