@@ -27,7 +27,7 @@ use crate::model::measure::{Beats, Syncs};
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
-use crate::store::{Store, StoreError, users};
+use crate::store::{Store, StoreError, roles, users};
 use crate::worker::search::{self, IndexServices};
 use crate::worker::send::{self, SendServices};
 use crate::worker::sync::{SyncServices, SyncTimes};
@@ -306,6 +306,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         .unwrap_or_else(|| format!("http://{address}"));
     let bus = app.bus()?;
     let hub = Hub::start(&bus);
+    hub.look_after(app.store.clone());
     let (stop, stopped) = watch::channel(false);
     let accounts = Accounts::new(app.store.clone(), &app.keys, &url);
     let accounts = Arc::new(accounts.with_outside(parts::outside_tokens(&app)?));
@@ -347,7 +348,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         (watched, metrics),
     );
     let carriers = vec![
-        tokio::spawn(look_again(accounts, hub.clone())),
+        tokio::spawn(look_again(accounts, hub.clone(), app.store.clone())),
         tokio::spawn(relay::run(app.store.clone(), bus.clone(), beats.clone())),
     ];
     let mut tasks = Vec::new();
@@ -496,11 +497,20 @@ fn http_parts(
 }
 
 /// Open sockets look at their tokens again whenever a right or a credential changed.
-async fn look_again(accounts: Arc<Accounts>, hub: Arc<Hub>) {
+async fn look_again(accounts: Arc<Accounts>, hub: Arc<Hub>, store: Store) {
     let mut news = hub.listen(Topic::Rights);
+    let mut known = None;
     loop {
-        news.wait().await;
-        accounts.look_again();
+        let is_told = news.wait().await;
+        if is_told {
+            accounts.look_again();
+        }
+        // Woken by the clock alone, they look only if something changed that nobody told of.
+        let epoch = store.read(roles::rights_epoch).await.ok();
+        if !is_told && (epoch.is_none() || epoch != known) {
+            accounts.look_again();
+        }
+        known = epoch;
     }
 }
 

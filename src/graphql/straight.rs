@@ -26,8 +26,8 @@ use crate::model::Time;
 #[derive(Debug, Clone, Copy)]
 pub struct ListsOnce(pub bool);
 
-/// Fields of lists: what is selected of the rows hangs on these.
-const LIST_FIELDS: [&str; 2] = ["edges", "nodes"];
+/// Fields of lists, and of events: what is selected of the rows hangs on these.
+const LIST_FIELDS: [&str; 3] = ["edges", "nodes", "entry"];
 
 /// Whether no two fields of this document are lists under the same name.
 pub fn lists_are_selected_once<'d>(selections: impl Iterator<Item = &'d SelectionSet>) -> bool {
@@ -327,6 +327,50 @@ impl<T: OfRow> OutputType for Straight<T> {
         match self.written(ctx).await {
             Some(written) => Ok(Value::Binary(Bytes::from(written))),
             None => resolve_list(ctx, field, &self.0, Some(self.0.len())).await,
+        }
+    }
+}
+
+/// One row that stands alone, as in an event.
+pub struct StraightRow<T>(pub T);
+
+impl<N: Listed> StraightRow<N> {
+    async fn written(&self, ctx: &ContextSelectionSet<'_>) -> Option<Vec<u8>> {
+        if !matches!(ctx.data_opt::<ListsOnce>(), Some(ListsOnce(true))) {
+            return None;
+        }
+        let write = N::writer(vec![&self.0], Selected::of(ctx)).await?;
+        let mut out = Vec::with_capacity(512);
+        write(&mut out, 0);
+        Some(out)
+    }
+}
+
+impl<N: Listed> OutputType for StraightRow<N> {
+    fn type_name() -> Cow<'static, str> {
+        N::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        N::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        N::create_type_info(registry)
+    }
+
+    fn introspection_type_name(&self) -> Cow<'static, str> {
+        self.0.introspection_type_name()
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        match self.written(ctx).await {
+            Some(written) => Ok(Value::Binary(Bytes::from(written))),
+            None => self.0.resolve(ctx, field).await,
         }
     }
 }

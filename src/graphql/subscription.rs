@@ -15,6 +15,7 @@ use super::loaders::{CrmEmails, Items};
 use super::mailbox::Mailbox;
 use super::paging::ListName;
 use super::scalars::Cursor;
+use super::straight::StraightRow;
 use super::timeline::{TimelineEntry, TimelineKind};
 use crate::live::{About, LiveEnd, LiveEvent, Wanted};
 use crate::model::item::ItemKind;
@@ -169,7 +170,7 @@ impl Shape {
                     return Ok(None);
                 };
                 TimelineEvent::EntryAdded(EntryAdded {
-                    entry,
+                    entry: StraightRow(entry),
                     cursor: self.cursor(at),
                 })
             }
@@ -281,7 +282,7 @@ pub enum TimelineEvent {
 #[derive(SimpleObject)]
 pub struct EntryAdded {
     /// The entry.
-    entry: TimelineEntry,
+    entry: StraightRow<TimelineEntry>,
     /// Go on from here.
     cursor: Cursor,
 }

@@ -1,16 +1,20 @@
-//! Who waits for which topic, in this process. A waiting stream costs one watch receiver, never a queue.
+//! Who waits for which topic, in this process. A waiting stream costs one watch receiver, never a queue. Wake-ups may be
+//! lost: one look at the store for the whole process finds out, and wakes everybody.
 
 use crate::bus::{Bus, Heard, Wake};
 use crate::model::topic::Topic;
+use crate::store::{Store, timeline};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
-/// A stream reads the store this often even if nothing woke it: wake-ups may be lost.
-const READ_ANYWAY: Duration = Duration::from_secs(15);
+/// How often it is looked whether wake-ups were lost. What one look finds must have been told of by the next.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// A stream reads the store this often even if nothing woke it and nothing seems lost.
+const READ_ANYWAY: Duration = Duration::from_secs(60);
 
 /// The topics of this process and who waits for them. Each holds the number of its last wake-up.
 #[derive(Default)]
@@ -24,6 +28,8 @@ pub struct Hub {
 pub(super) struct Wakes {
     last: AtomicU64,
     last_of_changes: AtomicU64,
+    /// How far they told of the timeline.
+    position: AtomicI64,
 }
 
 impl Wakes {
@@ -66,6 +72,26 @@ impl Hub {
         hub
     }
 
+    /// Looks, for as long as the hub is used, whether the store has something that no wake-up told of.
+    pub fn look_after(self: &Arc<Self>, store: Store) {
+        let weak = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut must_be_told = 0;
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let Some(hub) = weak.upgrade() else { return };
+                if hub.heard.position.load(Ordering::SeqCst) < must_be_told {
+                    hub.heard.position.store(must_be_told, Ordering::SeqCst);
+                    hub.wake_all();
+                }
+                // A database that can't be read now is asked again next time.
+                if let Ok(last) = store.read(timeline::last_position).await {
+                    must_be_told = last.0;
+                }
+            }
+        });
+    }
+
     /// Waits for a topic from now on.
     pub fn listen(&self, topic: Topic) -> News {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,6 +128,8 @@ impl Hub {
         let takes = [Topic::Changes.to_string(), Topic::Rights.to_string()];
         let may_take = wake.topics.iter().any(|topic| takes.contains(topic));
         let number = self.heard.count(may_take);
+        let told = &self.heard.position;
+        told.fetch_max(wake.position, Ordering::SeqCst);
         for topic in &wake.topics {
             if let Some(sender) = topics.get(topic) {
                 if sender.receiver_count() == 0 {

@@ -22,19 +22,28 @@ const OLD: Duration = Duration::from_secs(1);
 /// What was judged this long ago is judged again before it is shown.
 const JUDGED_LONG_AGO: Duration = Duration::from_millis(50);
 
+/// Readings before this one whose lines it has too, for who is a little behind.
+const PARTS_MAX: usize = 16;
+
 /// What lies behind a position on a timeline, as of one moment, whoever asks.
 pub(super) struct Reading {
     /// What comes behind this is here.
     behind: Position,
     /// Up to here.
-    pub last: Position,
+    last: Position,
     /// Nothing took an entry off any screen between here and `last`.
     unchanged_since: Position,
     /// The epoch of rights at that moment: viewers of another are to be loaded anew.
     rights_epoch: i64,
-    /// In the order of their positions. `None`: something changed besides, or there are too many of them.
-    lines: Option<Vec<Line>>,
+    /// In the order of their positions.
+    parts: Vec<Arc<Part>>,
     began: Began,
+}
+
+/// What one statement found.
+struct Part {
+    behind: Position,
+    lines: Vec<Line>,
 }
 
 /// When a reading began.
@@ -80,6 +89,12 @@ impl Needed {
 }
 
 impl Reading {
+    /// Who is behind it has to read alone.
+    fn forget(&mut self) {
+        self.parts.clear();
+        self.behind = self.last;
+    }
+
     fn does(&self, needed: &Needed) -> bool {
         self.began.heard >= needed.heard && needed.since.is_none_or(|since| self.began.at >= since)
     }
@@ -163,8 +178,6 @@ impl Shelf {
         cursor: Position,
     ) -> Result<Arc<Reading>, StoreError> {
         let before = before.filter(|reading| reading.last >= cursor);
-        let behind = before.as_ref().map_or(cursor, |reading| reading.last);
-        let unchanged_since = before.map_or(behind, |reading| reading.unchanged_since);
         let began = Began {
             heard: self.wakes.last(),
             at: Instant::now(),
@@ -172,7 +185,7 @@ impl Shelf {
         let item = self.item;
         let read = self
             .store
-            .read_at_once(move |conn| read(conn, item, (behind, unchanged_since), began));
+            .read_at_once(move |conn| read(conn, item, (cursor, before.as_deref()), began));
         read.await.map(Arc::new)
     }
 }
@@ -195,7 +208,7 @@ impl Follower {
         Self { shelf }
     }
 
-    /// What there is behind the cursor; `None` where the viewer must read alone: rights or links changed, or there is too much.
+    /// What there is behind the cursor; `None` where the viewer has to read alone: rights or links changed, or it is too much.
     ///
     /// # Errors
     /// What the database says.
@@ -206,9 +219,7 @@ impl Follower {
         needed: Needed,
     ) -> Result<Option<Found>, StoreError> {
         let reading = self.shelf.reading(cursor, needed).await?;
-        let is_for_me = reading.lines.is_some()
-            && reading.behind <= cursor
-            && reading.rights_epoch == viewer.rights_epoch;
+        let is_for_me = reading.behind <= cursor && reading.rights_epoch == viewer.rights_epoch;
         Ok(is_for_me.then(|| Found {
             reading,
             viewer: Arc::clone(viewer),
@@ -225,7 +236,7 @@ impl Found {
 
     /// The entries behind the cursor that the viewer sees, with what they are about.
     pub fn entries(&self, cursor: Position) -> Vec<(Arc<TimelineEntry>, About)> {
-        let lines = self.reading.lines.iter().flatten();
+        let lines = self.reading.parts.iter().flat_map(|part| &part.lines);
         lines
             .filter(|line| line.entry.position > cursor)
             .filter(|line| access::sees_entry(&self.viewer, &line.facts, line.linked.as_deref()))
@@ -280,30 +291,42 @@ impl Judged {
 fn read(
     conn: &mut AnyConn,
     item: Option<ItemId>,
-    (behind, unchanged_since): (Position, Position),
+    (cursor, before): (Position, Option<&Reading>),
     began: Began,
 ) -> Result<Reading, StoreError> {
-    let last = timeline::last_position(conn)?;
-    let is_changed =
-        last > behind && !timeline::changes_between(conn, (behind, last), 1)?.is_empty();
-    let lines = if is_changed {
-        None
-    } else if last > behind {
-        let limit = ENTRIES_MAX.saturating_add(1);
-        let entries = timeline::between_for_all(conn, item, (behind, last), limit)?;
-        let is_all = i64::try_from(entries.len()).is_ok_and(|count| count <= ENTRIES_MAX);
-        is_all.then(|| lines(conn, entries)).transpose()?
-    } else {
-        Some(Vec::new())
-    };
-    Ok(Reading {
-        behind,
-        last,
-        unchanged_since: if is_changed { last } else { unchanged_since },
+    let behind = before.map_or(cursor, |reading| reading.last);
+    let mut reading = Reading {
+        behind: before.map_or(cursor, |reading| reading.behind),
+        last: timeline::last_position(conn)?,
+        unchanged_since: before.map_or(cursor, |reading| reading.unchanged_since),
         rights_epoch: roles::rights_epoch(conn)?,
-        lines,
+        parts: before.map_or_else(Vec::new, |reading| reading.parts.clone()),
         began,
-    })
+    };
+    if reading.last <= behind {
+        return Ok(reading);
+    }
+    let between = (behind, reading.last);
+    if !timeline::changes_between(conn, between, 1)?.is_empty() {
+        reading.unchanged_since = reading.last;
+        reading.forget();
+        return Ok(reading);
+    }
+    let limit = ENTRIES_MAX.saturating_add(1);
+    let entries = timeline::between_for_all(conn, item, between, limit)?;
+    if i64::try_from(entries.len()).is_ok_and(|count| count > ENTRIES_MAX) {
+        reading.forget();
+        return Ok(reading);
+    }
+    let lines = lines(conn, entries)?;
+    reading.parts.push(Arc::new(Part { behind, lines }));
+    if reading.parts.len() > PARTS_MAX {
+        reading.parts.remove(0);
+    }
+    if let Some(first) = reading.parts.first() {
+        reading.behind = first.behind;
+    }
+    Ok(reading)
 }
 
 fn lines(conn: &mut AnyConn, entries: Vec<TimelineEntry>) -> Result<Vec<Line>, StoreError> {

@@ -49,7 +49,7 @@ impl Default for SocketTimes {
             ping: Duration::from_secs(25),
             pong: Duration::from_secs(10),
             write: Duration::from_secs(30),
-            recheck: Duration::from_secs(15),
+            recheck: Duration::from_secs(60),
         }
     }
 }

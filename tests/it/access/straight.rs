@@ -1,9 +1,11 @@
-//! What is written straight to JSON is what the resolvers say, byte for byte, for random worlds and random selections.
+//! What is written straight to JSON is what the resolvers say, byte for byte, for random worlds and random selections:
+//! pages, and the events of streams.
 
 use super::house::{ABSENT, House};
 use super::model::{Item, Kind};
 use super::worlds::{self, LARGE, is_long};
 use crate::support::app::On;
+use futures_util::StreamExt as _;
 use proptest::prelude::*;
 use serde_json::json;
 use std::cell::Cell;
@@ -107,8 +109,56 @@ async fn compare(house: &House, user: i64, query: &str, lead: Option<i64>) -> Re
     }
 }
 
+/// What a stream of everything tells of the user's second entry and those behind it, up to where it has caught up.
+async fn events(house: &House, user: i64, entry: &str) -> Vec<String> {
+    let first = house
+        .data(
+            user,
+            "{ timeline(first: 1) { edges { cursor } } }",
+            json!({}),
+        )
+        .await;
+    let query = with_fragments(format!(
+        "subscription($after: Cursor!) {{ timeline(after: $after) {{ __typename ... on EntryAdded {{ cursor {entry} }} }} }}"
+    ));
+    let after = &first["timeline"]["edges"][0]["cursor"];
+    let mut told = Vec::new();
+    if after.is_null() {
+        return told;
+    }
+    let mut stream = house.watch(Some(user), &query, json!({ "after": after }));
+    while let Some(event) = stream.next().await {
+        let body = event.body;
+        if body.contains("CaughtUp") || event.refused.is_some() {
+            break;
+        }
+        told.push(body);
+    }
+    told
+}
+
+/// Follows the same both ways: an entry that is selected twice is made of values.
+async fn compare_events(house: &House, user: i64, selected: &str) -> Result<usize, String> {
+    let entry = format!("entry {{ {selected} }}");
+    let straight = events(house, user, &entry).await;
+    let resolved = events(house, user, &format!("{entry} {entry}")).await;
+    let bare = |event: &String| !event.contains("\"errors\"");
+    let (straight, resolved): (Vec<_>, Vec<_>) = (
+        straight.into_iter().filter(bare).collect(),
+        resolved.into_iter().filter(bare).collect(),
+    );
+    if straight == resolved {
+        Ok(straight.len())
+    } else {
+        Err(format!(
+            "{selected}\nstraight: {straight:#?}\nresolved: {resolved:#?}"
+        ))
+    }
+}
+
 fn compare_selections(on: On, wanted: u32) {
     let (compared, told) = (Cell::new(0_u32), Cell::new(0_u32));
+    let followed = Cell::new(0_usize);
     let selections = proptest::collection::vec((selection(OF_ENTRIES), selection(OF_EMAILS)), 20);
     let seeds = (worlds::seeds(LARGE), selections);
     worlds::for_all(
@@ -135,16 +185,22 @@ fn compare_selections(on: On, wanted: u32) {
                     compared.set(compared.get() + 1);
                     told.set(told.get() + u32::from(found));
                 }
+                let fields = OF_ENTRIES.iter().cycle().skip(index).step_by(3).take(4);
+                let fields: Vec<&str> = fields.copied().collect();
+                let found = compare_events(&house, user, &fields.join(" ")).await?;
+                followed.set(followed.get() + found);
             }
             Ok(())
         },
     );
     println!(
-        "{} questions on {on:?}, {} with something in the answer",
+        "{} questions on {on:?}, {} with something in the answer; {} events",
         compared.get(),
-        told.get()
+        told.get(),
+        followed.get()
     );
     assert!(told.get() * 4 > compared.get(), "too little was found");
+    assert!(followed.get() > 100, "too little was followed");
 }
 
 #[test]
