@@ -12,13 +12,16 @@ use std::time::Duration;
 const READ_ANYWAY: Duration = Duration::from_secs(1);
 /// Rows that one wake-up covers at most: it names each of their topics once.
 const ROWS_MAX: i64 = 1000;
-/// Published rows are deleted once so many positions have passed, or the outbox was idle: each deletion is a commit.
+/// Published rows are deleted once so many positions have passed, or the outbox was idle: each deletion is a commit. Where
+/// others publish too, they go as soon as they are told, so that nobody tells them again; where this process is alone,
+/// they wait for a second without commits.
 const DELETE_EVERY: i64 = 2000;
 
 /// Publishes for as long as it is polled; `beats` tell that it does, and when it had last published everything.
 pub async fn run(store: Store, bus: Bus, beats: Beats) {
     let mut published = Position(0);
     let mut deleted = Position(0);
+    let mut is_quiet = true;
     loop {
         let begun = clock::now();
         beats.relay.beat(begun);
@@ -42,7 +45,8 @@ pub async fn run(store: Store, bus: Bus, beats: Beats) {
             }
         };
         let undeleted = published.0 - deleted.0;
-        if undeleted > 0 && (is_idle || undeleted >= DELETE_EVERY) {
+        let is_time = is_idle && (is_quiet || bus.is_shared());
+        if undeleted > 0 && (is_time || undeleted >= DELETE_EVERY) {
             let until = published;
             let outcome = store
                 .write(clock::now(), move |tx| {
@@ -58,9 +62,7 @@ pub async fn run(store: Store, bus: Bus, beats: Beats) {
         if is_idle {
             // Woken by a commit, or by the clock; both lead to the same reading.
             let woken = tokio::time::timeout(READ_ANYWAY, store.committed().notified()).await;
-            if woken.is_err() {
-                continue;
-            }
+            is_quiet = woken.is_err();
         }
     }
 }

@@ -20,7 +20,7 @@ use futures_util::future::FutureExt as _;
 use futures_util::stream::{BoxStream, StreamExt as _};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::SocketPlace;
 use super::message::{self, ClientMessage};
@@ -114,6 +114,8 @@ pub(super) struct Socket {
     recheck_at: Instant,
     ping_at: Instant,
     pong_until: Option<Instant>,
+    /// Rings when something is due, or sooner: it is put forward only, as most of what it is set to never comes due.
+    clock: Pin<Box<Sleep>>,
 }
 
 /// The way out. `waiting` is short: see [`WAITING_MAX`].
@@ -137,6 +139,20 @@ impl Writer {
 
     fn text(&mut self, text: impl Into<String>) {
         self.push(Message::Text(text.into().into()));
+    }
+
+    /// Lets go what the wire has room for at once. Whether the peer took something after it had taken nothing for a while.
+    fn send_at_once(&mut self) -> Result<bool, actix_ws::Closed> {
+        let mut takes_again = false;
+        while !self.waiting.is_empty() {
+            match self.ready().now_or_never() {
+                Some(room) => room?,
+                None => break,
+            }
+            takes_again |= self.was_blocked;
+            self.send_first()?;
+        }
+        Ok(takes_again)
     }
 
     /// Waits for room. Safe to drop half-way: the room stays reserved.
@@ -190,6 +206,7 @@ impl Socket {
             recheck_at: now + times.recheck,
             ping_at: now + times.ping,
             pong_until: None,
+            clock: Box::pin(sleep_until(now)),
         }
     }
 
@@ -222,6 +239,13 @@ impl Socket {
             if let ControlFlow::Break(ending) = self.react(happening) {
                 return ending;
             }
+            // What there is room for needs no further look at everything else that can happen.
+            match self.writer.send_at_once() {
+                // The peer lives.
+                Ok(true) => self.pong_until = None,
+                Ok(false) => {}
+                Err(_closed) => return None,
+            }
         }
     }
 
@@ -232,8 +256,11 @@ impl Socket {
         let has_room = self.writer.waiting.len() < WAITING_MAX;
         let may_read = has_room && self.pace.wait_until(now).is_none();
         let wake_at = self.next_moment(now);
+        if wake_at < self.clock.deadline() || self.clock.is_elapsed() {
+            self.clock.as_mut().reset(wake_at);
+        }
         tokio::select! {
-            () = sleep_until(wake_at) => Happening::Time,
+            () = &mut self.clock => Happening::Time,
             () = shut_down(&mut self.shutdown) => Happening::Shutdown,
             written = self.writer.ready(), if !is_idle => Happening::Written(written),
             heard = self.messages.recv(), if may_read => Happening::Heard(heard),
