@@ -49,7 +49,7 @@ suite: need-test
 bench-sync: need-bench ## How fast mail is taken in, beside mbsync; RUNS=n repeats it n times (5), the last line is JSON
 	@MAILROOM_TEST_DURABLE=1 tests/with-servers.sh $(CARGO) bench $(LOCKED) --bench sync -- --runs $(or $(RUNS),5)
 
-bench-graphql: need-bench ## How fast timelines are read and followed, beside plain JSON; RUNS=n repeats it n times (3), the last line is JSON
+bench-graphql: need-bench ## How fast timelines are read and followed, beside plain JSON and peers in Node (if it is there); RUNS=n repeats it n times (3), the last line is JSON
 	@tests/with-servers.sh $(CARGO) bench $(LOCKED) --bench graphql -- --runs $(or $(RUNS),3)
 
 test-e2e: need-test ## Only the tests through the front door (tests/it), with real Dovecot, PostgreSQL and Redis

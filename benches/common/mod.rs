@@ -5,7 +5,7 @@
 pub mod postgres;
 pub mod server;
 
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Map, Value, json};
 use server::Setting;
 use std::path::Path;
@@ -132,6 +132,10 @@ pub async fn subscribed(
     let say = |value: Value| Message::text(value.to_string());
     let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
     socket.send(say(init)).await.unwrap();
+    // Some servers hang up on whoever goes on before they have said yes.
+    let answer = socket.next().await.unwrap().unwrap();
+    let answer = answer.to_text().unwrap();
+    assert!(answer.contains("connection_ack"), "{answer}");
     let subscribe = json!({ "id": "1", "type": "subscribe", "payload": payload });
     socket.send(say(subscribe)).await.unwrap();
     socket

@@ -1,16 +1,18 @@
 //! Many who follow timelines: what each takes while nothing happens, and how long an entry takes to the screens of those
-//! whom it concerns. The clock runs from the moment that the note is asked for until its event has been read.
+//! whom it concerns. The clock runs from the moment that the note is asked for until its event has been read. The same is
+//! asked of a peer in Node. A server has a core, those who follow have the other.
 
 use super::common::server::{Server, Setting, used};
 use super::common::{Figures, percentile, subscribed};
-use super::fill;
+use super::followers::{Followers, Heard};
+use super::peers::Peer;
+use super::{SERVERS_CORE, fill, pin};
 use futures_util::StreamExt as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio_tungstenite::MaybeTlsStream;
 
 /// Those who follow while it is measured, and those who only hold on.
 const FOLLOWERS: usize = 1_000;
@@ -28,8 +30,6 @@ const FOLLOW: &str = "subscription($item: ID!) { timeline(itemId: $item) { __typ
     at ... on NoteAdded { text } } } } }";
 const NOTE: &str = "mutation($item: ID!, $text: String!) { addNote(input: { itemId: $item, text: $text }) { userErrors { message } } }";
 
-type Told = mpsc::UnboundedSender<(String, Instant)>;
-
 /// Sockets of one user: a server takes no more of each.
 const OF_ONE_USER: usize = 50;
 const SETTING: Setting = Setting {
@@ -38,183 +38,260 @@ const SETTING: Setting = Setting {
     redis_url: None,
 };
 
-/// A server with leads, the ids of these, and tokens enough for so many followers.
-async fn start(followers: usize) -> (Server, Vec<String>, Vec<String>) {
+/// How long those who have heard everything go on listening: nothing may come twice.
+const LISTENING: Duration = Duration::from_millis(200);
+
+/// Whose timelines are followed.
+struct Followed {
+    http: reqwest::Client,
+    graphql_url: String,
+    socket_url: String,
+    pid: u32,
+    /// Of the one who writes, and of those who follow.
+    token: String,
+    tokens: Vec<String>,
+    items: Vec<String>,
+}
+
+/// A server of ours with leads, and tokens enough for so many followers.
+async fn start(followers: usize) -> (Server, Arc<Followed>) {
     let server = Server::start(&SETTING).await;
+    pin(server.server_pid(), SERVERS_CORE);
     fill::fill(&server.sqlite_url(), 40_000);
-    let mut ids = Vec::new();
+    let mut items = Vec::new();
     let mut after = Value::Null;
     loop {
         let query = "query($after: Cursor) { leads(first: 100, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } } }";
         let mut page = server.ask(query, json!({ "after": after })).await["leads"].take();
         let nodes = page["nodes"].as_array().unwrap();
-        ids.extend(
+        items.extend(
             nodes
                 .iter()
                 .map(|node| node["id"].as_str().unwrap().to_owned()),
         );
         if page["pageInfo"]["hasNextPage"] == false {
-            let users = (0_i64..).take(followers.div_ceil(OF_ONE_USER));
-            let token = |user| server.token_of(&SETTING, &fill::address_of(user));
-            let tokens = users.map(token).collect();
-            return (server, ids, tokens);
+            break;
         }
         after = page["pageInfo"]["endCursor"].take();
     }
+    let users = (0_i64..).take(followers.div_ceil(OF_ONE_USER));
+    let token = |user| server.token_of(&SETTING, &fill::address_of(user));
+    let followed = Followed {
+        http: reqwest::Client::new(),
+        graphql_url: server.graphql_url(),
+        socket_url: server.socket_url(),
+        pid: server.server_pid(),
+        token: server.token().to_owned(),
+        tokens: users.map(token).collect(),
+        items,
+    };
+    (server, Arc::new(followed))
 }
 
-/// Follows an item until the test is over; each note's text with the moment that it was read.
-async fn follow(url: String, token: String, item: String, told: Told, ready: mpsc::Sender<()>) {
+/// The peer in Node, to which any word is an item's id and a token.
+fn start_peer(redis_url: &str) -> (Peer, Arc<Followed>) {
+    let peer = Peer::in_node(&format!("REDIS_URL={redis_url}"), "follow.mjs", &[]);
+    let followed = Followed {
+        http: reqwest::Client::new(),
+        graphql_url: peer.graphql_url(),
+        socket_url: peer.socket_url(),
+        pid: peer.pid(),
+        token: "any".to_owned(),
+        tokens: vec!["any".to_owned(); FOLLOWERS.div_ceil(OF_ONE_USER)],
+        items: (0..FOLLOWERS).map(|item| format!("lead-{item}")).collect(),
+    };
+    (peer, Arc::new(followed))
+}
+
+/// The socket of one who follows an item and has caught up.
+async fn caught_up(url: String, token: String, item: String) -> std::net::TcpStream {
     let payload = json!({ "query": FOLLOW, "variables": { "item": item } });
     let mut socket = subscribed(url, &token, payload).await;
-    let mut ready = Some(ready);
-    while let Some(Ok(message)) = socket.next().await {
-        let read = Instant::now();
-        let Ok(text) = message.to_text() else {
-            continue;
+    loop {
+        let message = socket.next().await.unwrap().unwrap();
+        let text = message.to_text().unwrap_or_default();
+        assert!(!text.contains("\"error"), "{text}");
+        if text.contains("CaughtUp") {
+            break;
+        }
+    }
+    match socket.into_inner() {
+        MaybeTlsStream::Plain(stream) => stream.into_std().unwrap(),
+        _ => panic!("nothing is encrypted here"),
+    }
+}
+
+impl Followed {
+    /// Has so many follow the first items in turn, by these tokens; returns when all have caught up.
+    async fn have_follow(
+        &self,
+        (items, tokens): (usize, &[String]),
+        count: usize,
+        followers: &Followers,
+    ) {
+        let opened = |number: usize| {
+            tokio::spawn(tokio::time::timeout(
+                Duration::from_secs(60),
+                caught_up(
+                    self.socket_url.clone(),
+                    tokens[number / OF_ONE_USER].clone(),
+                    self.items[number % items].clone(),
+                ),
+            ))
         };
-        assert!(!text.contains("\"error\""), "{text}");
-        if text.contains("CaughtUp")
-            && let Some(ready) = ready.take()
-        {
-            ready.send(()).await.unwrap();
-        }
-        if text.contains("\"text\"") {
-            let event: Value = serde_json::from_str(text).unwrap();
-            let note = &event["payload"]["data"]["timeline"]["entry"]["text"];
-            told.send((note.as_str().unwrap().to_owned(), read))
-                .unwrap();
+        let mut sockets = futures_util::stream::iter((0..count).map(opened)).buffered(OPENING);
+        while let Some(socket) = sockets.next().await {
+            followers.add(socket.unwrap().unwrap());
         }
     }
-}
 
-/// Has so many follow these items in turn; returns when all have caught up.
-async fn have_follow(
-    server: &Server,
-    (items, tokens): (&[String], &[String]),
-    count: usize,
-    told: &Told,
-) {
-    let (ready, mut are_ready) = mpsc::channel(OPENING);
-    let opened = |number: usize| {
-        tokio::spawn(follow(
-            server.socket_url(),
-            tokens[number / OF_ONE_USER].clone(),
-            items[number % items.len()].clone(),
-            told.clone(),
-            ready.clone(),
-        ));
-    };
-    let mut begun = 0;
-    for done in 0..count {
-        while begun < count && begun < done + OPENING {
-            opened(begun);
-            begun += 1;
-        }
-        tokio::time::timeout(Duration::from_secs(60), are_ready.recv())
-            .await
-            .unwrap()
-            .unwrap();
+    /// Has a note written to an item; when it was asked for.
+    async fn note(self: Arc<Self>, number: usize, item: usize) -> Instant {
+        let variables = json!({ "item": self.items[item], "text": format!("note {number}") });
+        let request = self
+            .http
+            .post(&self.graphql_url)
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json")
+            .body(json!({ "query": NOTE, "variables": variables }).to_string());
+        let asked = Instant::now();
+        let answer = request.send().await.unwrap().text().await.unwrap();
+        assert!(
+            answer.contains("{\"addNote\":{\"userErrors\":[]}}"),
+            "{answer}"
+        );
+        asked
     }
-}
 
-/// Has notes written to these items in turn; how long each took to each of its followers, and to the last of them, in ms.
-async fn have_told(
-    server: Arc<Server>,
-    items: &[String],
-    (events, per_second, followers): (usize, u64, usize),
-    heard: &mut mpsc::UnboundedReceiver<(String, Instant)>,
-) -> (Vec<f64>, Vec<f64>) {
-    let asked: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
-    let asking = {
-        let (asked, items) = (Arc::clone(&asked), items.to_vec());
-        tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
-            let mut asking = Vec::new();
-            for number in 0..events {
-                tick.tick().await;
-                let (server, asked) = (Arc::clone(&server), Arc::clone(&asked));
-                let item = items[number % items.len()].clone();
-                asking.push(tokio::spawn(async move {
-                    let text = format!("note {number}");
-                    asked.lock().unwrap().insert(text.clone(), Instant::now());
-                    let variables = json!({ "item": item, "text": text });
-                    let answer = server.ask(NOTE, variables).await;
-                    assert_eq!(answer["addNote"]["userErrors"], json!([]), "{answer}");
-                }));
-            }
-            for asking in asking {
-                asking.await.unwrap();
-            }
-        })
-    };
-    let mut times = Vec::new();
-    let mut counts: HashMap<String, (usize, f64)> = HashMap::new();
-    while times.len() < events * followers {
-        let next = tokio::time::timeout(Duration::from_secs(30), heard.recv());
-        let Ok(Some((text, read))) = next.await else {
-            panic!(
-                "{} of {} events were heard",
-                times.len(),
-                events * followers
+    /// Has notes written to the first items in turn; how long each took to each of its followers, and to the last of
+    /// them, in ms. Everybody must hear of each note of their item, once.
+    async fn have_told(
+        self: &Arc<Self>,
+        items: usize,
+        (events, per_second, of_each): (usize, u64, usize),
+        followers: &Followers,
+    ) -> (Vec<f64>, Vec<f64>) {
+        let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
+        let mut asking = Vec::new();
+        for number in 0..events {
+            tick.tick().await;
+            asking.push(tokio::spawn(Arc::clone(self).note(number, number % items)));
+        }
+        let mut asked = Vec::new();
+        for asking in asking {
+            asked.push(asking.await.unwrap());
+        }
+        let (all, since) = (events * of_each, Instant::now());
+        while followers.times() < all {
+            let heard = followers.times();
+            assert!(
+                since.elapsed() < Duration::from_secs(30),
+                "{heard} of {all} were heard"
             );
-        };
-        let since = asked.lock().unwrap()[&text];
-        let time = read.duration_since(since).as_secs_f64() * 1e3;
-        times.push(time);
-        let count = counts.entry(text).or_default();
-        *count = (count.0 + 1, count.1.max(time));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(LISTENING).await;
+        let mut heard = followers.take();
+        heard.sort_by_key(|heard| (heard.note, heard.follower));
+        let mut times = Vec::new();
+        let mut last = Vec::new();
+        for (note, heard) in heard.chunks(of_each).enumerate() {
+            let expected = (0..of_each).map(|nth| (note, note % items + nth * items));
+            assert!(
+                expected.eq(heard.iter().map(|heard| (heard.note, heard.follower))),
+                "not everybody heard of note {note} once: {heard:?}"
+            );
+            let took = |heard: &Heard| heard.at.duration_since(asked[note]).as_secs_f64() * 1e3;
+            let first = times.len();
+            times.extend(heard.iter().map(took));
+            last.push(times[first..].iter().copied().fold(0.0, f64::max));
+        }
+        assert_eq!(times.len(), all);
+        last.sort_by(f64::total_cmp);
+        times.sort_by(f64::total_cmp);
+        (times, last)
     }
-    asking.await.unwrap();
-    assert!(counts.values().all(|(heard, _last)| *heard == followers));
-    let mut last: Vec<f64> = counts.into_values().map(|(_heard, last)| last).collect();
-    last.sort_by(f64::total_cmp);
-    times.sort_by(f64::total_cmp);
-    (times, last)
+
+    /// Each event concerns few of many.
+    async fn few_of_many(self: Arc<Self>, figures: &mut Figures, whose: &str) {
+        let followers = Followers::none();
+        let items = FOLLOWERS / OF_ONE;
+        let before = used(self.pid).resident_mb;
+        self.have_follow((items, &self.tokens), FOLLOWERS, &followers)
+            .await;
+        let after = used(self.pid).resident_mb;
+        figures.put(
+            &format!("{whose}live_1000_kb_each"),
+            (after - before) * 1024.0 / FOLLOWERS as f64,
+        );
+        let events = (EVENTS, EVENTS_PER_SECOND, OF_ONE);
+        let (times, _last) = self.have_told(items, events, &followers).await;
+        for percent in [50, 99] {
+            let name = format!("{whose}live_1000_of_5_p{percent}_ms");
+            figures.put(&name, percentile(&times, percent));
+        }
+    }
+
+    /// All of them follow one item.
+    async fn all_of_one(self: Arc<Self>, figures: &mut Figures, whose: &str) {
+        let followers = Followers::none();
+        self.have_follow((1, &self.tokens), FOLLOWERS, &followers)
+            .await;
+        let events = (SHARED_EVENTS, 5, FOLLOWERS);
+        let (_times, last) = self.have_told(1, events, &followers).await;
+        for percent in [50, 99] {
+            let name = format!("{whose}live_1000_of_all_last_p{percent}_ms");
+            figures.put(&name, percentile(&last, percent));
+        }
+    }
+}
+
+/// As many sockets as the system lets us have.
+fn have_sockets() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 /// Measures all of it.
 pub async fn measure(figures: &mut Figures) {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).unwrap();
-    let (tell, mut heard) = mpsc::unbounded_channel();
-    // Each event concerns few of many.
-    let (server, ids, tokens) = start(FOLLOWERS).await;
-    let server = Arc::new(server);
-    let items = &ids[..FOLLOWERS / OF_ONE];
-    let before = used(server.server_pid()).resident_mb;
-    have_follow(&server, (items, &tokens), FOLLOWERS, &tell).await;
-    let after = used(server.server_pid()).resident_mb;
-    figures.put(
-        "live_1000_kb_each",
-        (after - before) * 1024.0 / FOLLOWERS as f64,
-    );
-    let events = (EVENTS, EVENTS_PER_SECOND, OF_ONE);
-    let (times, _last) = have_told(Arc::clone(&server), items, events, &mut heard).await;
-    figures.put("live_1000_of_5_p50_ms", percentile(&times, 50));
-    figures.put("live_1000_of_5_p99_ms", percentile(&times, 99));
+    have_sockets();
+    let (server, followed) = start(FOLLOWERS).await;
+    followed.few_of_many(figures, "").await;
     drop(server);
-    // All of them follow one item.
-    let (tell, mut heard) = mpsc::unbounded_channel();
-    let (server, ids, tokens) = start(FOLLOWERS).await;
-    let server = Arc::new(server);
-    have_follow(&server, (&ids[..1], &tokens), FOLLOWERS, &tell).await;
-    let events = (SHARED_EVENTS, 5, FOLLOWERS);
-    let (_times, last) = have_told(Arc::clone(&server), &ids[..1], events, &mut heard).await;
-    figures.put("live_1000_of_all_last_p50_ms", percentile(&last, 50));
-    figures.put("live_1000_of_all_last_p99_ms", percentile(&last, 99));
+    let (server, followed) = start(FOLLOWERS).await;
+    followed.all_of_one(figures, "").await;
     drop(server);
     // They hold on, and nothing happens.
-    let (tell, _heard) = mpsc::unbounded_channel();
-    let (server, ids, tokens) = start(FOLLOWERS + IDLE).await;
-    let (few, many) = tokens.split_at(FOLLOWERS / OF_ONE_USER);
-    have_follow(&server, (&ids, few), FOLLOWERS, &tell).await;
-    let before = used(server.server_pid()).resident_mb;
-    have_follow(&server, (&ids, many), IDLE, &tell).await;
-    let after = used(server.server_pid()).resident_mb;
+    let followers = Followers::none();
+    let (server, followed) = start(FOLLOWERS + IDLE).await;
+    let items = followed.items.len();
+    let (few, many) = followed.tokens.split_at(FOLLOWERS / OF_ONE_USER);
+    followed
+        .have_follow((items, few), FOLLOWERS, &followers)
+        .await;
+    let before = used(followed.pid).resident_mb;
+    followed.have_follow((items, many), IDLE, &followers).await;
+    let after = used(followed.pid).resident_mb;
     figures.put(
         "live_10000_idle_kb_each",
         (after - before) * 1024.0 / IDLE as f64,
     );
+    drop((followers, server));
+}
+
+/// Measures the peer in Node, over the Redis of the run.
+pub async fn measure_peer(figures: &mut Figures) {
+    have_sockets();
+    let redis_url = std::env::var("MAILROOM_TEST_REDIS").unwrap();
+    let (peer, followed) = start_peer(&redis_url);
+    followed.few_of_many(figures, "yoga_").await;
+    drop(peer);
+    let (peer, followed) = start_peer(&redis_url);
+    followed.all_of_one(figures, "yoga_").await;
+    drop(peer);
+    for (ratio, percent) in [("fanout_vs_yoga", 50), ("fanout_vs_yoga_p99", 99)] {
+        let ours = format!("live_1000_of_all_last_p{percent}_ms");
+        figures.put_ratio(ratio, &ours, &format!("yoga_{ours}"));
+    }
 }

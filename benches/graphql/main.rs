@@ -1,6 +1,9 @@
-//! How fast timelines are read, beside plain JSON of one joined statement over the same store, how far that depends on how
-//! many entries there are, and how fast those who follow them hear of news. `make bench-graphql` runs it; the last line that it prints is JSON with every figure and
-//! ratio.
+//! How fast timelines are read, beside plain JSON of one joined statement over the same store and beside graphql-yoga over
+//! the same PostgreSQL, how far that depends on how many entries there are, and how fast those who follow them hear of
+//! news, beside graphql-ws over Redis. `make bench-graphql` runs it; the last line that it prints is JSON with every
+//! figure and ratio.
+//! Its parts are `sqlite`, `postgres`, `peers` (with `postgres`), `growth`, `live` and `live-peers`: all, unless some are
+//! named.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,18 +20,24 @@
 #[allow(dead_code, reason = "the other benchmark uses more of it")]
 mod common;
 mod fill;
+mod followers;
 mod live;
 mod load;
+mod peers;
 mod plain;
 
 use common::server::{Server, Setting};
 use common::{Asked, Figures, median, on_its_own};
+use fill::Filled;
 use load::{Load, Measured};
-use serde_json::json;
+use peers::Peer;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Clients at once.
 const CONNECTIONS: usize = 32;
+/// Items whose timelines are asked for.
+const LEADS: usize = 50;
 /// Entries of a page.
 const PAGE: usize = 50;
 /// The server runs on the first core, whoever asks on the second.
@@ -62,8 +71,8 @@ async fn medians(runs: usize, load: &Load, duration: Duration) -> Measured {
 /// Where each of the items' timelines is asked for, somewhere in its middle.
 async fn timelines(server: &Server) -> Vec<String> {
     let mut bodies = Vec::new();
-    let ids = "{ leads(first: 50) { nodes { id } } }";
-    let leads = server.ask(ids, json!({})).await;
+    let ids = "query($first: Int!) { leads(first: $first) { nodes { id } } }";
+    let leads = server.ask(ids, json!({ "first": LEADS })).await;
     for lead in leads["leads"]["nodes"].as_array().unwrap() {
         let middle =
             "query($id: ID!) { lead(id: $id) { timeline(first: 100) { pageInfo { endCursor } } } }";
@@ -84,6 +93,45 @@ async fn timelines(server: &Server) -> Vec<String> {
     bodies
 }
 
+/// Ids and cursors are each server's own.
+fn without_ids(page: &mut Value) {
+    match page {
+        Value::Object(fields) => {
+            fields.retain(|name, _value| name != "id" && name != "cursor");
+            fields.values_mut().for_each(without_ids);
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_ids),
+        _ => {}
+    }
+}
+
+/// The same pages, asked of graphql-yoga; one of them must be the page that ours has answered.
+async fn yoga_load(yoga: &Peer, filled: &Filled, mut ours: Value) -> Load {
+    without_ids(&mut ours);
+    let mut theirs = Vec::new();
+    let mut bodies = Vec::new();
+    for (item, after) in &filled.middles {
+        let variables = json!({ "id": item.to_string(), "after": after.to_string() });
+        let body = json!({ "query": TIMELINE, "variables": variables }).to_string();
+        let request = reqwest::Client::new()
+            .post(yoga.graphql_url())
+            .header("content-type", "application/json");
+        let answer = request.body(body.clone()).send().await.unwrap();
+        let mut page: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        without_ids(&mut page);
+        theirs.push(page["data"].take());
+        bodies.push(body);
+    }
+    assert!(
+        theirs.contains(&ours),
+        "ours: {ours}, theirs: {}",
+        theirs[0]
+    );
+    // As many as ours is asked for.
+    bodies.truncate(LEADS);
+    Load::posts(yoga.graphql_url(), "", bodies)
+}
+
 /// Timelines by GraphQL and as plain JSON, on one core each in turn.
 async fn beside_plain(figures: &mut Figures, setting: &Setting, asked: &Asked) {
     let (_database, setting) = on_its_own(setting);
@@ -101,16 +149,12 @@ async fn beside_plain(figures: &mut Figures, setting: &Setting, asked: &Asked) {
     let bodies = timelines(&server).await;
     let duration = Duration::from_secs(asked.number("seconds", 5));
     pin(server.server_pid(), SERVERS_CORE);
+    let first = bodies[0].clone();
     let graphql = Load::posts(server.graphql_url(), server.token(), bodies);
     let measured = medians(asked.number("runs", 3) as usize, &graphql, duration).await;
-    let plain = plain::Peer::start(&url).await;
-    pin(plain.pid(), SERVERS_CORE);
-    let beside = medians(
-        asked.number("runs", 3) as usize,
-        &plain.load(&filled),
-        duration,
-    )
-    .await;
+    let plain = plain::start(&url);
+    let load = plain::load(&plain, &filled);
+    let beside = medians(asked.number("runs", 3) as usize, &load, duration).await;
     let name = setting.name;
     for (what, measured) in [("graphql", &measured), ("plain", &beside)] {
         figures.put(
@@ -132,6 +176,21 @@ async fn beside_plain(figures: &mut Figures, setting: &Setting, asked: &Asked) {
         measured.per_second / beside.per_second,
     );
     drop(plain);
+    if name == "postgres" && asked.wants("peers") && peers::are_there() {
+        let body: Value = serde_json::from_str(&first).unwrap();
+        let page = server.ask(TIMELINE, body["variables"].clone()).await;
+        for (peer, flags) in [("yoga", [].as_slice()), ("yoga_jit", &["--jit"])] {
+            let yoga = Peer::in_node(&format!("DATABASE_URL={url}"), "yoga.mjs", flags);
+            let load = yoga_load(&yoga, &filled, page.clone()).await;
+            let theirs = medians(asked.number("runs", 3) as usize, &load, duration).await;
+            figures.put(&format!("{peer}_per_second"), theirs.per_second);
+            figures.put(&format!("{peer}_p50_ms"), theirs.median_ms);
+            figures.put(&format!("{peer}_p99_ms"), theirs.p99_ms);
+            figures.put(&format!("{peer}_kb"), theirs.bytes_each / 1e3);
+            let ratio = measured.per_second / theirs.per_second;
+            figures.put(&format!("requests_vs_{peer}"), ratio);
+        }
+    }
     drop(server.stop());
 }
 
@@ -190,7 +249,7 @@ async fn measure(asked: &Asked) {
     if asked.wants("sqlite") {
         beside_plain(&mut figures, &sqlite, asked).await;
     }
-    if asked.wants("postgres") {
+    if asked.wants("postgres") || asked.wants("peers") {
         let postgres = Setting {
             name: "postgres",
             redis_url: Some(String::new()),
@@ -203,6 +262,9 @@ async fn measure(asked: &Asked) {
     }
     if asked.wants("live") {
         live::measure(&mut figures).await;
+    }
+    if asked.wants("live-peers") && peers::are_there() {
+        live::measure_peer(&mut figures).await;
     }
     figures.end();
 }

@@ -2,60 +2,32 @@
 //! seals no ids, and has no query language.
 
 use super::PAGE;
-use super::common::address_in;
 use super::fill::Filled;
 use super::load::Load;
+use super::peers::Peer;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use mailroom::cli::demo::private_server::{PrivateFolder, PrivateServer};
 use mailroom::model::Time;
 use mailroom::store::Store;
 use mailroom::store::sql::sql;
 use serde::Serialize;
-use std::time::Duration;
 
 /// The word by which this program serves plain JSON.
 pub const COMMAND: &str = "--plain";
 
-/// The running peer.
-pub struct Peer {
-    server: PrivateServer,
-    url: String,
-    // The last: the server goes before its folder.
-    _folder: PrivateFolder,
+/// Starts it over this database.
+pub fn start(database_url: &str) -> Peer {
+    let program = std::env::current_exe().unwrap();
+    Peer::start(&program, &[COMMAND, database_url])
 }
 
-impl Peer {
-    /// Starts it over this database.
-    pub async fn start(database_url: &str) -> Self {
-        let folder = PrivateFolder::create("plain").unwrap();
-        let log = folder.path().join("log");
-        let program = std::env::current_exe().unwrap();
-        let mut server =
-            PrivateServer::start(&program, &[COMMAND, database_url], &log, None).unwrap();
-        let read_url = || address_in(&log);
-        server
-            .wait_until(Duration::from_secs(30), || read_url().is_some())
-            .unwrap();
-        Self {
-            url: read_url().unwrap(),
-            server,
-            _folder: folder,
-        }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.server.pid()
-    }
-
-    /// The pages that the other is asked for.
-    pub fn load(&self, filled: &Filled) -> Load {
-        let pages = filled.middles.iter();
-        Load::gets(
-            pages
-                .map(|(item, after)| format!("{}/timeline/{item}/{after}", self.url))
-                .collect(),
-        )
-    }
+/// The pages that the other is asked for.
+pub fn load(peer: &Peer, filled: &Filled) -> Load {
+    let pages = filled.middles.iter();
+    Load::gets(
+        pages
+            .map(|(item, after)| format!("{}/timeline/{item}/{after}", peer.url()))
+            .collect(),
+    )
 }
 
 #[derive(Serialize)]
