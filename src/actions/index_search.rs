@@ -61,9 +61,7 @@ pub fn index_batch_now(
     }
     match save(place, &batch, now) {
         Ok(()) => Ok(count),
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Fenced(_) | StoreError::Raw(_))) => {
-            Err(error)
-        }
+        Err(error) if error.is_outside() => Err(error),
         Err(error) => {
             tracing::warn!(%error, "a batch could not be indexed; what is in it is indexed one by one");
             one_by_one(place, batch, now)?;
@@ -98,7 +96,7 @@ fn one_by_one(place: Place<'_>, batch: Batch, now: crate::model::Time) -> Result
         };
         match save(place, &single, now) {
             Ok(()) => is_any_taken = true,
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Fenced(_))) => return Err(error),
+            Err(error) if error.is_outside() => return Err(error),
             Err(error) => refused.push((waiting, error)),
         }
     }

@@ -20,7 +20,7 @@ use crate::model::mailbox::{
     Folder as FolderRow, FolderRole as Role, Mailbox as MailboxRow, MailboxSettings as SettingsRow,
     MailboxWarning as Warning, Reconciliation as ReconciliationRow, SyncState as SyncRow,
 };
-use crate::model::{FolderId, MailboxId};
+use crate::model::{FolderId, MailboxId, Time};
 use crate::rules::access;
 use crate::store;
 
@@ -62,6 +62,12 @@ impl Mailbox {
         Ok(rows.iter().find(|row| row.id == id).cloned())
     }
 
+    /// Since when what it gets can't be stored; a full database can't be told.
+    fn full_since(&self) -> Option<Time> {
+        let store = &self.ask.services().store;
+        store.full_since().filter(|_since| self.row.is_connected)
+    }
+
     fn may_change_settings(&self) -> bool {
         access::may_change_mailbox_settings(self.ask.viewer(), self.row.connector_id)
     }
@@ -71,6 +77,9 @@ impl Mailbox {
         let mut warnings: Vec<Warning> = noted.map(|noted| noted.to_vec()).unwrap_or_default();
         // R3: this one holds for as long as the setting does, so nobody needs to note or clear it.
         warnings.retain(|warning| *warning != Warning::SpamFolderIsInbox);
+        if self.full_since().is_some() && !warnings.contains(&Warning::StorageFull) {
+            warnings.push(Warning::StorageFull);
+        }
         let spam = self.spam_folder_row().await?;
         if spam.is_some_and(|folder| folder.role == Some(Role::Inbox)) {
             warnings.insert(0, Warning::SpamFolderIsInbox);
@@ -194,6 +203,10 @@ impl Mailbox {
     /// Where its sync stands.
     async fn sync(&self) -> Result<SyncState> {
         let row = self.ask.require::<SyncStates>(self.row.id).await?;
+        let row = match self.full_since() {
+            Some(since) => Arc::new(SyncRow::clone(&row).while_full(since)),
+            None => row,
+        };
         Ok(SyncState {
             ask: self.ask.clone(),
             mailbox_id: self.row.id,
@@ -579,4 +592,6 @@ pub enum MailboxWarning {
     LoginRefused,
     /// A sender sent so many mails in an hour that no more items are made for them.
     SenderRateGuard,
+    /// Mail can't be stored: the server's storage is full, or can't be written to. The sync goes on by itself once it can be.
+    StorageFull,
 }

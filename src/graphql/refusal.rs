@@ -69,4 +69,6 @@ pub enum ErrorCode {
     MailboxHostRefused,
     /// This mailbox is connected already.
     MailboxExists,
+    /// Mail can't be stored: the server's storage is full, or can't be written to.
+    Storage,
 }

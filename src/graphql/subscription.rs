@@ -117,7 +117,8 @@ async fn readable_item(ask: &Ask, id: &ID) -> Result<ItemId> {
     named.and(opened).ok_or_else(error::not_found)
 }
 
-/// Shapes the events of a timeline, each under the viewer's rights as of then.
+/// Shapes the events of a timeline, each under the viewer's rights as of then. It ends with the first that can't be: what
+/// comes behind it would be taken for all there is.
 fn shaped(
     ask: Ask,
     name: ListName,
@@ -128,7 +129,8 @@ fn shaped(
         viewer: ask.viewer().clone(),
         name,
     };
-    stream::unfold((shape, events), |(mut shape, mut events)| async move {
+    stream::unfold(Some((shape, events)), |state| async move {
+        let (mut shape, mut events) = state?;
         loop {
             let event = events.next().await?;
             let shaped = match event {
@@ -136,7 +138,8 @@ fn shaped(
                 Err(end) => Some(Err(end_error(end))),
             };
             if let Some(shaped) = shaped {
-                return Some((shaped, (shape, events)));
+                let goes_on = shaped.is_ok();
+                return Some((shaped, goes_on.then_some((shape, events))));
             }
         }
     })

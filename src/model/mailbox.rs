@@ -1,5 +1,6 @@
 //! Mailboxes, their folders and settings.
 
+use super::refusal::ErrorCode;
 use super::{FolderId, MailboxId, Time, UserId};
 use crate::text_enum;
 
@@ -41,6 +42,7 @@ text_enum! {
     MailboxWarning {
         SpamFolderIsInbox = "SPAM_FOLDER_IS_INBOX", QueueUnusable = "QUEUE_UNUSABLE", SyncStuck = "SYNC_STUCK",
         LoginRefused = "LOGIN_REFUSED", SenderRateGuard = "SENDER_RATE_GUARD",
+        StorageFull = "STORAGE_FULL",
     }
 }
 
@@ -129,6 +131,29 @@ pub struct SyncState {
     pub last_error: Option<SyncError>,
     /// The last comparison with the server.
     pub reconciliation: Option<Reconciliation>,
+}
+
+impl SyncState {
+    /// The same while nothing that is taken in can be stored, which may be more than the database can be told.
+    pub fn while_full(mut self, since: Time) -> Self {
+        self.stage = SyncStage::Retrying;
+        self.last_error = Some(SyncError::of_storage(since));
+        self
+    }
+}
+
+impl SyncError {
+    /// There is nowhere to store mail.
+    pub fn of_storage(at: Time) -> Self {
+        Self {
+            code: ErrorCode::Storage.as_text().to_owned(),
+            message: "Mail can't be stored: the server's storage is full, or can't be written to."
+                .to_owned(),
+            advice: "Free space for the database and the raw mails; nothing is lost, and the sync goes on by itself."
+                .to_owned(),
+            at,
+        }
+    }
 }
 
 /// What a comparison of a mailbox with its server found, before it was put right (R9).

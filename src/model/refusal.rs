@@ -12,7 +12,7 @@ text_enum! {
         IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", MailboxName = "MAILBOX_NAME",
         MailboxConnect = "MAILBOX_CONNECT", MailboxTls = "MAILBOX_TLS", MailboxLogin = "MAILBOX_LOGIN",
         MailboxListing = "MAILBOX_LISTING", MailboxHostRefused = "MAILBOX_HOST_REFUSED",
-        MailboxExists = "MAILBOX_EXISTS",
+        MailboxExists = "MAILBOX_EXISTS", Storage = "STORAGE",
     }
 }
 

@@ -8,7 +8,7 @@ use diesel::migration::MigrationSource;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
 use diesel::{Connection, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One connection to either database.
 pub enum AnyConn {
@@ -90,7 +90,7 @@ impl WatchedPool {
     /// Where none came free in time.
     pub fn get(&self) -> Result<PooledConnection, diesel::r2d2::PoolError> {
         let asked = Instant::now();
-        let conn = self.pool.get();
+        let conn = self.pool.get_timeout(CONNECTION_WAIT);
         self.waits.take(micros(asked.elapsed()));
         conn
     }
@@ -174,6 +174,9 @@ impl ManageConnection for Manager {
 const SQLITE_READERS: u32 = 6;
 /// Connections a process keeps to PostgreSQL for reads, and for writes.
 const POSTGRESQL_CONNECTIONS: u32 = 8;
+/// Where a database is away, the longest pause between two tries to reach it: once it is back, whoever waits for a
+/// connection goes on.
+const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// The pool for reads and the one for writes. SQLite has one writer; on PostgreSQL both are alike.
 ///
@@ -185,8 +188,9 @@ pub fn pools(url: &str, kind: Kind) -> Result<(Pool, Pool), StoreError> {
             .max_size(size)
             .min_idle(Some(1))
             .test_on_check_out(kind == Kind::Postgresql)
-            .connection_timeout(CONNECTION_WAIT)
-            .build(Manager {
+            // How long callers wait is theirs to say; half of this is the pool's longest pause between two tries.
+            .connection_timeout(TRY_EVERY * 2)
+            .build_unchecked(Manager {
                 url: url.to_owned(),
                 kind,
                 cache_kib,
@@ -202,10 +206,10 @@ pub fn pools(url: &str, kind: Kind) -> Result<(Pool, Pool), StoreError> {
         .connect()
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     match kind {
-        Kind::Sqlite => Ok((pool(SQLITE_READERS, 4096)?, pool(1, 16384)?)),
+        Kind::Sqlite => Ok((pool(SQLITE_READERS, 4096), pool(1, 16384))),
         Kind::Postgresql => Ok((
-            pool(POSTGRESQL_CONNECTIONS, 0)?,
-            pool(POSTGRESQL_CONNECTIONS, 0)?,
+            pool(POSTGRESQL_CONNECTIONS, 0),
+            pool(POSTGRESQL_CONNECTIONS, 0),
         )),
     }
 }

@@ -87,6 +87,9 @@ pub enum StoreError {
     /// The database refused or failed.
     #[error("database: {0}")]
     Database(String),
+    /// What the database lies on is full or fails: nothing can be written before that is put right.
+    #[error("the database's storage: {0}")]
+    Storage(String),
     /// The raw store refused or failed.
     #[error("raw store: {0}")]
     Raw(String),
@@ -98,16 +101,66 @@ pub enum StoreError {
     Setting(String),
 }
 
+impl StoreError {
+    /// Whether it is the world's fault: whatever was to be written can be written once that is over.
+    pub const fn is_outside(&self) -> bool {
+        match self {
+            Self::Unavailable(_)
+            | Self::Storage(_)
+            | Self::Raw(_)
+            | Self::Setting(_)
+            | Self::Fenced(_) => true,
+            Self::Conflict(_) | Self::Corrupt { .. } | Self::Database(_) => false,
+        }
+    }
+
+    /// Whether there is nowhere to write to: storage is full, or can't be written to.
+    pub const fn is_of_storage(&self) -> bool {
+        matches!(self, Self::Storage(_) | Self::Raw(_))
+    }
+}
+
+/// How SQLite and PostgreSQL say that what they lie on is full or fails; neither gives us a code.
+const OF_STORAGE: [&str; 9] = [
+    "database or disk is full",
+    "disk I/O error",
+    "unable to open database file",
+    "attempt to write a readonly database",
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "could not extend file",
+    "Input/output error",
+];
+
+/// How SQLite says that somebody else holds it, for longer than it waits.
+const LOCKED: &str = "database is locked";
+
 impl From<diesel::result::Error> for StoreError {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind as Kind, Error};
+        match error {
+            // The commit's own error is the cause: a connection that is gone can't be rolled back either.
+            Error::RollbackErrorOnCommit { commit_error, .. } => return Self::from(*commit_error),
+            Error::BrokenTransactionManager => return Self::Unavailable(error.to_string()),
+            _ => {}
+        }
         match &error {
             Error::DatabaseError(
                 Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::SerializationFailure,
                 information,
             ) => Self::Conflict(information.message().to_owned()),
-            Error::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, info) => {
+            Error::DatabaseError(
+                Kind::ClosedConnection | Kind::UnableToSendCommand | Kind::ReadOnlyTransaction,
+                info,
+            ) => Self::Unavailable(info.message().to_owned()),
+            Error::DatabaseError(_, info) if info.message().contains(LOCKED) => {
                 Self::Unavailable(info.message().to_owned())
+            }
+            Error::DatabaseError(_, info)
+                if OF_STORAGE.iter().any(|text| info.message().contains(text)) =>
+            {
+                Self::Storage(info.message().to_owned())
             }
             _ => Self::Database(error.to_string()),
         }
@@ -143,6 +196,8 @@ struct Inner {
     ids: Mutex<IdBlock>,
     codec: Codec,
     committed: tokio::sync::Notify,
+    /// Since when this process has found nowhere to write what it takes in.
+    full_since: Mutex<Option<Time>>,
     held: Mutex<Option<db::PooledConnection>>,
 }
 
@@ -154,17 +209,19 @@ impl Store {
     pub fn open(url: &str, now: Time) -> Result<Self, StoreError> {
         let kind = db::Kind::of_url(url)?;
         let (readers, writers) = db::pools(url, kind)?;
+        let (readers, writers) = (db::WatchedPool::new(readers), db::WatchedPool::new(writers));
         let mut conn = writers.get()?;
         db::migrate(&mut conn)?;
         let codec = load_codec(&mut conn, now)?;
         drop(conn);
         Ok(Self(Arc::new(Inner {
-            readers: db::WatchedPool::new(readers),
-            writers: db::WatchedPool::new(writers),
+            readers,
+            writers,
             kind,
             ids: Mutex::default(),
             codec,
             committed: tokio::sync::Notify::new(),
+            full_since: Mutex::new(None),
             held: Mutex::new(None),
         })))
     }
@@ -209,6 +266,21 @@ impl Store {
     /// Wakes whoever relays the outbox: something was committed.
     pub fn committed(&self) -> &tokio::sync::Notify {
         &self.0.committed
+    }
+
+    /// Notes that there is nowhere to write what is taken in, which may be more than the database can be told.
+    pub fn note_full(&self, now: Time) {
+        lock(&self.0.full_since).get_or_insert(now);
+    }
+
+    /// Notes that what is taken in is written.
+    pub fn note_stored(&self) {
+        *lock(&self.0.full_since) = None;
+    }
+
+    /// Since when this process has found nowhere to write what it takes in; `None`: it writes.
+    pub fn full_since(&self) -> Option<Time> {
+        *lock(&self.0.full_since)
     }
 
     /// Reads, on a thread for blocking work.
@@ -390,3 +462,43 @@ fn load_codec(conn: &mut AnyConn, now: Time) -> Result<Codec, StoreError> {
 
 /// How long a caller waits for a connection before it is told that the database is unavailable.
 const CONNECTION_WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::StoreError;
+    use diesel::result::{DatabaseErrorKind, Error};
+
+    fn said(kind: DatabaseErrorKind, message: &str) -> Error {
+        Error::DatabaseError(kind, Box::new(message.to_owned()))
+    }
+
+    #[test]
+    fn what_is_the_worlds_fault_is_no_mails() {
+        let unknown = |message| StoreError::from(said(DatabaseErrorKind::Unknown, message));
+        assert!(unknown("database or disk is full").is_of_storage());
+        assert!(unknown("disk I/O error").is_of_storage());
+        let full = "could not extend file \"base/5/16384\": No space left on device";
+        assert!(unknown(full).is_of_storage());
+        let locked = unknown("database is locked");
+        assert!(locked.is_outside() && !locked.is_of_storage());
+        assert!(!unknown("string is too long for tsvector").is_outside());
+    }
+
+    #[test]
+    fn a_commit_whose_connection_is_gone_is_the_worlds_fault() {
+        let gone = said(
+            DatabaseErrorKind::ClosedConnection,
+            "server closed the connection unexpectedly",
+        );
+        let error = Error::RollbackErrorOnCommit {
+            rollback_error: Box::new(Error::BrokenTransactionManager),
+            commit_error: Box::new(gone),
+        };
+        assert!(matches!(
+            StoreError::from(error),
+            StoreError::Unavailable(_)
+        ));
+        let broken = StoreError::from(Error::BrokenTransactionManager);
+        assert!(broken.is_outside());
+    }
+}

@@ -3,7 +3,7 @@
 //! Not for: reading what a mail says (that is `mail::parse`).
 
 use super::sql::{Rows, sql};
-use super::{AnyConn, Store, StoreError, Tx};
+use super::{AnyConn, Store, StoreError, Tx, lock};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
@@ -12,7 +12,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -33,7 +34,19 @@ pub struct RawStore {
     folder: Option<PathBuf>,
     runtime: tokio::runtime::Handle,
     writes: Arc<Semaphore>,
+    tried: Arc<Mutex<Option<Tried>>>,
 }
+
+/// What became of the last try whether anything can be written.
+struct Tried {
+    at: Instant,
+    outcome: Result<(), String>,
+}
+
+/// What is written to see whether there is space: not quite nothing.
+const TRY_BYTES: usize = 256 << 10;
+/// However many ask whether there is space, it is tried so often.
+const TRY_EVERY: Duration = Duration::from_millis(300);
 
 /// Objects that are written at once: the next is on its way to the disk while one is waited for.
 const WRITES_AT_ONCE: usize = 3;
@@ -84,6 +97,7 @@ impl RawStore {
                 folder: None,
                 runtime,
                 writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
+                tried: Arc::default(),
             });
         }
         let folder = url.strip_prefix("file://").unwrap_or(url);
@@ -101,6 +115,7 @@ impl RawStore {
             folder: Some(PathBuf::from(folder)),
             runtime,
             writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
+            tried: Arc::default(),
         })
     }
 
@@ -151,6 +166,34 @@ impl RawStore {
         Ok(Keeping {
             rows,
             writes: vec![write],
+        })
+    }
+
+    /// Tries whether an object can be written; for whoever could not write one. Those who ask at the same time share a try.
+    /// For worker threads.
+    ///
+    /// # Errors
+    /// `Raw` where none can be.
+    pub fn try_now(&self) -> Result<(), StoreError> {
+        let mut tried = lock(&self.tried);
+        let fresh = tried.take().filter(|tried| tried.at.elapsed() < TRY_EVERY);
+        let last = fresh.unwrap_or_else(|| Tried {
+            outcome: self.try_once(),
+            at: Instant::now(),
+        });
+        let outcome = last.outcome.clone();
+        *tried = Some(last);
+        outcome.map_err(StoreError::Raw)
+    }
+
+    fn try_once(&self) -> Result<(), String> {
+        // Where it stays behind, it goes with what nothing names.
+        let name = format!("try/{:032x}", rand::random::<u128>());
+        let written = self.put_object_now(&name, Bytes::from(vec![0; TRY_BYTES]));
+        let gone = self.delete_now(&name);
+        written.and(gone).map_err(|error| match error {
+            StoreError::Raw(text) => text,
+            other => other.to_string(),
         })
     }
 

@@ -14,12 +14,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How often the mailboxes are looked through without being told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The same while that fails, and where a sync ended: while the database was away leases ran out, which are wanted at once.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A lease lives this long beyond its last renewal: a worker that died is followed within the minute of R8.
 const LEASE_SECONDS: i64 = 30;
 /// A mailbox that has not got on for so long is stuck, and says so within the minute of R8.
@@ -40,6 +42,7 @@ pub async fn run(services: SyncServices, bus: Bus, beats: Beats, mut stop: watch
     let holder = format!("{:016x}", rand::random::<u64>());
     let mut heard = bus.subscribe();
     let turns = Turns::default();
+    let ended = Arc::<Notify>::default();
     let mut running: HashMap<MailboxId, Running> = HashMap::new();
     // One process alone has SQLite: leases that stand there are of one that ended.
     let mut is_clear = services.store.kind() == Kind::Postgresql;
@@ -54,16 +57,30 @@ pub async fn run(services: SyncServices, bus: Bus, beats: Beats, mut stop: watch
                 Err(error) => tracing::warn!(%error, "old leases could not be taken back"),
             }
         }
-        if let Err(error) = look_through(&services, (&holder, &turns), &mut running).await {
+        let looked = look_through(&services, (&holder, &turns, &ended), &mut running).await;
+        let wait = if looked.is_ok() {
+            LOOK_EVERY
+        } else {
+            LOOK_AGAIN
+        };
+        if let Err(error) = looked {
+            if error.is_of_storage() {
+                // A mailbox whose sync has not begun has nobody else who tells.
+                services.store.note_full(clock::now());
+            }
             tracing::warn!(%error, "the mailboxes could not be looked through");
         }
         if let Err(error) = watch_over(&services, &mut running).await {
             tracing::warn!(%error, "what is stuck could not be told");
         }
-        let look_at = Instant::now() + LOOK_EVERY;
+        let mut look_at = Instant::now() + wait;
         loop {
             let woken = tokio::select! {
                 woken = tokio::time::timeout_at(look_at, heard.recv()) => woken,
+                () = ended.notified() => {
+                    look_at = look_at.min(Instant::now() + LOOK_AGAIN);
+                    continue;
+                }
                 _stopped = stop.wait_for(|stop| *stop) => break 'running,
             };
             match woken {
@@ -169,7 +186,7 @@ pub fn lease_name(id: MailboxId) -> String {
 /// Starts what should run and does not, and stops what runs and should not.
 async fn look_through(
     services: &SyncServices,
-    (holder, turns): (&str, &Turns),
+    (holder, turns, ended): (&str, &Turns, &Arc<Notify>),
     running: &mut HashMap<MailboxId, Running>,
 ) -> Result<(), StoreError> {
     running.retain(|_id, running| !running.task.is_finished());
@@ -208,12 +225,12 @@ async fn look_through(
         }
         let signals = Arc::new(Signals::default());
         let told = Arc::clone(&signals);
-        let task = tokio::spawn(sync::run(
-            services.clone(),
-            (id, fence),
-            told,
-            turns.clone(),
-        ));
+        let sync = sync::run(services.clone(), (id, fence), told, turns.clone());
+        let ended = Arc::clone(ended);
+        let task = tokio::spawn(async move {
+            sync.await;
+            ended.notify_one();
+        });
         running.insert(
             id,
             Running {

@@ -14,14 +14,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mailroom");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mailroom");
 
-const ADDRESS: &str = "sales@ours.example";
+pub const ADDRESS: &str = "sales@ours.example";
 
 /// How long a process may live: from before it has logged in to well into its work.
 const LIFE_MILLISECONDS: std::ops::Range<u64> = 30..1500;
 
-fn is_long() -> bool {
+pub fn is_long() -> bool {
     std::env::var("MAILROOM_TEST_LONG").is_ok()
 }
 
@@ -31,7 +31,7 @@ fn size() -> (u64, u32) {
 }
 
 /// The mails of a round: every third is of a client who has not written before, the others answer.
-fn mails(round: u64, count: u64) -> impl Iterator<Item = OldMail> {
+pub fn mails(round: u64, count: u64) -> impl Iterator<Item = OldMail> {
     let first = SystemTime::now() - Duration::from_secs(40 * 86_400);
     (0..count).map(move |number| {
         let client = number / 3;
@@ -57,7 +57,7 @@ fn mails(round: u64, count: u64) -> impl Iterator<Item = OldMail> {
 }
 
 /// The database, asked directly.
-enum Asked {
+pub enum Asked {
     Sqlite(Box<SqliteConnection>),
     Postgresql(Box<PgConnection>),
 }
@@ -69,11 +69,11 @@ struct Number {
 }
 
 #[derive(QueryableByName)]
-struct Object {
+pub struct Object {
     #[diesel(sql_type = diesel::sql_types::Binary)]
     hash: Vec<u8>,
     #[diesel(sql_type = diesel::sql_types::Text)]
-    object_key: String,
+    pub object_key: String,
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     byte_offset: i64,
     #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -81,7 +81,7 @@ struct Object {
 }
 
 impl Asked {
-    fn of(app: &TestApp) -> Self {
+    pub fn of(app: &TestApp) -> Self {
         match app.database_url() {
             Some(url) => Self::Postgresql(Box::new(PgConnection::establish(&url).unwrap())),
             None => {
@@ -104,7 +104,7 @@ impl Asked {
         rows.into_iter().map(|row| row.number).collect()
     }
 
-    fn number(&mut self, query: &str) -> i64 {
+    pub fn number(&mut self, query: &str) -> i64 {
         self.numbers(&format!("SELECT ({query}) AS number"))[0]
     }
 
@@ -125,7 +125,7 @@ impl Asked {
         };
     }
 
-    fn objects(&mut self) -> Vec<Object> {
+    pub fn objects(&mut self) -> Vec<Object> {
         let query = sql_query("SELECT hash, object_key, byte_offset, byte_length FROM raw_mails");
         match self {
             Self::Sqlite(conn) => query.load(conn.as_mut()).unwrap(),
@@ -135,7 +135,7 @@ impl Asked {
 }
 
 /// A process that ends with the test, however that ends.
-struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
     fn kill(&mut self) {
@@ -220,7 +220,7 @@ async fn sync_and_kill(app: &TestApp, asked: &mut Asked, expected: i64, kills_wa
 }
 
 /// What must be true of everything that was taken in, whatever was killed.
-fn check(asked: &mut Asked, expected: i64, queue: &[i64], raw: &Path) {
+pub fn check(asked: &mut Asked, expected: i64, queue: &[i64], raw: &Path) {
     let mut must_be = |what: &str, query: &str, number: i64| {
         assert_eq!(asked.number(query), number, "{what}");
     };
@@ -306,7 +306,7 @@ fn check(asked: &mut Asked, expected: i64, queue: &[i64], raw: &Path) {
 }
 
 /// Connects the mailbox, with a queue of three; their numbers in the database, in the queue's order.
-async fn connect(app: &TestApp, dovecot: &Dovecot) -> Vec<i64> {
+pub async fn connect(app: &TestApp, dovecot: &Dovecot) -> Vec<i64> {
     let mut ids = Vec::new();
     for name in ["bea", "cem", "dora"] {
         let token = app.user(name, &format!("{name}@ours.example"), false).await;

@@ -20,6 +20,7 @@ mod architecture;
 mod crashes;
 mod demo;
 mod hostile;
+mod outages;
 mod people;
 mod questions;
 mod reading;

@@ -25,7 +25,7 @@ use crate::store::email_writes::{NewAttachment, NewEmail, NewParticipant};
 use crate::store::leases::{self, Fence};
 use crate::store::messages::NewMessage;
 use crate::store::raw::{self, Durable, Keeping, RawHash, RawStore};
-use crate::store::{Store, StoreError, Tx, clients, dialect, erasure, placements};
+use crate::store::{Store, StoreError, Tx, clients, dialect, erasure, figures, placements};
 use crate::view;
 use bytes::Bytes;
 use facts::{Context, MailFacts, Report};
@@ -129,8 +129,8 @@ pub fn prepare_now(
 /// `fence` is the lease under which a worker writes.
 ///
 /// # Errors
-/// `Unavailable` or `Raw` where nothing could be written; the batch can be given again. `Fenced` where another worker
-/// has the mailbox now.
+/// `Unavailable`, `Storage` or `Raw` where nothing could be written; the batch can be given again. `Fenced` where another
+/// worker has the mailbox now.
 pub fn store_now(
     store: &Store,
     raw: &RawStore,
@@ -143,7 +143,7 @@ pub fn store_now(
     let place = (mailbox, fence);
     match write(store, place, &reads, &durable, now) {
         Ok(taken) => Ok(taken),
-        Err(error) if is_outside(&error) => Err(error),
+        Err(error) if error.is_outside() => Err(error),
         Err(error) => {
             tracing::warn!(mailbox = mailbox.0, %error, "a batch could not be stored; its mails are stored one by one");
             reads
@@ -169,17 +169,6 @@ pub fn ingest_now(
     store_now(store, raw, place, prepared, now)
 }
 
-/// Whether the error is the world's and not a mail's.
-const fn is_outside(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Unavailable(_)
-            | StoreError::Raw(_)
-            | StoreError::Setting(_)
-            | StoreError::Fenced(_)
-    )
-}
-
 fn one_by_one(
     store: &Store,
     place: (MailboxId, Option<&Fence>),
@@ -187,21 +176,20 @@ fn one_by_one(
     durable: &Durable,
     now: Time,
 ) -> Result<Taken, StoreError> {
-    let mut error = match write(store, place, std::slice::from_ref(read), durable, now) {
+    let try_it = || write(store, place, std::slice::from_ref(read), durable, now);
+    match try_it() {
         Ok(taken) => return Ok(taken.into_iter().next().unwrap_or(Taken::Settled)),
-        Err(error) if is_outside(&error) => return Err(error),
+        Err(error) if error.is_outside() => return Err(error),
+        Err(_again) => {}
+    }
+    // Another writer may have been first with the same message: now it is known. And a mail is blamed only by a database
+    // that takes a write, and refuses the mail once more.
+    store.write_now(now, figures::rewrite_row)?;
+    let error = match try_it() {
+        Ok(taken) => return Ok(taken.into_iter().next().unwrap_or(Taken::Settled)),
+        Err(error) if error.is_outside() => return Err(error),
         Err(error) => error,
     };
-    if matches!(error, StoreError::Conflict(_)) {
-        // Another writer was first with the same message: now it is known.
-        match write(store, place, std::slice::from_ref(read), durable, now) {
-            Ok(taken) => return Ok(taken.into_iter().next().unwrap_or(Taken::Settled)),
-            Err(again) => error = again,
-        }
-    }
-    if is_outside(&error) {
-        return Err(error);
-    }
     let reason = error.to_string();
     let (mailbox, fence) = place;
     tracing::error!(mailbox = mailbox.0, %error, "a mail is quarantined");

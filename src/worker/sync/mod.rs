@@ -307,6 +307,10 @@ fn begin(
         .read_now(|conn| mailboxes::get(conn, id))?
         .filter(|mailbox| mailbox.is_connected)
         .ok_or_else(|| SyncError::Gone("the mailbox is disconnected".to_owned()))?;
+    if kept.state.is_full() {
+        // The mail server is not asked for what can't be stored.
+        services.raw.try_now()?;
+    }
     kept.state.stage(SyncStage::Connecting)?;
     let mut session = login::connect(services, &fence, &mailbox)?;
     signals.connected(session.cut_handle());

@@ -399,7 +399,11 @@ impl Round {
             batches: &mut self.kept.batches,
             until,
         };
-        fetching.fetch(lines)
+        let done = fetching.fetch(lines)?;
+        if done > 0 {
+            self.kept.state.stored()?;
+        }
+        Ok(done)
     }
 
     /// Takes in what came since the mailbox was connected. Few mails at once take no turn. False where others have it.

@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// The longest wait after failures.
 const RETRY_LONGEST: Duration = Duration::from_secs(600);
+/// The first wait while the store is away or full, and the longest: it is ours, and trying costs little.
+const STORE_RETRY_FIRST: Duration = Duration::from_millis(250);
+const STORE_RETRY_LONGEST: Duration = Duration::from_millis(1500);
 /// A refused login is not tried again before somebody changes something, or this is over.
 const REFUSED_FOR: Duration = Duration::from_secs(3600);
 /// Mails are read on these threads: as deep as the parser may go.
@@ -44,6 +47,8 @@ struct Sitting {
     signals: Arc<Signals>,
     at: At,
     retry: Duration,
+    /// The wait after the next failure of our own store.
+    store_retry: Duration,
 }
 
 /// Where it is.
@@ -66,6 +71,7 @@ pub async fn run(
             fence.clone(),
         ))),
         retry: services.times.retry_first,
+        store_retry: STORE_RETRY_FIRST,
         services,
         id,
         fence,
@@ -218,13 +224,28 @@ impl Sitting {
             }
             SyncError::Store(error) => {
                 tracing::error!(mailbox = self.id.0, %error, "the sync waits for the store");
-                Some(self.retry)
+                if error.is_of_storage() {
+                    kept.state.unstored();
+                }
+                Some(self.next_store_retry(kept.state.take_stored()))
             }
         };
         self.at = At::Away(Box::new(kept));
         let Some(wait) = wait else { return Rest::Over };
-        self.retry = (self.retry * 2).min(RETRY_LONGEST);
+        if !matches!(error, SyncError::Store(_)) {
+            self.retry = (self.retry * 2).min(RETRY_LONGEST);
+        }
         // Not all mailboxes of a server that was away come back at once.
         Rest::Time(Instant::now() + wait.mul_f64(1.0 + 0.2 * rand::random::<f64>()))
+    }
+
+    /// The wait after a failure of our own store; the first again where something was stored since the last.
+    fn next_store_retry(&mut self, has_stored: bool) -> Duration {
+        if has_stored {
+            self.store_retry = STORE_RETRY_FIRST;
+        }
+        let wait = self.store_retry;
+        self.store_retry = (wait * 2).min(STORE_RETRY_LONGEST);
+        wait
     }
 }

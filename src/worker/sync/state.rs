@@ -14,6 +14,12 @@ pub(super) struct State {
     id: MailboxId,
     fence: Fence,
     stage: Option<SyncStage>,
+    /// Whether it is told that mail can't be stored; `None`: whoever had the mailbox before may have told so.
+    is_told_full: Option<bool>,
+    /// Mail could not be stored when that was tried last.
+    is_full: bool,
+    /// Mail was stored since that was asked last.
+    has_stored: bool,
 }
 
 impl State {
@@ -23,6 +29,9 @@ impl State {
             id,
             fence,
             stage: None,
+            is_told_full: None,
+            is_full: false,
+            has_stored: false,
         }
     }
 
@@ -46,8 +55,61 @@ impl State {
         })
     }
 
+    /// Whether mail could not be stored when that was tried last.
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// There is nowhere to store mail. Where the database can't be told either, this process remembers it.
+    pub fn unstored(&mut self) {
+        let now = clock::now();
+        self.is_full = true;
+        self.store.note_full(now);
+        if self.is_told_full == Some(true) && self.stage == Some(SyncStage::Retrying) {
+            return;
+        }
+        let id = self.id;
+        let told = SyncError::of_storage(now);
+        let stage = SyncStage::Retrying;
+        let outcome = write_fenced(&self.store, &self.fence, |tx| {
+            mailbox_writes::put_sync_state(tx, id, stage, Some(Some(&told)))?;
+            mailbox_writes::put_warning(tx, id, MailboxWarning::StorageFull).map(drop)
+        });
+        match outcome {
+            Ok(()) => {
+                self.stage = Some(stage);
+                self.is_told_full = Some(true);
+            }
+            Err(error) => {
+                tracing::debug!(mailbox = id.0, %error, "the sync state could not be written");
+            }
+        }
+    }
+
+    /// Whether mail was stored since this was asked last.
+    pub const fn take_stored(&mut self) -> bool {
+        std::mem::replace(&mut self.has_stored, false)
+    }
+
+    /// Mail was stored: that it could not be is history.
+    pub fn stored(&mut self) -> Result<(), StoreError> {
+        self.is_full = false;
+        self.has_stored = true;
+        self.store.note_stored();
+        if self.is_told_full == Some(false) {
+            return Ok(());
+        }
+        let id = self.id;
+        write_fenced(&self.store, &self.fence, |tx| {
+            mailbox_writes::delete_warning(tx, id, MailboxWarning::StorageFull)
+        })?;
+        self.is_told_full = Some(false);
+        Ok(())
+    }
+
     /// Everything is taken in; the time of success is written each time.
     pub fn watching(&mut self) -> Result<(), StoreError> {
+        self.stored()?;
         self.put(SyncStage::Watching, Some(None))
     }
 

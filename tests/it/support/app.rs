@@ -99,6 +99,15 @@ impl TestApp {
         Self::start_on(On::Postgresql, database, Some(url), given).await
     }
 
+    /// The same on a PostgreSQL of the test's own.
+    pub async fn start_with_database(url: String) -> Self {
+        let given = Given {
+            database_url: Some(url),
+            ..Given::default()
+        };
+        Self::start_on(On::Postgresql, None, Some(redis::shared_url()), given).await
+    }
+
     async fn start_on(
         on: On,
         database: Option<TestDatabase>,
@@ -124,7 +133,7 @@ impl TestApp {
     fn config(&self) -> Config {
         Config::new(Given {
             data_dir: Some(self.folder.path().to_owned()),
-            database_url: self.database.as_ref().map(TestDatabase::url),
+            database_url: self.database_url(),
             redis_url: self.redis_url.clone(),
             listen: Some("127.0.0.1:0".to_owned()),
             ..self.given.clone()
@@ -144,7 +153,8 @@ impl TestApp {
 
     /// The URL of its PostgreSQL database; `None` on SQLite.
     pub fn database_url(&self) -> Option<String> {
-        self.database.as_ref().map(TestDatabase::url)
+        let own = self.database.as_ref().map(TestDatabase::url);
+        own.or_else(|| self.given.database_url.clone())
     }
 
     /// The settings that give a process of its own the same data.

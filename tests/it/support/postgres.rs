@@ -1,7 +1,16 @@
-//! PostgreSQL for tests: one cluster for the whole run (`tests/with-servers.sh`), one database for each test.
+//! PostgreSQL for tests: one cluster for the whole run (`tests/with-servers.sh`), one database for each test; and a private
+//! cluster for tests that stop it.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query};
+use mailroom::cli::demo::private_server::{
+    Owner, PrivateFolder, PrivateServer, find_program, free_ports, owner_of,
+};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Set by `tests/with-servers.sh`.
 const VARIABLE: &str = "MAILROOM_TEST_POSTGRES";
@@ -74,6 +83,127 @@ impl Drop for TestDatabase {
 struct Count {
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     number: i64,
+}
+
+/// A cluster of one test's own, on a free loopback port. What it says is committed is there after a stop.
+pub struct Postgres {
+    // Stopped before its folder goes.
+    server: PrivateServer,
+    folder: PrivateFolder,
+    owner: Option<Owner>,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or does not start.
+    pub fn start() -> Self {
+        let folder = PrivateFolder::create("postgres").unwrap();
+        let own = folder.path().join("own");
+        std::fs::create_dir(&own).unwrap();
+        let is_root = owner_of(folder.path()).unwrap().0 == 0;
+        let owner = is_root.then(somebody_else);
+        if let Some((user, group)) = owner {
+            chown(&own, Some(user), Some(group)).unwrap();
+        }
+        let mut make = Command::new(program("initdb"));
+        make.args(["--username=mailroom", "--auth=trust", "--encoding=UTF8"])
+            .args(["--locale=C.UTF-8", "--no-sync", "--pgdata=data"])
+            .current_dir(&own)
+            .stdout(Stdio::null());
+        if let Some((user, group)) = owner {
+            make.uid(user).gid(group);
+        }
+        assert!(make.status().unwrap().success(), "initdb failed");
+        let [port] = free_ports().unwrap();
+        let server = launch(&own, owner, port);
+        Self {
+            server,
+            folder,
+            owner,
+            port,
+        }
+    }
+
+    /// For `DATABASE_URL`.
+    pub fn url(&self) -> String {
+        format!(
+            "postgresql://mailroom@127.0.0.1:{}/postgres?connect_timeout=5",
+            self.port
+        )
+    }
+
+    /// Stops it in the middle of whatever it does, as `pg_ctl stop -m immediate` does.
+    pub fn stop_at_once(&mut self) {
+        self.server.signal("QUIT").unwrap();
+        self.server.stop();
+    }
+
+    /// Starts it again at the same port; returns as soon as it takes connections.
+    pub fn start_again(&mut self) {
+        self.server = launch(&self.folder.path().join("own"), self.owner, self.port);
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // It may have been stopped already; a slow stop would wait for its clients.
+        drop(self.server.signal("QUIT"));
+    }
+}
+
+/// PostgreSQL refuses root, so root hands it to somebody who owns little else.
+fn somebody_else() -> Owner {
+    let known = std::fs::read_to_string("/etc/passwd").unwrap();
+    let id_of = |name: &str| {
+        let line = known
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
+        let mut numbers = line.split(':').skip(2).map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    };
+    id_of("postgres").or_else(|| id_of("nobody")).unwrap()
+}
+
+fn program(name: &str) -> PathBuf {
+    let on_path = find_program(name);
+    // Debian keeps them under their version, which `tests/with-servers.sh` knows too.
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let newest = versions
+        .map(|version| version.unwrap().path().join("bin").join(name))
+        .filter(|path| path.is_file())
+        .max();
+    on_path
+        .or(newest)
+        .unwrap_or_else(|| panic!("{name} is missing: `make test` installs it"))
+}
+
+fn launch(own: &Path, owner: Option<Owner>, port: u16) -> PrivateServer {
+    let (data, port_text) = (own.join("data").display().to_string(), port.to_string());
+    // Nothing here outlives a power cut, everything a stop.
+    let settings = [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "fsync=off",
+        "full_page_writes=off",
+        "wal_level=minimal",
+        "max_wal_senders=0",
+        "max_connections=60",
+        "shared_buffers=64MB",
+        "timezone=UTC",
+    ];
+    let mut arguments = vec!["-D", &data, "-p", &port_text];
+    arguments.extend(settings.iter().flat_map(|setting| ["-c", setting]));
+    let mut server =
+        PrivateServer::start(&program("postgres"), &arguments, &own.join("log"), owner).unwrap();
+    let url = format!("postgresql://mailroom@127.0.0.1:{port}/postgres");
+    let answers = || PgConnection::establish(&url).is_ok();
+    server.wait_until(Duration::from_secs(30), answers).unwrap();
+    server
 }
 
 fn make_template(template: &str, prepare: impl FnOnce(&str)) {
@@ -159,6 +289,20 @@ mod tests {
             .batch_execute("INSERT INTO t VALUES (2)")
             .unwrap();
         assert_eq!((count(&one.url(), "t"), count(&two.url(), "t")), (2, 1));
+    }
+
+    #[test]
+    fn a_private_cluster_keeps_what_was_committed_when_it_is_stopped_at_once() {
+        let mut postgres = Postgres::start();
+        let mut connection = PgConnection::establish(&postgres.url()).unwrap();
+        connection
+            .batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2)")
+            .unwrap();
+        postgres.stop_at_once();
+        assert!(PgConnection::establish(&postgres.url()).is_err());
+        assert!(connection.batch_execute("SELECT 1").is_err());
+        postgres.start_again();
+        assert_eq!(count(&postgres.url(), "t"), 2);
     }
 
     #[test]
