@@ -204,6 +204,7 @@ async fn as_it_grows(figures: &mut Figures, asked: &Asked) {
             redis_url: None,
         };
         let server = Server::start(&setting).await;
+        pin(server.server_pid(), SERVERS_CORE);
         fill::fill(&server.sqlite_url(), entries);
         let bodies = timelines(&server).await;
         let load = Load::posts(server.graphql_url(), server.token(), bodies);

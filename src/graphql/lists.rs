@@ -314,8 +314,9 @@ impl Concerned {
     ) -> Result<Self, StoreError> {
         let item_ids: HashSet<ItemId> = rows.clone().map(|row| row.new.item_id).collect();
         let item_ids: Vec<ItemId> = item_ids.into_iter().collect();
-        let email_ids: HashSet<EmailId> =
-            rows.filter_map(|row| row.new.told.shows_with()).collect();
+        let email_ids: HashSet<EmailId> = rows
+            .filter_map(|row| access::shown_with(&row.new.told))
+            .collect();
         let email_ids: Vec<EmailId> = email_ids.into_iter().collect();
         let mut found = Self {
             items: HashMap::new(),
@@ -344,7 +345,7 @@ impl Concerned {
         let Some(item) = self.items.get(&entry.new.item_id) else {
             return false;
         };
-        if let Some(id) = entry.new.told.shows_with() {
+        if let Some(id) = access::shown_with(&entry.new.told) {
             let Some(email) = self.emails.get(&id) else {
                 return false;
             };

@@ -21,15 +21,20 @@ use super::ids::Named;
 use super::paging::{Edge, Listed};
 use crate::model::Time;
 
-/// Whether each list of this request's document is selected once: a list that is selected twice under one name is merged
-/// of both, and only values can be merged.
+/// Whether each list, and the entry of an event, is selected once in this request's document: what is selected twice under
+/// one name is merged of both, and only values can be merged.
 #[derive(Debug, Clone, Copy)]
 pub struct ListsOnce(pub bool);
 
-/// Fields of lists, and of events: what is selected of the rows hangs on these.
-const LIST_FIELDS: [&str; 3] = ["edges", "nodes", "entry"];
+/// Whether text may stand for a value here. Whoever asks the schema past its wall, where the text is not made, gets values.
+fn takes_text(ctx: &ContextSelectionSet<'_>) -> bool {
+    matches!(ctx.data_opt::<ListsOnce>(), Some(ListsOnce(true)))
+}
 
-/// Whether no two fields of this document are lists under the same name.
+/// Fields of lists, and of events: what is selected of the rows hangs on these.
+const ROW_FIELDS: [&str; 3] = ["edges", "nodes", "entry"];
+
+/// Whether no two fields of this document are lists, or entries, under the same name.
 pub fn lists_are_selected_once<'d>(selections: impl Iterator<Item = &'d SelectionSet>) -> bool {
     let mut seen = Vec::new();
     let mut sets: Vec<&SelectionSet> = selections.collect();
@@ -37,7 +42,7 @@ pub fn lists_are_selected_once<'d>(selections: impl Iterator<Item = &'d Selectio
         for selection in &set.items {
             match &selection.node {
                 Selection::Field(field) => {
-                    if LIST_FIELDS.contains(&field.node.name.node.as_str()) {
+                    if ROW_FIELDS.contains(&field.node.name.node.as_str()) {
                         let key = &field.node.response_key().node;
                         if seen.contains(&key) {
                             return false;
@@ -288,8 +293,7 @@ impl<N: Listed> OfRow for Edge<N> {
 
 impl<T: OfRow> Straight<T> {
     async fn written(&self, ctx: &ContextSelectionSet<'_>) -> Option<Vec<u8>> {
-        // Whoever asks the schema past its wall, where the text is not made, gets values.
-        if !matches!(ctx.data_opt::<ListsOnce>(), Some(ListsOnce(true))) {
+        if !takes_text(ctx) {
             return None;
         }
         let write = T::writer(&self.0, Selected::of(ctx)).await?;
@@ -336,7 +340,7 @@ pub struct StraightRow<T>(pub T);
 
 impl<N: Listed> StraightRow<N> {
     async fn written(&self, ctx: &ContextSelectionSet<'_>) -> Option<Vec<u8>> {
-        if !matches!(ctx.data_opt::<ListsOnce>(), Some(ListsOnce(true))) {
+        if !takes_text(ctx) {
             return None;
         }
         let write = N::writer(vec![&self.0], Selected::of(ctx)).await?;
@@ -412,6 +416,7 @@ pub fn write_value(out: &mut Vec<u8>, value: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graphql::email::EmailPlan;
     use async_graphql::parser::parse_query;
     use async_graphql::parser::types::DocumentOperations;
 
@@ -458,7 +463,7 @@ mod tests {
             fragments: &document.fragments,
             sets: vec![set_of(&document)],
         };
-        crate::graphql::email::EmailPlan::new(&selected).is_some()
+        EmailPlan::new(&selected).is_some()
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::model::topic::Topic;
 use crate::model::{ItemId, MailboxId};
 use crate::store::Store;
 use futures_util::stream::BoxStream;
-use readings::{Follower, Judged, Shelves};
+use readings::{Judged, Shelves};
 use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
@@ -126,8 +126,8 @@ impl Live {
         let topic = item.map_or(Topic::Timeline, Topic::Item);
         // Listen first, read then: what is committed in between wakes the stream.
         let news = self.hub.listen_all([topic, Topic::Changes, Topic::Rights]);
-        let follower = Follower::new(self.shelves.shelf(&self.store, &self.hub, item));
-        stream::timeline(self.store.clone(), (follower, news), viewer, wanted)
+        let shelf = self.shelves.shelf(&self.store, &self.hub, item);
+        stream::timeline(self.store.clone(), (shelf, news), viewer, wanted)
     }
 
     /// The mailbox's id, now and whenever its visible state changes. Whether it may be seen is the caller's question, at each event.

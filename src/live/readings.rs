@@ -21,7 +21,6 @@ const ENTRIES_MAX: i64 = 200;
 const OLD: Duration = Duration::from_secs(1);
 /// What was judged this long ago is judged again before it is shown.
 const JUDGED_LONG_AGO: Duration = Duration::from_millis(50);
-
 /// Readings before this one whose lines it has too, for who is a little behind.
 const PARTS_MAX: usize = 16;
 
@@ -138,16 +137,32 @@ impl Shelves {
 }
 
 impl Shelf {
+    /// What there is behind the viewer's cursor; `None` where they have to read alone: rights or links changed, or it is too
+    /// much.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn look(
+        self: &Arc<Self>,
+        viewer: &Arc<Viewer>,
+        cursor: Position,
+        needed: Needed,
+    ) -> Result<Option<Found>, StoreError> {
+        let reading = self.reading(cursor, needed).await?;
+        let is_for_me = reading.behind <= cursor && reading.rights_epoch == viewer.rights_epoch;
+        Ok(is_for_me.then(|| Found {
+            reading,
+            viewer: Arc::clone(viewer),
+            shelf: Arc::clone(self),
+        }))
+    }
+
     /// A reading that does: the latest, or else a new one from where that ended, which the others find here. Where there
     /// is none that goes as far as `cursor`, it begins there.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn reading(
-        &self,
-        cursor: Position,
-        needed: Needed,
-    ) -> Result<Arc<Reading>, StoreError> {
+    async fn reading(&self, cursor: Position, needed: Needed) -> Result<Arc<Reading>, StoreError> {
         let mut latest = self.latest.subscribe();
         loop {
             let before = latest.borrow_and_update().clone();
@@ -190,42 +205,11 @@ impl Shelf {
     }
 }
 
-/// One who follows a timeline together with others.
-#[derive(Clone)]
-pub(super) struct Follower {
-    shelf: Arc<Shelf>,
-}
-
-/// What a follower found.
+/// What there is on a timeline for one who follows it.
 pub(super) struct Found {
     reading: Arc<Reading>,
     viewer: Arc<Viewer>,
     shelf: Arc<Shelf>,
-}
-
-impl Follower {
-    pub fn new(shelf: Arc<Shelf>) -> Self {
-        Self { shelf }
-    }
-
-    /// What there is behind the cursor; `None` where the viewer has to read alone: rights or links changed, or it is too much.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn look(
-        &self,
-        viewer: &Arc<Viewer>,
-        cursor: Position,
-        needed: Needed,
-    ) -> Result<Option<Found>, StoreError> {
-        let reading = self.shelf.reading(cursor, needed).await?;
-        let is_for_me = reading.behind <= cursor && reading.rights_epoch == viewer.rights_epoch;
-        Ok(is_for_me.then(|| Found {
-            reading,
-            viewer: Arc::clone(viewer),
-            shelf: Arc::clone(&self.shelf),
-        }))
-    }
 }
 
 impl Found {
@@ -335,7 +319,7 @@ fn lines(conn: &mut AnyConn, entries: Vec<TimelineEntry>) -> Result<Vec<Line>, S
     }
     let email_ids: HashSet<EmailId> = entries
         .iter()
-        .filter_map(|entry| entry.new.told.shows_with())
+        .filter_map(|entry| access::shown_with(&entry.new.told))
         .collect();
     let email_ids: Vec<EmailId> = email_ids.into_iter().collect();
     let mut item_ids: HashSet<ItemId> = entries.iter().map(|entry| entry.new.item_id).collect();
@@ -357,7 +341,7 @@ fn lines(conn: &mut AnyConn, entries: Vec<TimelineEntry>) -> Result<Vec<Line>, S
     let own = items::get_many(conn, &own_ids)?.into_iter();
     let own: HashMap<ItemId, Arc<Item>> = own.map(|item| (item.id, Arc::new(item))).collect();
     let line = |entry: TimelineEntry| {
-        let email_id = entry.new.told.shows_with();
+        let email_id = access::shown_with(&entry.new.told);
         let linked = email_id.map(|email| {
             let on = linked.get(&email).into_iter().flatten();
             on.filter_map(|item| facts.get(item).copied()).collect()

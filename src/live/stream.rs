@@ -4,7 +4,7 @@
 
 use super::changes::{Effects, Seen};
 use super::hub::News;
-use super::readings::{Follower, Needed};
+use super::readings::{Needed, Shelf};
 use super::{LiveEnd, LiveEvent, Wanted};
 use crate::model::people::{PermissionAction, Viewer};
 use crate::model::timeline::{Position, TimelineEntry};
@@ -20,7 +20,6 @@ const READ_ENTRIES: i64 = 200;
 const READ_ENTRIES_MAX: usize = 2_000;
 /// Changes that one reading tells of; more are told as a gap.
 const READ_CHANGES_MAX: i64 = 500;
-
 /// A database that is away for less is waited for; then the stream ends, and its client resumes from its cursor.
 const WAITS_FOR_STORE: Duration = Duration::from_secs(60);
 /// Between two tries, spread so that not all streams come at once.
@@ -54,7 +53,7 @@ pub(super) struct Screen {
 
 pub(super) fn timeline(
     store: Store,
-    (follower, mut news): (Follower, News),
+    (shelf, mut news): (Arc<Shelf>, News),
     viewer: Arc<Viewer>,
     wanted: Wanted,
 ) -> BoxStream<'static, Result<LiveEvent, LiveEnd>> {
@@ -74,7 +73,7 @@ pub(super) fn timeline(
         let mut away_since = None;
         loop {
             let step = match needed.take() {
-                Some(needed) => with_others(&follower, &screen, &wanted, needed).await,
+                Some(needed) => with_others(&shelf, &screen, &wanted, needed).await,
                 None => Ok(None),
             };
             let step = match step {
@@ -125,13 +124,13 @@ fn is_waited_for(error: &StoreError, away_since: &mut Option<Instant>) -> bool {
 
 /// What is told to all who follow the timeline, as far as this viewer sees it; `None`: the viewer has to read alone.
 async fn with_others(
-    follower: &Follower,
+    shelf: &Arc<Shelf>,
     screen: &Screen,
     wanted: &Wanted,
     needed: Needed,
 ) -> Result<Option<Step>, StoreError> {
     let Screen { cursor, viewer, .. } = screen;
-    let found = follower.look(viewer, *cursor, needed).await?;
+    let found = shelf.look(viewer, *cursor, needed).await?;
     Ok(found.map(|found| {
         let events = found
             .entries(*cursor)

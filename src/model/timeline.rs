@@ -80,24 +80,6 @@ pub enum Told {
 }
 
 impl Told {
-    /// The email that it can't be shown without; that one was linked or unlinked shows without it (R21).
-    pub const fn shows_with(&self) -> Option<EmailId> {
-        match self {
-            Self::EmailReceived { email_id }
-            | Self::EmailSent { email_id }
-            | Self::ActivityCompleted { email_id, .. }
-            | Self::ActivityReopened { email_id, .. } => Some(*email_id),
-            Self::EmailLinked { .. }
-            | Self::EmailUnlinked { .. }
-            | Self::ItemCreated
-            | Self::LeadConverted
-            | Self::ResponsibleChanged { .. }
-            | Self::StageChanged { .. }
-            | Self::NoteAdded { .. }
-            | Self::SendingChanged { .. } => None,
-        }
-    }
-
     /// Its kind.
     pub const fn kind(&self) -> TimelineKind {
         match self {

@@ -6,7 +6,8 @@ use crate::model::email::EmailOutcome;
 use crate::model::item::{ItemFacts, ItemKind};
 use crate::model::people::{PermissionAction, PermissionLevel, RestrictedField, Role, Viewer};
 use crate::model::template::{Sender, TemplateSharing};
-use crate::model::{DepartmentId, StageId, UserId};
+use crate::model::timeline::Told;
+use crate::model::{DepartmentId, EmailId, StageId, UserId};
 
 /// Whether something is allowed, with the reason that decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +114,26 @@ pub fn sees_in_crm(viewer: &Viewer, linked: &[ItemFacts]) -> bool {
             .all(|item| decide(viewer, PermissionAction::Read, item).is_granted())
 }
 
-/// Does an entry of this item's timeline show to the viewer (R21)? The item must be readable; where the entry is about an
-/// email, which hangs on these items, that must be visible, and hang on this one.
+/// The email that an entry can't be shown without (R21); that one was linked or unlinked shows without it.
+pub const fn shown_with(told: &Told) -> Option<EmailId> {
+    match told {
+        Told::EmailReceived { email_id }
+        | Told::EmailSent { email_id }
+        | Told::ActivityCompleted { email_id, .. }
+        | Told::ActivityReopened { email_id, .. } => Some(*email_id),
+        Told::EmailLinked { .. }
+        | Told::EmailUnlinked { .. }
+        | Told::ItemCreated
+        | Told::LeadConverted
+        | Told::ResponsibleChanged { .. }
+        | Told::StageChanged { .. }
+        | Told::NoteAdded { .. }
+        | Told::SendingChanged { .. } => None,
+    }
+}
+
+/// Does an entry of this item's timeline show to the viewer (R21)? The item must be readable; where the entry needs an
+/// email ([`shown_with`]), which hangs on these items, that must be visible, and hang on this one.
 pub fn sees_entry(viewer: &Viewer, item: &ItemFacts, linked: Option<&[ItemFacts]>) -> bool {
     decide(viewer, PermissionAction::Read, item).is_granted()
         && linked.is_none_or(|linked| {

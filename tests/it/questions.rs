@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use async_graphql::Request;
+use crate::support::app::text;
+use async_graphql::{Request, Response};
 use diesel::connection::{Instrumentation, InstrumentationEvent};
-use futures_util::StreamExt as _;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
 use mailroom::actions::Actions;
 use mailroom::actions::connect_mailbox::MailAccess;
 use mailroom::actions::read_mail::MailReader;
 use mailroom::auth::accounts::Accounts;
 use mailroom::auth::keys::Keys;
-use mailroom::bus::Bus;
+use mailroom::bus::{Bus, Wake};
 use mailroom::clock;
 use mailroom::graphql::api::Caller;
 use mailroom::graphql::{MailroomSchema, Services};
@@ -20,12 +24,13 @@ use mailroom::mail::hosts::HostPolicy;
 use mailroom::mail::tls::TlsTrust;
 use mailroom::model::people::Session;
 use mailroom::model::timeline::{NewTimelineEntry, Told};
+use mailroom::model::topic::Topic;
 use mailroom::model::{EmailId, ItemId, MessageId, UserId};
 use mailroom::rules::search::Zone;
 use mailroom::store::dialect::full_text::{self, Document, Entry};
 use mailroom::store::raw::RawStore;
 use mailroom::store::sql::sql;
-use mailroom::store::{AnyConn, Store, StoreError, roles};
+use mailroom::store::{AnyConn, Store, StoreError, roles, timeline};
 use serde_json::{Value, json};
 
 const ADA: i64 = 1; // administrator, in no department
@@ -40,6 +45,9 @@ const CONTACT: i64 = 103; // Sally's
 
 const SAVED: i64 = 300; // on Sally's deal and contact
 const SHARED: i64 = 301; // on Sally's deal and Otto's
+
+/// Longer than a look for what nobody told of takes, and shorter than a stream waits before it reads anyway.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The statements that each database ran.
 static STATEMENTS: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
@@ -69,6 +77,9 @@ impl Instrumentation for Counting {
 struct World {
     store: Store,
     schema: MailroomSchema,
+    /// Nothing is told here but what a test tells.
+    bus: Bus,
+    hub: Arc<Hub>,
     path: String,
     _folder: tempfile::TempDir,
 }
@@ -85,7 +96,8 @@ impl World {
         std::fs::create_dir_all(folder.path().join("raw")).unwrap();
         let raw = RawStore::open(&raw_url, tokio::runtime::Handle::current()).unwrap();
         let keys = Keys::load_or_make(&folder.path().join("keys")).unwrap();
-        let hub = Hub::start(&Bus::memory());
+        let bus = Bus::memory();
+        let hub = Hub::start(&bus);
         let services = Services {
             store: store.clone(),
             actions: Actions {
@@ -98,7 +110,7 @@ impl World {
                 },
             },
             accounts: Arc::new(Accounts::new(store.clone(), &keys, "http://localhost")),
-            live: Live::new(store.clone(), hub),
+            live: Live::new(store.clone(), hub.clone()),
             mail: MailReader::new(store.clone(), raw),
             file_urls: Arc::new(|file| Some(format!("/files/{file:?}"))),
             public_url: "http://localhost".into(),
@@ -107,6 +119,8 @@ impl World {
         let world = Self {
             schema: mailroom::graphql::schema(services),
             store,
+            bus,
+            hub,
             path,
             _folder: folder,
         };
@@ -191,6 +205,42 @@ impl World {
         let answer = self.answer(user, query, variables).await;
         assert!(answer.get("errors").is_none(), "{query}: {answer:#}");
         answer["data"].clone()
+    }
+
+    /// Streams of Sally's deal that have caught up.
+    async fn followers(&self, count: usize) -> Vec<BoxStream<'static, Response>> {
+        let watch = "subscription($deal: ID) { timeline(itemId: $deal) { __typename ... on EntryAdded { cursor entry { id \
+            ... on NoteAdded { text } } } ... on CaughtUp { cursor } } }";
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            let of = json!({ "deal": self.id("Deal", DEAL) });
+            let request = self.request(SALLY, watch, of);
+            let mut stream = self.schema.execute_stream(request).boxed();
+            let caught_up = serde_json::to_value(stream.next().await.unwrap()).unwrap();
+            assert_eq!(caught_up["data"]["timeline"]["__typename"], "CaughtUp");
+            streams.push(stream);
+        }
+        streams
+    }
+
+    /// A note on Sally's deal, of which nobody is told.
+    fn write_note(&self, text: &str) {
+        let note = entry(DEAL, Told::NoteAdded { text: text.into() });
+        let done = self.store.write_now(clock::now(), |tx| {
+            tx.tell(note, None);
+            Ok::<_, StoreError>(())
+        });
+        done.unwrap();
+    }
+
+    /// Tells whoever waits for Sally's deal of all there is.
+    fn tell(&self) {
+        let position = self.store.read_now(timeline::last_position).unwrap();
+        let wake = Wake {
+            topics: vec![Topic::Item(ItemId(DEAL)).to_string()],
+            position: position.0,
+        };
+        self.bus.publish(&wake).unwrap();
     }
 
     fn statements(&self) -> usize {
@@ -648,6 +698,47 @@ async fn r38_a_subscription_goes_on_from_where_the_list_was_read() {
     let mut refused = world.schema.execute_stream(world.request(OTTO, watch, of));
     let answer = serde_json::to_value(refused.next().await.unwrap()).unwrap();
     assert_eq!(answer["errors"][0]["extensions"]["code"], "NOT_FOUND");
+}
+
+/// The text of the note that each stream tells of next.
+async fn next_notes(streams: &mut [BoxStream<'static, Response>]) -> Vec<String> {
+    let next = join_all(streams.iter_mut().map(StreamExt::next));
+    let told = tokio::time::timeout(PATIENCE, next).await.unwrap();
+    told.into_iter()
+        .map(|event| {
+            let event = serde_json::to_value(event.unwrap()).unwrap();
+            text(&event["data"]["timeline"]["entry"]["text"])
+        })
+        .collect()
+}
+
+// On one thread, as the server's workers run.
+#[tokio::test]
+async fn r38_an_event_is_read_once_however_many_follow() {
+    const MANY: usize = 40;
+    let world = World::open().await;
+    let mut counts = Vec::new();
+    for followers in [1, MANY] {
+        let mut streams = world.followers(followers).await;
+        world.write_note("Call back");
+        let before = world.statements();
+        world.tell();
+        let told = next_notes(&mut streams).await;
+        counts.push(world.statements() - before);
+        assert_eq!(told, vec!["Call back"; followers]);
+    }
+    // What was judged a while ago is judged again, for all at once; for each alone it would be some statements each.
+    assert!(counts[0] > 0 && counts[1] < counts[0] + MANY, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r38_news_that_nobody_told_of_are_found() {
+    let world = World::open().await;
+    world.tell();
+    world.hub.look_after(world.store.clone());
+    let mut streams = world.followers(1).await;
+    world.write_note("Nobody knows");
+    assert_eq!(next_notes(&mut streams).await, ["Nobody knows"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -53,6 +54,8 @@ struct Follower {
     cursor: Option<String>,
     heard: HashSet<String>,
     count: Arc<AtomicUsize>,
+    /// Has a cursor: what comes from then on is not missed.
+    follows: Arc<Notify>,
     streams: usize,
 }
 
@@ -122,7 +125,7 @@ impl Follower {
                     assert!(self.heard.insert(id), "an entry came twice: {event}");
                     self.count.store(self.heard.len(), Ordering::Relaxed);
                 }
-                "CaughtUp" => {}
+                "CaughtUp" => self.follows.notify_one(),
                 other => panic!("{other}: nothing is missing here"),
             }
             self.cursor = Some(text(&event["cursor"]));
@@ -186,18 +189,21 @@ async fn r05_r08_a_database_that_stops_loses_nothing_and_is_gone_on_with() {
     let mut worker = Program::launch(work, app.environment());
     let mut front = Front::at(&app, url.clone()).await;
     let count = Arc::<AtomicUsize>::default();
+    let follows = Arc::<Notify>::default();
     let follower = Follower {
         url,
         token: app.admin.clone(),
         cursor: None,
         heard: HashSet::new(),
         count: Arc::clone(&count),
+        follows: Arc::clone(&follows),
         streams: 0,
     };
     let (tell, told) = tokio::sync::watch::channel(usize::MAX);
     let following = tokio::spawn(follower.follow(told));
-    // It follows from now on only once it has a cursor.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::timeout(PATIENCE, follows.notified())
+        .await
+        .expect("it follows");
     let mut inbox = Inbox::of(&dovecot);
     let (mut recoveries, mut reading) = (Recoveries::default(), Recoveries::default());
     let (stops, mails) = size();
