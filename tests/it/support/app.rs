@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -73,6 +74,19 @@ pub struct TestApp {
     database: Option<TestDatabase>,
     /// Settings beside those of the two settings.
     given: Given,
+}
+
+impl Drop for TestApp {
+    /// What still runs would look for a database that is gone, and the test would wait for that.
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let may_block = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        if self.database.is_some() && may_block && !std::thread::panicking() {
+            tokio::task::block_in_place(|| runtime.block_on(self.stop()));
+        }
+    }
 }
 
 impl TestApp {
