@@ -7,6 +7,17 @@ use crate::model::FolderId;
 use crate::model::mailbox::Folder;
 use std::collections::HashMap;
 
+/// What became of opening a folder that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It was open all the time: what the server has to say of it, it says.
+    WasOpen,
+    /// It is open now, and stands so: what came since it was looked at is told by nothing else.
+    Opened(Examined),
+    /// It is another by now, whose UIDs the ledger does not know.
+    Another,
+}
+
 /// A session whose open folder is known.
 pub(super) struct Connection {
     pub session: ImapSession,
@@ -53,19 +64,24 @@ impl Connection {
 
     /// Opens a folder that was looked at; false where it is another by now, whose UIDs the ledger does not know.
     pub fn open(&mut self, id: FolderId) -> Result<bool, MailError> {
+        Ok(self.open_again(id)? != Opening::Another)
+    }
+
+    /// The same, and how it stands.
+    pub fn open_again(&mut self, id: FolderId) -> Result<Opening, MailError> {
         if self.open == Some(id) {
-            return Ok(true);
+            return Ok(Opening::WasOpen);
         }
         let Some((raw_path, known)) = self.looked_at.get(&id) else {
-            return Ok(false);
+            return Ok(Opening::Another);
         };
         self.open = None;
         let examined = self.session.examine(raw_path)?;
         let validity = examined.uid_validity.filter(|validity| *validity > 0);
         if validity.map(i64::from) != *known {
-            return Ok(false);
+            return Ok(Opening::Another);
         }
         self.open = Some(id);
-        Ok(true)
+        Ok(Opening::Opened(examined))
     }
 }

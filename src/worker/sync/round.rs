@@ -2,14 +2,14 @@
 //! comes first, then what was there before, in the order in which it was received; then news are waited for.
 //! Not for: connecting, and what follows a failure (that is `sitting`).
 
-use super::connection::Connection;
+use super::connection::{Connection, Opening};
 use super::fetch::{Batches, Fetching};
 use super::folder::{self, Seen};
 use super::sitting::Rest;
 use super::state::State;
 use super::turns::Turn;
 use super::{Look, SyncError, epoch, now, reconcile};
-use crate::mail::imap::{self, FolderStatus, Follows, Heard, IdleStart};
+use crate::mail::imap::{self, Examined, FolderStatus, Follows, Heard, IdleStart};
 use crate::model::mailbox::{Folder, FolderRole, Reconciliation, SyncStage};
 use crate::model::{FolderId, MailboxId};
 use crate::store::leases::Fence;
@@ -47,6 +47,15 @@ fn few(lines: &[OpenPlacement]) -> usize {
             bytes <= FEW_BYTES
         })
         .count()
+}
+
+const fn status_of(examined: &Examined) -> FolderStatus {
+    FolderStatus {
+        uid_validity: examined.uid_validity,
+        uid_next: examined.uid_next,
+        exists: Some(examined.exists),
+        highest_modseq: examined.highest_modseq,
+    }
 }
 
 /// What was seen of a folder last.
@@ -197,9 +206,15 @@ impl Round {
             return Ok(Rest::Time(until));
         };
         // Fetching may have opened another folder, or the look was put off.
-        if !self.connection.open(watched.id)? {
-            let tick = Instant::now() + self.look.services.times.tick;
-            return Ok(Rest::Time(until.min(tick)));
+        match self.connection.open_again(watched.id)? {
+            Opening::WasOpen => {}
+            Opening::Opened(examined) if self.is_as_seen(watched.id, &examined) => {}
+            // It came while another folder was open, and the server does not tell of it any more.
+            Opening::Opened(_examined) => return Ok(Rest::Time(Instant::now())),
+            Opening::Another => {
+                let tick = Instant::now() + self.look.services.times.tick;
+                return Ok(Rest::Time(until.min(tick)));
+            }
         }
         Ok(match self.connection.session.begin_idle()? {
             IdleStart::Changed => Rest::Time(Instant::now()),
@@ -239,8 +254,12 @@ impl Round {
         if !self.is_passing {
             return Ok(true);
         }
-        if self.is_reconciling_due()? && self.reconcile()? && !self.take_in(turn)? {
-            return Ok(false);
+        if self.is_reconciling_due()? {
+            self.reconcile()?;
+            // What was missing, and what came meanwhile: it looked at every folder.
+            if !self.take_in(turn)? {
+                return Ok(false);
+            }
         }
         if self.look.signals.is_stopped() {
             return Ok(true);
@@ -322,6 +341,13 @@ impl Round {
             })
     }
 
+    /// Whether a folder that was just opened has as many mails as at the last look, and none of another UID.
+    fn is_as_seen(&self, id: FolderId, examined: &Examined) -> bool {
+        let now = status_of(examined);
+        let view = self.views.get(&id).map(|view| view.status);
+        view.is_some_and(|then| (then.exists, then.uid_next) == (now.exists, now.uid_next))
+    }
+
     fn look_at(&mut self, folder: &Folder) -> Result<Option<Seen>, SyncError> {
         let waits = self
             .unstable
@@ -337,12 +363,7 @@ impl Round {
         let seen = folder::look_at(&self.look, &mut self.connection, folder, is_due)?;
         self.look.signals.progressed();
         let Some(seen) = seen else { return Ok(None) };
-        let status = FolderStatus {
-            uid_validity: seen.examined.uid_validity,
-            uid_next: seen.examined.uid_next,
-            exists: Some(seen.examined.exists),
-            highest_modseq: seen.examined.highest_modseq,
-        };
+        let status = status_of(&seen.examined);
         let compared_at = match compared_at {
             Some(at) if !seen.is_compared => at,
             _ => Instant::now(),
@@ -494,14 +515,14 @@ impl Round {
         Ok(is_due || is_asked || std::mem::take(&mut self.is_to_reconcile))
     }
 
-    /// Compares every folder with the server, puts right what differs, and tells of it; whether anything did.
-    fn reconcile(&mut self) -> Result<bool, SyncError> {
+    /// Compares every folder with the server, puts right what differs, and tells of it.
+    fn reconcile(&mut self) -> Result<(), SyncError> {
         let at = now();
         let (mut missing_here, mut missing_there) = (0, 0);
         let mut differences = Vec::new();
         for folder in self.folders.clone() {
             if self.look.signals.is_stopped() {
-                return Ok(false);
+                return Ok(());
             }
             let Some(seen) = self.look_at(&folder)? else {
                 continue;
@@ -515,7 +536,6 @@ impl Round {
                 differences.push(found.told);
             }
         }
-        let differs = missing_here + missing_there > 0;
         let id = self.look.mailbox.id;
         let found = Reconciliation {
             at,
@@ -525,7 +545,7 @@ impl Round {
         tracing::info!(mailbox = id.0, missing_here, missing_there, "reconciled");
         self.look
             .write(|tx| mailbox_writes::put_reconciled(tx, id, &found, &differences))?;
-        Ok(differs)
+        Ok(())
     }
 
     /// The folder where new mail is waited for.

@@ -5,6 +5,7 @@ use crate::support::imap_server::ImapServer;
 use mailroom::clock;
 use mailroom::model::mailbox::SyncStage;
 use mailroom::worker::sync::Turns;
+use std::time::Duration;
 
 const CAPABILITIES: &str = "IDLE ENABLE CONDSTORE QRESYNC";
 
@@ -22,6 +23,17 @@ on_both_stores! {
         }
         drop(running);
         assert_eq!(turns.at_work(), 0);
+    }
+
+    async fn r06_mail_that_comes_while_another_folder_is_open_waits_for_no_other_news(on) {
+        let server = ImapServer::start(CAPABILITIES);
+        let mut office = Office::over(on, &server).await;
+        // Nothing but what the server says makes it look again.
+        office.services.times.look_at_others = Duration::from_secs(3600);
+        server.state().quirks.brings = Some(("Junk", mail("meanwhile")));
+        let running = office.start();
+        office.until("the mail is in", |office| office.emails().len() == 1).await;
+        drop(running);
     }
 
     async fn r08_a_mailbox_that_waits_for_its_turn_still_takes_new_mail_in(on) {
@@ -52,7 +64,7 @@ on_both_stores! {
         for number in 0..4000_i64 {
             server.state().folder("INBOX").add(mail(&format!("old{number}")), 1_700_000_000 + number);
         }
-        server.state().quirks.fetch_takes = std::time::Duration::from_millis(300);
+        server.state().quirks.fetch_takes = Duration::from_millis(300);
         let (one, other) = (Office::over(on, &server).await, Office::over(on, &server).await);
         let turns = Turns::of(4, 1);
         let (first, second) = (one.start_with(turns.clone()), other.start_with(turns.clone()));
@@ -65,7 +77,7 @@ on_both_stores! {
         .await;
         let (done, other_done) = seen.get();
         assert!(done > 0 && other_done > 0, "by turns: {done}, {other_done}");
-        server.state().quirks.fetch_takes = std::time::Duration::ZERO;
+        server.state().quirks.fetch_takes = Duration::ZERO;
         one.until("both are through", |one| one.state().done == 4000 && other.state().done == 4000).await;
         drop((first, second));
     }
