@@ -24,10 +24,11 @@ use crate::mail::imap::Compress;
 use crate::mail::smtp::SmtpTimes;
 use crate::mail::tls::TlsTrust;
 use crate::model::measure::{Beats, Syncs};
+use crate::model::timeline::Position;
 use crate::model::topic::Topic;
 use crate::store::db::Kind;
 use crate::store::raw::RawStore;
-use crate::store::{Store, StoreError, roles, users};
+use crate::store::{Store, StoreError, roles, timeline, users};
 use crate::worker::search::{self, IndexServices};
 use crate::worker::send::{self, SendServices};
 use crate::worker::sync::{SyncServices, SyncTimes};
@@ -305,6 +306,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
     let bus = app.bus()?;
+    let told = told_before(&app.store, &bus).await?;
     let hub = Hub::start(&bus);
     hub.look_after(app.store.clone());
     let (stop, stopped) = watch::channel(false);
@@ -349,7 +351,12 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     );
     let carriers = vec![
         tokio::spawn(look_again(accounts, hub.clone(), app.store.clone())),
-        tokio::spawn(relay::run(app.store.clone(), bus.clone(), beats.clone())),
+        tokio::spawn(relay::run(
+            app.store.clone(),
+            bus.clone(),
+            beats.clone(),
+            told,
+        )),
     ];
     let mut tasks = Vec::new();
     let mut server_stop = stopped.clone();
@@ -406,7 +413,8 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     let bus = app.bus()?;
     let (stop, stopped) = watch::channel(false);
     let beats = Beats::new(clock::now(), Syncs::Here);
-    let relay = relay::run(app.store.clone(), bus.clone(), beats.clone());
+    let told = told_before(&app.store, &bus).await?;
+    let relay = relay::run(app.store.clone(), bus.clone(), beats.clone(), told);
     let supervisor = supervisor::run(app.sync_services(), bus.clone(), beats, stopped.clone());
     let carriers = vec![tokio::spawn(relay)];
     let tasks = vec![
@@ -493,6 +501,15 @@ fn http_parts(
         socket_times: SocketTimes::default(),
         sockets_per_user_max: http::SOCKETS_PER_USER_MAX,
         workers: 0,
+    }
+}
+
+/// Up to where nobody has to be told of anything: where this process is alone, nobody has waited for what was there before it.
+async fn told_before(store: &Store, bus: &Bus) -> Result<Position, StoreError> {
+    if bus.is_shared() {
+        Ok(Position(0))
+    } else {
+        store.read(timeline::last_position).await
     }
 }
 

@@ -17,9 +17,10 @@ const ROWS_MAX: i64 = 1000;
 /// they wait for a second without commits.
 const DELETE_EVERY: i64 = 2000;
 
-/// Publishes for as long as it is polled; `beats` tell that it does, and when it had last published everything.
-pub async fn run(store: Store, bus: Bus, beats: Beats) {
-    let mut published = Position(0);
+/// Publishes for as long as it is polled, what was committed behind `told`; `beats` tell that it does, and when it had last
+/// published everything.
+pub async fn run(store: Store, bus: Bus, beats: Beats, told: Position) {
+    let mut published = told;
     let mut deleted = Position(0);
     let mut is_quiet = true;
     loop {

@@ -21,6 +21,7 @@ use mailroom::mail::tls::TlsTrust;
 use mailroom::model::email::RoutingTrace;
 use mailroom::model::measure::{Beats, Syncs};
 use mailroom::model::people::Session;
+use mailroom::model::timeline::Position;
 use mailroom::model::{EmailId, Time, UserId};
 use mailroom::store::db::Kind as Database;
 use mailroom::store::email_writes::put_trace;
@@ -122,7 +123,12 @@ impl House {
         let beats = Beats::new(clock::now(), Syncs::Elsewhere);
         let api = Api::new(schema.clone(), Introspection::SignedIn);
         Self {
-            relay: Some(tokio::spawn(relay::run(store.clone(), bus, beats))),
+            relay: Some(tokio::spawn(relay::run(
+                store.clone(),
+                bus,
+                beats,
+                Position(0),
+            ))),
             store,
             api,
             actions,

@@ -260,6 +260,10 @@ on_both! {
         let input = json!({ "mailboxId": id, "connectorId": owner, "secret": secret });
         app.make(&app.admin.clone(), "transferMailbox", input, "mailbox { id }").await;
         until_sync(&app, &id, is_watching).await;
+        let asked = issuer.refresh_tokens();
+        let mut once = asked.clone();
+        once.dedup();
+        assert_eq!(asked, once, "what was refused is not tried again by itself");
     }
 
     /// Whatever an issuer answers, it is told in time, and nothing is kept.
