@@ -193,17 +193,41 @@ impl Server {
 
     /// Waits until the mailbox has everything; how many mails that are.
     pub async fn wait_until_watching(&self, mailbox: &str) -> u64 {
-        let query = "query($id: ID!) { mailbox(id: $id) { sync { stage done quarantined lastError { message } } } }";
+        let stage = "query($id: ID!) { mailbox(id: $id) { sync { stage lastError { message } } } }";
+        let counts = "query($id: ID!) { mailbox(id: $id) { sync { done quarantined } } }";
         let started = Instant::now();
         loop {
-            let sync = self.ask(query, json!({ "id": mailbox })).await["mailbox"]["sync"].take();
+            let sync = self.ask(stage, json!({ "id": mailbox })).await["mailbox"]["sync"].take();
             if sync["stage"] == "WATCHING" {
+                let sync =
+                    self.ask(counts, json!({ "id": mailbox })).await["mailbox"]["sync"].take();
                 assert_eq!(sync["quarantined"], 0, "{sync}");
                 return sync["done"].as_u64().unwrap();
             }
             assert!(
                 started.elapsed() < Duration::from_secs(900),
                 "the sync hangs: {sync}"
+            );
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Waits until all that came can be found.
+    pub async fn wait_until_indexed(&self) {
+        let started = Instant::now();
+        loop {
+            let request = self.http.get(format!("{}/metrics", self.url));
+            let request = request.bearer_auth(&self.token);
+            let text = request.send().await.unwrap().text().await.unwrap();
+            let waiting = text
+                .lines()
+                .find_map(|line| line.strip_prefix("mailroom_search_waiting "));
+            if waiting.unwrap() == "0" {
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(300),
+                "the index hangs"
             );
             tokio::time::sleep(ASK_EVERY).await;
         }

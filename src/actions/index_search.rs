@@ -171,8 +171,25 @@ fn read_now(place: Place<'_>, limit: i64) -> Result<Batch, StoreError> {
     let rows = place.store.read_now(|conn| rows(conn, limit))?;
     let mut batch = Batch::default();
     let mut is_raw_store_there = false;
+    let mut texts: HashMap<EmailId, String> = HashMap::new();
+    let mut unheld: Vec<&[u8]> = Vec::new();
     for email in &rows.emails {
-        let text = match place.raw.get_now(place.store, &email.raw_hash) {
+        match place.raw.texts().take(&email.raw_hash) {
+            Some(text) => drop(texts.insert(email.id, text)),
+            None => unheld.push(&email.raw_hash),
+        }
+    }
+    let ahead = place.raw.get_ahead_now(place.store, &unheld)?;
+    for email in &rows.emails {
+        if let Some(text) = texts.remove(&email.id) {
+            batch.indexed.push(email_document(email, &text, &rows));
+            continue;
+        }
+        let got = match ahead.get(&email.raw_hash) {
+            Some(raw) => Ok(raw.clone()),
+            None => place.raw.get_now(place.store, &email.raw_hash),
+        };
+        let text = match got {
             Ok(raw) => {
                 is_raw_store_there = true;
                 text_of(email.id, &raw)
@@ -207,7 +224,7 @@ fn read_now(place: Place<'_>, limit: i64) -> Result<Batch, StoreError> {
 }
 
 /// The text of a mail. Reading never fails; should it all the same, that mail alone is indexed without its text.
-fn text_of(id: EmailId, raw: &[u8]) -> String {
+pub(super) fn text_of(id: EmailId, raw: &[u8]) -> String {
     let read = std::panic::catch_unwind(|| {
         let parsed = parse::parse(raw);
         match (parsed.body_text, parsed.body_html) {

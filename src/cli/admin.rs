@@ -271,7 +271,9 @@ async fn mailboxes_state(app: &App) -> Result<String, String> {
             let mut found = Vec::new();
             for mailbox in mailboxes::connected(conn)? {
                 let state = mailboxes::sync_state(conn, mailbox.id)?;
-                found.push((mailbox.address, state));
+                let counts = mailboxes::sync_counts(conn, &[mailbox.id])?.remove(&mailbox.id);
+                let quarantined = counts.unwrap_or_default().quarantined;
+                found.push((mailbox.address, state, quarantined));
             }
             Ok::<_, StoreError>(found)
         })
@@ -279,18 +281,17 @@ async fn mailboxes_state(app: &App) -> Result<String, String> {
         .map_err(|error| error.to_string())?;
     let bad: Vec<String> = states
         .iter()
-        .filter(|(_address, state)| {
+        .filter(|(_address, state, quarantined)| {
             matches!(state.stage, SyncStage::Retrying | SyncStage::NeedsAttention)
-                || state.quarantined > 0
+                || *quarantined > 0
         })
-        .map(|(address, state)| {
+        .map(|(address, state, quarantined)| {
             let error = state.last_error.as_ref().map_or_else(String::new, |error| {
                 format!(" {}. {}", error.message, error.advice)
             });
             format!(
-                "{address} is {}, {} quarantined.{error}",
+                "{address} is {}, {quarantined} quarantined.{error}",
                 state.stage.as_text(),
-                state.quarantined
             )
         })
         .collect();

@@ -22,7 +22,9 @@ use crate::model::email::{
     Address, Attachment, Email, EmailLink, LinkChange, ParticipantRole, RoutingTrace,
 };
 use crate::model::item::{ClientAddress, Item, ItemFacts, LeadConversion, Stage as StageRow};
-use crate::model::mailbox::{Folder, Mailbox, MailboxSettings, MailboxWarning, SyncState};
+use crate::model::mailbox::{
+    Folder, Mailbox, MailboxSettings, MailboxWarning, SyncCounts, SyncState,
+};
 use crate::model::people::{Department, Role, User};
 use crate::model::template::{Sender, Template};
 use crate::model::{
@@ -486,6 +488,9 @@ loaders! {
     /// Where the syncs of mailboxes stand.
     sync_states: SyncStates(MailboxId => Arc<SyncState>) |conn, _scopes, keys|
         shared(mailboxes::sync_states(conn, keys)?);
+    /// How far the syncs of mailboxes are.
+    sync_counts: SyncCountsOf(MailboxId => SyncCounts) |conn, _scopes, keys|
+        mailboxes::sync_counts(conn, keys)?;
     /// The warnings that were noted for mailboxes.
     warnings: Warnings(MailboxId => Arc<Vec<MailboxWarning>>) |conn, _scopes, keys|
         shared(mailboxes::warnings_of(conn, keys)?);

@@ -9,7 +9,8 @@ use super::email::Email;
 use super::error;
 use super::lists;
 use super::loaders::{
-    Departments, Folders, Holders, Mailboxes, Retentions, Senders, SettingsOf, SyncStates, Warnings,
+    Departments, Folders, Holders, Mailboxes, Retentions, Senders, SettingsOf, SyncCountsOf,
+    SyncStates, Warnings,
 };
 use super::paging::{Connection, Listed, PageArgs};
 use super::refusal::ErrorCode;
@@ -18,7 +19,8 @@ use super::template::{Sender, Signature};
 use super::viewer::{Department, User};
 use crate::model::mailbox::{
     Folder as FolderRow, FolderRole as Role, Mailbox as MailboxRow, MailboxSettings as SettingsRow,
-    MailboxWarning as Warning, Reconciliation as ReconciliationRow, SyncState as SyncRow,
+    MailboxWarning as Warning, Reconciliation as ReconciliationRow, SyncCounts,
+    SyncState as SyncRow,
 };
 use crate::model::{FolderId, MailboxId, Time};
 use crate::rules::access;
@@ -391,18 +393,19 @@ impl SyncState {
     }
 
     /// How many mails there are; null before they were counted.
-    async fn total(&self) -> Option<i64> {
-        self.row.total
+    async fn total(&self) -> Option<Result<i64>> {
+        let counts = self.counts().await;
+        counts.map(|counts| self.row.total(counts)).transpose()
     }
 
     /// How many of them have an outcome.
-    async fn done(&self) -> i64 {
-        self.row.done
+    async fn done(&self) -> Result<i64> {
+        Ok(self.counts().await?.done)
     }
 
     /// How many of them could not be taken in; their bytes are kept, and they can be tried again.
-    async fn quarantined(&self) -> i64 {
-        self.row.quarantined
+    async fn quarantined(&self) -> Result<i64> {
+        Ok(self.counts().await?.quarantined)
     }
 
     /// When it last knew that it had everything.
@@ -439,6 +442,14 @@ impl SyncState {
             advice: row.advice.clone(),
             at: row.at.into(),
         }))
+    }
+}
+
+impl SyncState {
+    /// A mailbox without folders has none.
+    async fn counts(&self) -> Result<SyncCounts> {
+        let counts = self.ask.load::<SyncCountsOf>(self.mailbox_id).await?;
+        Ok(counts.unwrap_or_default())
     }
 }
 

@@ -296,6 +296,9 @@ fn installation(out: &mut Exposition, figures: &Figures, now: Time) {
     let help = "Committed changes that the relay has not let go of.";
     let rows = figures.outbox_rows;
     out.single("mailroom_outbox_rows", Kind::Gauge, help, rows);
+    let help = "Mails and items that wait to be indexed for searches.";
+    let rows = figures.search_rows;
+    out.single("mailroom_search_waiting", Kind::Gauge, help, rows);
 }
 
 #[cfg(test)]

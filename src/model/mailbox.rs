@@ -124,16 +124,32 @@ pub struct Folder {
 #[derive(Debug, Clone)]
 pub struct SyncState {
     pub stage: SyncStage,
-    pub total: Option<i64>,
-    pub done: i64,
-    pub quarantined: i64,
     pub last_success_at: Option<Time>,
     pub last_error: Option<SyncError>,
     /// The last comparison with the server.
     pub reconciliation: Option<Reconciliation>,
 }
 
+/// How far a mailbox's sync is (R8).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SyncCounts {
+    /// Mails that its folders hold, without those before the history that was asked for.
+    pub mails: i64,
+    /// Those of them that have an outcome.
+    pub done: i64,
+    pub quarantined: i64,
+}
+
 impl SyncState {
+    /// How many mails there are. Before the first listing nobody knows.
+    pub const fn total(&self, counts: SyncCounts) -> Option<i64> {
+        if self.last_success_at.is_some() || counts.mails > 0 {
+            Some(counts.mails)
+        } else {
+            None
+        }
+    }
+
     /// The same while nothing that is taken in can be stored, which may be more than the database can be told.
     pub fn while_full(mut self, since: Time) -> Self {
         self.stage = SyncStage::Retrying;

@@ -6,6 +6,7 @@ use super::db::AnyConn;
 use super::sql::{Sql, padded_parts, sql};
 use super::{StoreError, Tx};
 use crate::model::Time;
+use diesel::connection::SimpleConnection as _;
 
 /// Locks these texts (addresses of clients, say) until the end of the transaction. The caller sorts nothing:
 /// they are locked in one order here, so that two writers never wait for each other. SQLite has one writer and needs none.
@@ -33,6 +34,35 @@ pub fn lock_keys(tx: &mut Tx<'_>, space: i64, keys: &[String]) -> Result<(), Sto
             .tuples(part.into_iter().map(|number| [number]))
             .push(") AS keys (key)) AS locked")
             .one::<i64>(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Has PostgreSQL look up by indexes in this transaction, and plan each statement for what it is given: a batch looks
+/// hundreds of rows up by their keys. While many mails come in, the tables are larger than PostgreSQL knows, and it would
+/// read them whole, or keep to a plan that was good when they were empty.
+///
+/// # Errors
+/// What the database says.
+pub fn plan_by_keys(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    on_postgresql(
+        tx,
+        "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+         SET LOCAL plan_cache_mode = force_custom_plan;",
+    )
+}
+
+/// Has it keep its plans again: what checks the foreign keys of each row that is written is planned once.
+///
+/// # Errors
+/// What the database says.
+pub fn keep_plans(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    on_postgresql(tx, "SET LOCAL plan_cache_mode = auto;")
+}
+
+fn on_postgresql(tx: &mut Tx<'_>, text: &str) -> Result<(), StoreError> {
+    if let AnyConn::Pg(conn) = tx.conn {
+        conn.batch_execute(text)?;
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ pub struct Figures {
     pub compared_at: Option<Time>,
     /// Committed changes that the relay has not let go of.
     pub outbox_rows: i64,
+    /// Mails and items that wait to be indexed for searches.
+    pub search_rows: i64,
 }
 
 /// Counts everything.
@@ -66,6 +68,7 @@ pub fn figures(conn: &mut AnyConn) -> Result<Figures, StoreError> {
         missing_there,
         compared_at: compared_at.map(Time::from_micros),
         outbox_rows: count("SELECT COUNT(*) FROM outbox")?,
+        search_rows: count("SELECT COUNT(*) FROM search_queue")?,
     })
 }
 

@@ -6,8 +6,8 @@ use super::sql::{Sql, sql};
 use super::{AnyConn, StoreError, scope};
 use crate::model::mailbox::{
     CreatedItem, ExistingClientRouting, Folder, FolderDifference, FolderRole, MailSecurity,
-    MailServer, Mailbox, MailboxSettings, MailboxWarning, Reconciliation, SyncError, SyncStage,
-    SyncState,
+    MailServer, Mailbox, MailboxSettings, MailboxWarning, Reconciliation, SyncCounts, SyncError,
+    SyncStage, SyncState,
 };
 use crate::model::{DepartmentId, FolderId, MailboxId, Time, UserId};
 use crate::rules::access::{MailboxHolders, MailboxScope};
@@ -338,7 +338,7 @@ pub fn folder_by_id(conn: &mut AnyConn, id: FolderId) -> Result<Option<Folder>, 
 /// What the database says.
 pub fn sync_state(conn: &mut AnyConn, id: MailboxId) -> Result<SyncState, StoreError> {
     let found = sync_states(conn, &[id])?.remove(&id);
-    found.map_or_else(|| sync_state_of(id.0, None, (0, 0, 0)), Ok)
+    found.map_or_else(|| sync_state_of(id.0, None), Ok)
 }
 
 type SyncRow = (
@@ -354,11 +354,7 @@ type SyncRow = (
     Option<i64>,
 );
 
-fn sync_state_of(
-    id: i64,
-    row: Option<SyncRow>,
-    (total, done, quarantined): (i64, i64, i64),
-) -> Result<SyncState, StoreError> {
+fn sync_state_of(id: i64, row: Option<SyncRow>) -> Result<SyncState, StoreError> {
     let stage = "CONNECTING".to_owned();
     #[rustfmt::skip]
     let (_, stage, last_success, code, message, advice, error_at, reconciled_at, missing_here, missing_there) =
@@ -374,12 +370,6 @@ fn sync_state_of(
     };
     Ok(SyncState {
         stage: word(SyncStage::from_text, &stage, "mailbox_sync", "stage", id)?,
-        // Before the first listing nobody knows how much there is.
-        total: last_success
-            .map(|_at| total)
-            .or((total > 0).then_some(total)),
-        done,
-        quarantined,
         last_success_at: last_success.map(Time::from_micros),
         last_error,
         reconciliation: reconciled_at.map(|at| Reconciliation {
@@ -405,22 +395,20 @@ pub fn sync_states(
     .list(ids.iter().map(|id| id.0))
     .push(")")
     .rows(conn)?;
-    let counts = counts(conn, ids)?;
     let mut rows: HashMap<i64, SyncRow> = rows.into_iter().map(|row| (row.0, row)).collect();
     ids.iter()
-        .map(|id| {
-            let counted = counts.get(&id.0).copied().unwrap_or((0, 0, 0));
-            Ok((*id, sync_state_of(id.0, rows.remove(&id.0), counted)?))
-        })
+        .map(|id| Ok((*id, sync_state_of(id.0, rows.remove(&id.0))?)))
         .collect()
 }
 
-/// Of each mailbox: how many mails its folders hold (without those before the history that was asked for), how many of
-/// them are settled, and how many are quarantined. Each is counted by an index.
-fn counts(
+/// How far the syncs of these mailboxes are (R8). Each number is counted by an index, line by line: for whoever asks.
+///
+/// # Errors
+/// What the database says.
+pub fn sync_counts(
     conn: &mut AnyConn,
     ids: &[MailboxId],
-) -> Result<HashMap<i64, (i64, i64, i64)>, StoreError> {
+) -> Result<HashMap<MailboxId, SyncCounts>, StoreError> {
     let rows: Vec<(i64, i64, i64, i64, i64, i64)> = sql(
         "SELECT f.mailbox_id, \
          (SELECT COUNT(*) FROM placements p WHERE p.folder_id = f.id AND p.epoch = f.epoch), \
@@ -433,13 +421,13 @@ fn counts(
     .list(ids.iter().map(|id| id.0))
     .push(")")
     .rows(conn)?;
-    let mut counts: HashMap<i64, (i64, i64, i64)> = HashMap::new();
+    let mut counts: HashMap<MailboxId, SyncCounts> = HashMap::new();
     for (mailbox, all, gone, old, new, failed) in rows {
-        let total = all - gone - old;
-        let (totals, done, quarantined) = counts.entry(mailbox).or_default();
-        *totals += total;
-        *done += total - new;
-        *quarantined += failed;
+        let mails = all - gone - old;
+        let of_mailbox = counts.entry(MailboxId(mailbox)).or_default();
+        of_mailbox.mails += mails;
+        of_mailbox.done += mails - new;
+        of_mailbox.quarantined += failed;
     }
     Ok(counts)
 }

@@ -51,6 +51,7 @@ pub mod settings_writes;
 pub mod sql;
 pub mod stage_writes;
 pub mod templates;
+pub mod texts;
 pub mod threads;
 pub mod timeline;
 mod traces;

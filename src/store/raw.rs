@@ -3,6 +3,7 @@
 //! Not for: reading what a mail says (that is `mail::parse`).
 
 use super::sql::{Rows, sql};
+use super::texts::Texts;
 use super::{AnyConn, Store, StoreError, Tx, lock};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -10,7 +11,8 @@ use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -35,6 +37,7 @@ pub struct RawStore {
     runtime: tokio::runtime::Handle,
     writes: Arc<Semaphore>,
     tried: Arc<Mutex<Option<Tried>>>,
+    texts: Arc<Texts>,
 }
 
 /// What became of the last try whether anything can be written.
@@ -50,6 +53,10 @@ const TRY_EVERY: Duration = Duration::from_millis(300);
 
 /// Objects that are written at once: the next is on its way to the disk while one is waited for.
 const WRITES_AT_ONCE: usize = 3;
+
+/// Bytes that are read ahead at once, and of one mail.
+const AHEAD_BYTES_MAX: u64 = 8 << 20;
+const AHEAD_MAIL_BYTES_MAX: u64 = 256 << 10;
 
 /// Mails that are tried to see whether the store is there: as many may be lost themselves.
 const PROBES_MAX: i64 = 3;
@@ -98,6 +105,7 @@ impl RawStore {
                 runtime,
                 writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
                 tried: Arc::default(),
+                texts: Arc::default(),
             });
         }
         let folder = url.strip_prefix("file://").unwrap_or(url);
@@ -116,7 +124,13 @@ impl RawStore {
             runtime,
             writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             tried: Arc::default(),
+            texts: Arc::default(),
         })
+    }
+
+    /// The texts of mails that were just read.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// Begins to make these mails durable, in one object; those that are kept already are left out.
@@ -411,6 +425,57 @@ impl RawStore {
             Err(_moved) => self.get_once(store, hash).await,
             found => found,
         }
+    }
+
+    /// The bytes of those of these mails that can be read together: small ones that lie in few objects. Any other is to be got
+    /// by itself, which also says why it can't be had. For worker threads, as [`RawStore::get_now`].
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn get_ahead_now(
+        &self,
+        store: &Store,
+        hashes: &[&[u8]],
+    ) -> Result<HashMap<Vec<u8>, Bytes>, StoreError> {
+        let places: Vec<(Vec<u8>, String, i64, i64)> = store.read_now(|conn| {
+            sql("SELECT hash, object_key, byte_offset, byte_length FROM raw_mails WHERE hash IN (")
+                .any_of(hashes.iter().map(|hash| hash.to_vec()))
+                .push(")")
+                .rows(conn)
+        })?;
+        let mut by_object: HashMap<String, Vec<(Vec<u8>, Range<u64>)>> = HashMap::new();
+        let mut room = AHEAD_BYTES_MAX;
+        for (hash, key, offset, length) in places {
+            let (Ok(start), Ok(length)) = (u64::try_from(offset), u64::try_from(length)) else {
+                continue;
+            };
+            if length > 0 && length <= AHEAD_MAIL_BYTES_MAX && length <= room {
+                room -= length;
+                let wanted = by_object.entry(key).or_default();
+                wanted.push((hash, start..start.saturating_add(length)));
+            }
+        }
+        let mut found = HashMap::new();
+        for (key, wanted) in by_object {
+            let ranges: Vec<Range<u64>> =
+                wanted.iter().map(|(_hash, range)| range.clone()).collect();
+            let Ok(key) = Path::parse(&key) else {
+                continue;
+            };
+            let Ok(all) = self
+                .runtime
+                .block_on(self.objects.get_ranges(&key, &ranges))
+            else {
+                continue;
+            };
+            let whole = wanted
+                .into_iter()
+                .zip(all)
+                .map(|((hash, _range), bytes)| (hash, bytes))
+                .filter(|(hash, bytes)| hash_of(bytes).as_slice() == hash.as_slice());
+            found.extend(whole);
+        }
+        Ok(found)
     }
 
     /// Whether mails of other objects than this one's can be read, or where none are named, there is any object: then that

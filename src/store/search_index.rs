@@ -83,21 +83,31 @@ pub enum Standing {
     UpToDate,
     /// Something waits.
     Behind,
+    /// More than so much waits.
+    FarBehind,
     /// It was made by another version of the program.
     Old,
 }
 
-/// How the index stands.
+/// How the index stands; it is far behind where more than `many` wait.
 ///
 /// # Errors
 /// What the database says.
-pub fn standing(conn: &mut AnyConn) -> Result<Standing, StoreError> {
+pub fn standing(conn: &mut AnyConn, many: usize) -> Result<Standing, StoreError> {
     let version: Option<i64> = sql("SELECT version FROM search_state WHERE id = 1").one(conn)?;
     if version != Some(VERSION) {
         return Ok(Standing::Old);
     }
-    let first: Option<i64> = sql("SELECT seq FROM search_queue ORDER BY seq LIMIT 1").one(conn)?;
-    Ok(first.map_or(Standing::UpToDate, |_| Standing::Behind))
+    let limit = i64::try_from(many).unwrap_or(i64::MAX).saturating_add(1);
+    let waiting: Option<i64> = sql("SELECT COUNT(*) FROM (SELECT seq FROM search_queue LIMIT ")
+        .bind(limit)
+        .push(") q")
+        .one(conn)?;
+    Ok(match waiting.unwrap_or(0) {
+        0 => Standing::UpToDate,
+        some if some < limit => Standing::Behind,
+        _ => Standing::FarBehind,
+    })
 }
 
 /// What has waited longest, at most so many; what is only indexed anew comes behind that, the newest first.
@@ -145,6 +155,7 @@ pub struct Batch {
 /// # Errors
 /// What the database says; then nothing was settled.
 pub fn save(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), StoreError> {
+    super::dialect::plan_by_keys(tx)?;
     let subjects: HashSet<Subject> = batch.waiting.iter().map(|one| one.subject).collect();
     let subjects: Vec<Subject> = subjects.into_iter().collect();
     let mut there: HashMap<Subject, Vec<u8>> = HashMap::new();

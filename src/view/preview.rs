@@ -9,7 +9,9 @@ use super::quotes::{is_quoted_line, is_separator, split_quoted};
 /// Characters of a preview, at most: two lines of a list.
 pub const PREVIEW_CHARS_MAX: usize = 200;
 
-/// What is read of a text for its preview. Banners and greetings are shorter than this.
+/// What is read of a text for its preview: most have enough to say at their beginning. Banners and greetings are shorter
+/// than the most that is read.
+const READ_BYTES: usize = 4 * 1024;
 const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// A line that greets has no more characters than this; longer ones go on to say something.
@@ -162,6 +164,13 @@ const BOILERPLATE: [&str; 38] = [
 
 /// The preview of a mail's plain text: one line, at most [`PREVIEW_CHARS_MAX`] characters.
 pub fn preview(text: &str) -> String {
+    let beginning = within(text, READ_BYTES);
+    if beginning.len() < text.len() {
+        let said = gathered(said_lines(split_quoted(beginning).own));
+        if said.chars().count() > PREVIEW_CHARS_MAX {
+            return cut(said);
+        }
+    }
     let text = within(text, READ_BYTES_MAX);
     let parts = split_quoted(text);
     let said = first_words(said_lines(parts.own));
@@ -202,6 +211,11 @@ fn said_lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// The words of these lines on one line, cut to the length of a preview.
 fn first_words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    cut(gathered(lines))
+}
+
+/// The words of these lines on one line, no more than show that they must be cut.
+fn gathered<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut out = String::new();
     let mut chars: usize = 0;
     for word in lines.flat_map(str::split_whitespace) {
@@ -224,7 +238,7 @@ fn first_words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
         chars = chars.saturating_add(word.chars().count());
         out.push_str(&word);
     }
-    cut(out)
+    out
 }
 
 /// Cut to the length of a preview, after a word where one ends nearby, never inside what is read as one character.

@@ -7,12 +7,15 @@ use crate::clock;
 use crate::store::leases::{self, Fence};
 use crate::store::raw::RawStore;
 use crate::store::search_index::{self, Standing};
-use crate::store::{Store, StoreError};
-use std::time::Duration;
+use crate::store::{AnyConn, Store, StoreError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How often it looks whether something waits: what comes is found well within five seconds.
 const EVERY: Duration = Duration::from_millis(500);
+/// While mails come by the hundred they gather for so long, since storing them goes first and few large transactions cost
+/// less than many small ones. Each is still found within five seconds.
+const GATHERING: Duration = Duration::from_secs(2);
 const LEASE: &str = "search";
 /// Renewed when half of it is over. An indexer that died is followed within so long.
 const LEASE_SECONDS: i64 = 4;
@@ -29,7 +32,9 @@ pub struct IndexServices {
 struct Holder {
     name: String,
     fence: Option<Fence>,
-    renewed: std::time::Instant,
+    renewed: Instant,
+    /// Since when more waits than one batch, all of which is to be indexed together.
+    gathering_since: Option<Instant>,
 }
 
 impl Holder {
@@ -38,7 +43,8 @@ impl Holder {
         Self {
             name: name.to_owned(),
             fence: None,
-            renewed: std::time::Instant::now(),
+            renewed: Instant::now(),
+            gathering_since: None,
         }
     }
 }
@@ -90,9 +96,18 @@ fn round_now(
     let mut limit = BATCH;
     while !is_stopped() {
         // Where nothing waits, nothing is written, not even a lease.
-        let standing = services.store.read_now(search_index::standing)?;
+        let look = |conn: &mut AnyConn| search_index::standing(conn, BATCH);
+        let standing = services.store.read_now(look)?;
         if standing == Standing::UpToDate || !renew_now(services, holder)? {
+            holder.gathering_since = None;
             return Ok(());
+        }
+        if standing == Standing::FarBehind && limit == BATCH {
+            let since = &mut holder.gathering_since;
+            if since.get_or_insert_with(Instant::now).elapsed() < GATHERING {
+                return Ok(());
+            }
+            limit = BATCH_BEHIND;
         }
         let place = Place {
             store: &services.store,
@@ -103,7 +118,10 @@ fn round_now(
             begin_now(place, clock::now())?;
         }
         let count = index_batch_now(place, clock::now(), limit)?;
-        limit = if count < limit { BATCH } else { BATCH_BEHIND };
+        if count < limit {
+            holder.gathering_since = None;
+            limit = BATCH;
+        }
     }
     Ok(())
 }
@@ -113,11 +131,13 @@ fn renew_now(services: &IndexServices, holder: &mut Holder) -> Result<bool, Stor
     if holder.fence.is_some() && holder.renewed.elapsed() < RENEW_EVERY {
         return Ok(true);
     }
-    let asked = std::time::Instant::now();
+    let asked = Instant::now();
     let name = holder.name.as_str();
     let number = services.store.write_now(clock::now(), |tx| {
         leases::claim(tx, LEASE, name, LEASE_SECONDS)
     })?;
+    // Whoever indexes takes the texts of mails that this process reads.
+    services.raw.texts().want(number.is_some());
     holder.renewed = asked;
     holder.fence = number.map(|number| Fence {
         name: LEASE.to_owned(),

@@ -73,6 +73,8 @@ struct Read {
     participants: Vec<NewParticipant>,
     mail: MailFacts,
     preview: String,
+    /// Its text, for the indexer.
+    text: Option<String>,
     received_at: Time,
     /// The mailbox that we gave its Message-ID for, if it is signed by us.
     signed_for: Option<MailboxId>,
@@ -121,6 +123,11 @@ pub fn prepare_now(
         .map(|read| (read.hash, std::mem::take(&mut read.arrival.raw)))
         .collect();
     let keeping = raw.begin_to_keep_now(store, bytes)?;
+    for read in &mut reads {
+        if let Some(text) = read.text.take() {
+            raw.texts().hold(read.hash, text);
+        }
+    }
     Ok(Prepared { reads, keeping })
 }
 
@@ -227,6 +234,7 @@ fn write(
         .flat_map(|card| card.addresses.iter().cloned());
     let keys: BTreeSet<String> = of_people.chain(of_cards).collect();
     store.write_now(now, |tx| {
+        dialect::plan_by_keys(tx)?;
         raw::name(tx, durable)?;
         lock_clients(tx, &keys)?;
         let context = Context::load(tx.conn, mailbox, &keys)?
@@ -245,6 +253,7 @@ fn write(
         let mut known = Known::load(tx, &context, &wanted)?;
         let keys = reads.iter().map(|read| read.parsed.content_key.as_slice());
         let erased = erasure::erased_among(tx.conn, mailbox, keys)?;
+        dialect::keep_plans(tx)?;
         let mut taken = Vec::with_capacity(reads.len());
         for read in reads {
             // What was erased for good does not come back (R47).
@@ -277,10 +286,7 @@ pub(super) fn lock_clients(tx: &mut Tx<'_>, keys: &BTreeSet<String>) -> Result<(
 
 fn read(arrival: Arrival, message_id_key: &[u8; 32]) -> Read {
     let mut parsed = parse::parse(&arrival.raw);
-    let preview = preview(&parsed);
-    // Nothing asks for the text again before somebody reads the mail: a batch needs not hold it.
-    parsed.body_text = None;
-    parsed.body_html = None;
+    let (preview, text) = preview_and_text(&mut parsed);
     let participants = participants(&parsed);
     let keyed = |roles: &[ParticipantRole]| {
         participants
@@ -340,6 +346,7 @@ fn read(arrival: Arrival, message_id_key: &[u8; 32]) -> Read {
         participants,
         mail,
         preview,
+        text,
         parsed,
         arrival,
     }
@@ -513,15 +520,18 @@ fn new_email(context: &Context, read: &Read, message_id: MessageId) -> NewEmail 
 /// HTML beyond this adds nothing to the first lines.
 const PREVIEW_HTML_BYTES_MAX: usize = 64 * 1024;
 
-fn preview(parsed: &ParsedMail) -> String {
-    match (&parsed.body_text, &parsed.body_html) {
-        (Some(text), _) => view::preview(text),
+/// A mail's first lines, and its text where all of it is known. A batch holds the bodies no longer: nothing asks for them
+/// again before somebody reads the mail.
+fn preview_and_text(parsed: &mut ParsedMail) -> (String, Option<String>) {
+    match (parsed.body_text.take(), parsed.body_html.take()) {
+        (Some(text), _) => (view::preview(&text), Some(text)),
         (None, Some(html)) => {
             let end = html.floor_char_boundary(PREVIEW_HTML_BYTES_MAX);
-            let head = html.get(..end).unwrap_or_default();
-            view::preview(&view::text_of_html(head))
+            let head = view::text_of_html(html.get(..end).unwrap_or_default());
+            let preview = view::preview(&head);
+            (preview, (end == html.len()).then_some(head))
         }
-        (None, None) => String::new(),
+        (None, None) => (String::new(), Some(String::new())),
     }
 }
 
@@ -580,4 +590,39 @@ fn repair_threads(
         known.move_threads(tx, &threads_to_move, into)?;
     }
     Ok(reported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::index_search::text_of;
+
+    const PLAIN: &str = "Content-Type: text/plain; charset=utf-8\n\nDas Angebot für Zürich.\n";
+    const BOTH: &str = "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\n\
+                        words\n--b\nContent-Type: text/html\n\n<p>others</p>\n--b--\n";
+
+    fn html(body: &str) -> String {
+        format!("MIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\n\n{body}\n")
+    }
+
+    #[test]
+    fn r43_the_text_that_is_held_for_the_indexer_is_the_one_that_it_would_read() {
+        let long = "<p>a line of many</p>\n".repeat(PREVIEW_HTML_BYTES_MAX / 8);
+        let mails = [
+            (PLAIN.to_owned(), true),
+            (BOTH.to_owned(), true),
+            (html("<p>Hello <b>Ada</b> &amp; co</p>"), true),
+            (html(&long), false),
+            ("Subject: nothing\n\n".to_owned(), true),
+            (String::new(), true),
+        ];
+        for (mail, is_held) in mails {
+            let raw = mail.as_bytes();
+            let (_preview, held) = preview_and_text(&mut parse::parse(raw));
+            assert_eq!(held.is_some(), is_held, "{mail:.80}");
+            if let Some(held) = held {
+                assert_eq!(held, text_of(EmailId(1), raw), "{mail:.80}");
+            }
+        }
+    }
 }

@@ -46,32 +46,37 @@ pub fn words(text: &str) -> Vec<Word> {
         chars_in_word: 0,
         run: Vec::new(),
     };
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        let mut end = at.saturating_add(c.len_utf8());
-        if is_passed_over(c) {
-            continue;
-        }
-        if c.is_ascii_alphanumeric() {
-            reader.letter(at, end, |word| word.push(c.to_ascii_lowercase()));
-        } else if c.is_ascii() || !is_in_words(c) {
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let at = text.len() - rest.len();
+        let letters = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let mut length = letters.max(c.len_utf8());
+        let piece = rest.get(..length).unwrap_or_default();
+        let end = at.saturating_add(length);
+        if letters > 0 {
+            reader.letters(at, piece);
+        } else if c.is_ascii() {
+            reader.close();
+        } else if is_passed_over(c) {
+            // As if it were not there.
+        } else if !is_in_words(c) {
             reader.close();
         } else if is_unspaced(c) {
-            let mut piece = String::from(c);
             // Half-width kana carry their voice marks behind them.
-            if let Some((mark_at, mark)) = chars.next_if(|(_, next)| is_half_voice_mark(*next)) {
-                piece.push(mark);
-                end = mark_at.saturating_add(mark.len_utf8());
-            }
-            let folded = ComposingNormalizerBorrowed::new_nfkc().normalize(&piece);
+            let behind = rest.get(length..).and_then(|behind| behind.chars().next());
+            let mark = behind.filter(|mark| is_half_voice_mark(*mark));
+            length = length.saturating_add(mark.map_or(0, char::len_utf8));
+            let piece = rest.get(..length).unwrap_or_default();
+            let folded = ComposingNormalizerBorrowed::new_nfkc().normalize(piece);
             reader.unit(Unit {
                 folded: folded.into_owned(),
                 start: at,
-                end,
+                end: at.saturating_add(length),
             });
         } else {
             reader.letter(at, end, |word| fold(c, word));
         }
+        rest = rest.get(length..).unwrap_or_default();
     }
     reader.close();
     reader.found
@@ -87,6 +92,33 @@ struct Reader {
 impl Reader {
     fn letter(&mut self, start: usize, end: usize, push: impl FnOnce(&mut String)) {
         self.close_run();
+        let chars_before = self.chars_in_word;
+        let word = self.open(start, end);
+        if chars_before < WORD_CHARS_MAX {
+            push(&mut word.folded);
+        }
+        self.chars_in_word = chars_before.saturating_add(1);
+    }
+
+    /// Letters and digits of ASCII, all at once.
+    fn letters(&mut self, start: usize, letters: &str) {
+        self.close_run();
+        let chars_before = self.chars_in_word;
+        let word = self.open(start, start.saturating_add(letters.len()));
+        let counting = letters
+            .len()
+            .min(WORD_CHARS_MAX.saturating_sub(chars_before));
+        let from = word.folded.len();
+        word.folded
+            .push_str(letters.get(..counting).unwrap_or_default());
+        if let Some(added) = word.folded.get_mut(from..) {
+            added.make_ascii_lowercase();
+        }
+        self.chars_in_word = chars_before.saturating_add(letters.len());
+    }
+
+    /// The word that goes on up to here, or begins.
+    fn open(&mut self, start: usize, end: usize) -> &mut Word {
         let word = self.word.get_or_insert_with(|| Word {
             folded: String::new(),
             start,
@@ -94,10 +126,7 @@ impl Reader {
             ends_run_of: None,
         });
         word.end = end;
-        if self.chars_in_word < WORD_CHARS_MAX {
-            push(&mut word.folded);
-        }
-        self.chars_in_word = self.chars_in_word.saturating_add(1);
+        word
     }
 
     fn unit(&mut self, unit: Unit) {

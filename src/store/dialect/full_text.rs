@@ -18,6 +18,8 @@ const PLACES_MAX: usize = 250;
 /// Stands where no word is looked for: between two texts of one zone, and where a word stood once too often. It is a
 /// character of nobody's language, which both databases take for a letter.
 const GAP: &str = "\u{e000}";
+/// The number of [`GAP`]: words are numbered from one.
+const GAP_NUMBER: u32 = 0;
 /// Before the word that says what a document is.
 const KIND: char = '\u{e001}';
 
@@ -27,11 +29,12 @@ pub const KINDS: [&str; 4] = ["EMAIL", "LEAD", "DEAL", "CONTACT"];
 /// The words of a document by zones, with their places.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// In the order of [`Zone::ALL`].
-    zones: [Vec<String>; 4],
+    /// The numbers of their words, in the order of [`Zone::ALL`].
+    zones: [Vec<u32>; 4],
     words: usize,
     bytes: usize,
-    seen: HashMap<String, usize>,
+    /// Each word, with its number and how often it came.
+    seen: HashMap<String, (u32, usize)>,
 }
 
 impl Document {
@@ -54,17 +57,18 @@ impl Document {
                 return;
             }
             self.bytes = self.bytes.saturating_add(word.len());
-            let times = self.seen.entry(word.clone()).or_default();
+            let next = u32::try_from(self.seen.len()).map_or(u32::MAX, |count| count + 1);
+            let (number, times) = self.seen.entry(word).or_insert((next, 0));
             *times = times.saturating_add(1);
-            let word = if *times > PLACES_MAX {
-                GAP.to_owned()
+            let number = if *times > PLACES_MAX {
+                GAP_NUMBER
             } else {
-                word
+                *number
             };
-            self.push(zone, word);
+            self.push(zone, number);
         }
         if !self.is_full(0) {
-            self.push(zone, GAP.to_owned());
+            self.push(zone, GAP_NUMBER);
         }
     }
 
@@ -72,7 +76,7 @@ impl Document {
         self.words >= WORDS_MAX || self.bytes.saturating_add(more_bytes) > WORD_BYTES_MAX
     }
 
-    fn push(&mut self, zone: Zone, word: String) {
+    fn push(&mut self, zone: Zone, word: u32) {
         self.words = self.words.saturating_add(1);
         let [title, sender, recipients, text] = &mut self.zones;
         match zone {
@@ -83,15 +87,43 @@ impl Document {
         }
     }
 
+    /// The words, each at its number.
+    fn by_number(&self) -> Vec<&str> {
+        let mut words = vec![GAP; self.seen.len().saturating_add(1)];
+        for (word, (number, _times)) in &self.seen {
+            if let Some(place) = words.get_mut(index(*number)) {
+                *place = word;
+            }
+        }
+        words
+    }
+
+    /// The words of each zone, in their order, with spaces between them.
+    fn texts(&self) -> [String; 4] {
+        let words = self.by_number();
+        self.zones.each_ref().map(|numbers| {
+            let mut text = String::new();
+            for number in numbers {
+                if !text.is_empty() {
+                    text.push(' ');
+                }
+                text.push_str(words.get(index(*number)).copied().unwrap_or(GAP));
+            }
+            text
+        })
+    }
+
     /// The text of a tsvector: each word with its places and the letters of their zones.
     fn vector(&self) -> String {
-        let mut places: HashMap<&str, String> = HashMap::new();
+        let words = self.by_number();
+        let mut places = vec![String::new(); words.len()];
         let mut place = 0_usize;
-        for (zone, words) in Zone::ALL.iter().zip(&self.zones) {
-            for word in words {
+        for (zone, numbers) in Zone::ALL.iter().zip(&self.zones) {
+            for number in numbers {
                 place = place.saturating_add(1);
-                if word != GAP {
-                    let at = places.entry(word).or_default();
+                if *number != GAP_NUMBER
+                    && let Some(at) = places.get_mut(index(*number))
+                {
                     let comma = if at.is_empty() { "" } else { "," };
                     // Writing to a string does not fail.
                     let _ = write!(at, "{comma}{place}{}", weight(*zone));
@@ -101,11 +133,19 @@ impl Document {
             place = place.saturating_add(1);
         }
         let mut text = String::new();
-        for (word, at) in places {
+        for (word, at) in words
+            .iter()
+            .zip(places)
+            .filter(|(_word, at)| !at.is_empty())
+        {
             let _ = write!(text, "'{word}':{at} ");
         }
         text
     }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn kind_word(kind: &str) -> String {
@@ -190,8 +230,7 @@ fn insert_texts(tx: &mut Tx<'_>, entries: &[Entry<'_>]) -> Result<(), StoreError
     let into = "search_docs (id, kind, subject_id, at)";
     insert_all(tx.conn, into, "", documents.collect())?;
     let texts = entries.iter().map(|entry| {
-        let zones = entry.document.zones.iter();
-        let texts = zones.map(|words| Value::from(words.join(" ")));
+        let texts = entry.document.texts().map(Value::from);
         std::iter::once(Value::from(entry.id))
             .chain(texts)
             .collect()

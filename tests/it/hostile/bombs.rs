@@ -294,7 +294,12 @@ async fn t13_a_bomb_of_content_costs_a_second_and_256_mb_at_most_and_is_kept() {
 /// Waits until nothing waits to be indexed any more.
 async fn wait_until_indexed(store: &Store) {
     let begun = std::time::Instant::now();
-    while store.read(search_index::standing).await.unwrap() != Standing::UpToDate {
+    while store
+        .read(|conn| search_index::standing(conn, 100))
+        .await
+        .unwrap()
+        != Standing::UpToDate
+    {
         assert!(
             begun.elapsed() < Duration::from_secs(60),
             "it is not indexed"

@@ -11,7 +11,9 @@ use mailroom::clock;
 use mailroom::mail::hosts::{HostPolicy, LoopbackUse};
 use mailroom::mail::imap::Compress;
 use mailroom::mail::tls::TlsTrust;
-use mailroom::model::mailbox::{MailSecurity, MailServer, SecretKind, SyncStage, SyncState};
+use mailroom::model::mailbox::{
+    MailSecurity, MailServer, SecretKind, SyncCounts, SyncStage, SyncState,
+};
 use mailroom::model::people::Viewer;
 use mailroom::model::{MailboxId, Time};
 use mailroom::store::leases::{self, Fence};
@@ -224,6 +226,14 @@ impl Office {
         self.store()
             .read_now(|conn| mailboxes::sync_state(conn, id))
             .unwrap()
+    }
+
+    pub fn counts(&self) -> SyncCounts {
+        let id = self.mailbox;
+        let found = self
+            .store()
+            .read_now(|conn| mailboxes::sync_counts(conn, &[id]));
+        found.unwrap().remove(&id).unwrap_or_default()
     }
 
     /// Folder, UID and state of every line of the present epochs.

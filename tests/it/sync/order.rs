@@ -32,17 +32,17 @@ on_both_stores! {
         server.state().quirks.fetch_takes = Duration::from_millis(700);
         let office = Office::over(on, &server).await;
         let running = office.start();
-        office.until("the backfill has begun", |office| office.state().done > 0).await;
-        let state = office.state();
-        assert_eq!((state.stage, state.total), (SyncStage::Backfill, Some(3000)), "all of it is known from the start");
+        office.until("the backfill has begun", |office| office.counts().done > 0).await;
+        let (state, counts) = (office.state(), office.counts());
+        assert_eq!((state.stage, state.total(counts)), (SyncStage::Backfill, Some(3000)), "all of it is known from the start");
         let at = clock::now().seconds() + 1;
         server.state().folder("INBOX").add(mail("new"), at);
         office.until("the new mail is in", |office| office.emails().iter().any(|(subject, _)| subject == "new")).await;
-        let state = office.state();
-        assert!(state.done < 3000, "it came before the backfill was over: {}", state.done);
+        let done = office.counts().done;
+        assert!(done < 3000, "it came before the backfill was over: {done}");
         assert!(office.received() > 0);
         server.state().quirks.fetch_takes = Duration::ZERO;
-        office.until("the backfill is over", |office| office.state().done == 3001).await;
+        office.until("the backfill is over", |office| office.counts().done == 3001).await;
         drop(running);
     }
 
@@ -54,7 +54,7 @@ on_both_stores! {
         server.state().quirks.fetch_takes = Duration::from_millis(400);
         let office = Office::over(on, &server).await;
         let running = office.start();
-        office.until("the backfill has begun", |office| office.state().done > 0).await;
+        office.until("the backfill has begun", |office| office.counts().done > 0).await;
         // Nothing older than now: the backfill is over.
         let change = |history| mailbox_history::change(&office.actions, &office.admin, office.mailbox, history, clock::now());
         change(History::Days(0)).await.unwrap();

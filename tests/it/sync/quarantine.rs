@@ -24,7 +24,7 @@ on_both_stores! {
         office.quiet().await;
         assert_eq!(office.line("INBOX", 3), "FAILED");
         assert_eq!(office.emails().len(), 4, "{:?}", office.emails());
-        assert_eq!(office.state().quarantined, 1);
+        assert_eq!(office.counts().quarantined, 1);
 
         let id = PlacementId(office.count("SELECT id FROM placements WHERE state = 'FAILED'"));
         let tries = "SELECT tries FROM placements WHERE state = 'FAILED'";
@@ -39,7 +39,7 @@ on_both_stores! {
         retry(&office.actions, &office.admin, id, clock::now()).await.unwrap();
         office.quiet().await;
         assert_eq!(office.line("INBOX", 3), "STORED");
-        assert_eq!((office.emails().len(), office.state().quarantined), (5, 0));
+        assert_eq!((office.emails().len(), office.counts().quarantined), (5, 0));
     }
 
     async fn r05_a_mail_that_breaks_the_protocol_is_found_and_set_aside(on) {
@@ -69,7 +69,7 @@ on_both_stores! {
         }
         assert!(cuts > 2, "once or twice it may be the network");
         office.quiet().await;
-        assert_eq!((office.emails().len(), office.state().quarantined), (39, 1));
+        assert_eq!((office.emails().len(), office.counts().quarantined), (39, 1));
         server.state().quirks.cuts_at.clear();
     }
 
@@ -89,7 +89,7 @@ on_both_stores! {
             assert!(cuts < 20, "it is asked for without end: {:?}", office.lines());
         }
         office.quiet().await;
-        assert_eq!((office.emails().len(), office.state().quarantined), (5, 1));
+        assert_eq!((office.emails().len(), office.counts().quarantined), (5, 1));
     }
 
     async fn r05_a_mail_that_does_not_come_is_gone_or_set_aside(on) {

@@ -46,16 +46,16 @@ on_both_stores! {
         let turns = Turns::of(4, 0);
         let running = office.start_with(turns.clone());
         office.until("it waits for its turn", |_| turns.waiting() == 1 && turns.at_work() == 0).await;
-        let state = office.state();
-        assert_eq!((state.stage, state.total, state.done), (SyncStage::Backfill, Some(100), 0));
+        let (state, counts) = (office.state(), office.counts());
+        assert_eq!((state.stage, state.total(counts), counts.done), (SyncStage::Backfill, Some(100), 0));
         server.state().folder("INBOX").add(mail("new"), clock::now().seconds() + 1);
         office.until("the new mail is in", |office| office.emails() == [("new".to_owned(), "SAVED".to_owned())]).await;
         office.until("it waits again", |_| turns.waiting() == 1 && turns.at_work() == 0).await;
-        assert_eq!(office.state().done, 1);
+        assert_eq!(office.counts().done, 1);
         drop(running);
         // Its turn comes.
         let running = office.start();
-        office.until("the backfill is over", |office| office.state().stage == SyncStage::Watching && office.state().done == 101).await;
+        office.until("the backfill is over", |office| office.state().stage == SyncStage::Watching && office.counts().done == 101).await;
         drop(running);
     }
 
@@ -70,7 +70,7 @@ on_both_stores! {
         let (first, second) = (one.start_with(turns.clone()), other.start_with(turns.clone()));
         let seen = std::cell::Cell::new((0, 0));
         one.until("both get on, or one is through", |one| {
-            seen.set((one.state().done, other.state().done));
+            seen.set((one.counts().done, other.counts().done));
             let (done, other_done) = seen.get();
             (done > 0 && other_done > 0) || done == 4000 || other_done == 4000
         })
@@ -78,7 +78,7 @@ on_both_stores! {
         let (done, other_done) = seen.get();
         assert!(done > 0 && other_done > 0, "by turns: {done}, {other_done}");
         server.state().quirks.fetch_takes = Duration::ZERO;
-        one.until("both are through", |one| one.state().done == 4000 && other.state().done == 4000).await;
+        one.until("both are through", |one| one.counts().done == 4000 && other.counts().done == 4000).await;
         drop((first, second));
     }
 }
