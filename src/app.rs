@@ -291,6 +291,12 @@ fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), AppError> {
     Ok((listener, address))
 }
 
+/// Where clients reach the server, if nothing else is set.
+fn public_url(config: &Config, address: SocketAddr) -> String {
+    let set = config.public_url.clone();
+    set.unwrap_or_else(|| format!("http://{address}"))
+}
+
 /// Starts a server, and a worker in it where the setting is embedded.
 ///
 /// # Errors
@@ -300,11 +306,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     if app.store.kind() == Kind::Postgresql && app.config.redis_url.is_none() {
         alone_without_redis(&app).await?;
     }
-    let url = app
-        .config
-        .public_url
-        .clone()
-        .unwrap_or_else(|| format!("http://{address}"));
+    let url = public_url(&app.config, address);
     let bus = app.bus()?;
     let told = told_before(&app.store, &bus).await?;
     let hub = Hub::start(&bus);

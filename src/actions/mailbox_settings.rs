@@ -28,6 +28,7 @@ pub struct SettingsChange {
     /// Null: no source.
     pub source: Change<String>,
     pub vcard_contacts: Change<bool>,
+    pub read_state_follows_server: Change<bool>,
     pub always_new_lead_for: Change<Vec<String>>,
     pub save_since: Change<Time>,
 }
@@ -43,6 +44,7 @@ pub fn default_settings(connector: UserId) -> MailboxSettings {
         queue: vec![connector],
         source: "Email".to_owned(),
         vcard_contacts: false,
+        read_state_follows_server: true,
         always_new_lead_for: Vec::new(),
         save_since: None,
         version: 0,
@@ -117,6 +119,9 @@ pub fn changed(
         vcard_contacts = change
             .vcard_contacts
             .applied_required("vcardContacts", old.vcard_contacts),
+        read_state_follows_server = change
+            .read_state_follows_server
+            .applied_required("readStateFollowsServer", old.read_state_follows_server),
         always_new_lead_for = change
             .always_new_lead_for
             .try_map(|texts| fields::patterns("alwaysNewLeadFor", &texts)),
@@ -143,6 +148,7 @@ pub fn changed(
         queue,
         source: source.applied(Some(old.source)).unwrap_or_default(),
         vcard_contacts,
+        read_state_follows_server,
         always_new_lead_for: always_new_lead_for.applied_list(old.always_new_lead_for),
         save_since: change.save_since.applied(old.save_since),
         version: old.version + 1,
@@ -205,7 +211,8 @@ fn told(settings: &MailboxSettings) -> Value {
         "crmIntegration": settings.crm_integration, "incomingCreates": settings.incoming_creates,
         "outgoingCreates": settings.outgoing_creates, "existingClientRouting": settings.existing_client_routing,
         "repliesFollowThread": settings.replies_follow_thread, "queue": settings.queue,
-        "vcardContacts": settings.vcard_contacts, "alwaysNewLeadFor": settings.always_new_lead_for.len(),
+        "vcardContacts": settings.vcard_contacts, "readStateFollowsServer": settings.read_state_follows_server,
+        "alwaysNewLeadFor": settings.always_new_lead_for.len(),
         "saveSince": settings.save_since, "version": settings.version,
     })
 }

@@ -28,6 +28,7 @@ pub mod mailbox_history;
 pub mod mailbox_retention;
 pub mod mailbox_sending;
 pub mod mailbox_settings;
+pub mod mark_read;
 pub mod merge_contacts;
 pub mod notes;
 pub mod passwords;

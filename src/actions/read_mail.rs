@@ -1,6 +1,8 @@
-//! What a person reads of a kept mail: its text, clean HTML, headers, files. Read from the raw mail each time,
-//! so that a better parser or sanitiser shows in old mail too.
+//! What a person reads of a kept mail: its text, clean HTML, headers, files. Read from the raw mail, and never stored, so
+//! that a better parser or sanitiser shows in old mail too.
 //! Not for: rights. Whoever calls has judged that the email may be seen.
+
+mod bodies;
 
 pub use crate::mail::calendar::{Attendee, Invitation, Moment};
 use crate::mail::parse::{self, ParsedMail, PartBytes};
@@ -9,6 +11,7 @@ use crate::model::email::Email;
 use crate::store::raw::RawStore;
 use crate::store::{Store, StoreError};
 use crate::view;
+use bodies::{Bodies, Body};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -20,12 +23,17 @@ pub type PartUrl = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
 pub struct MailReader {
     store: Store,
     raw: RawStore,
+    bodies: Bodies,
 }
 
 impl MailReader {
     /// Over these stores.
     pub fn new(store: Store, raw: RawStore) -> Self {
-        Self { store, raw }
+        Self {
+            store,
+            raw,
+            bodies: Bodies::default(),
+        }
     }
 
     /// The message byte for byte as it came.
@@ -103,8 +111,17 @@ impl MailReader {
         email: &Email,
         part_url: PartUrl,
     ) -> Result<Option<String>, StoreError> {
-        self.parsed(email, move |parsed| html_of(&parsed, &part_url))
-            .await
+        let body = match self.bodies.get(&email.raw_hash) {
+            Some(body) => body,
+            None => {
+                let mail = email.raw_hash.clone();
+                let make = move |parsed| Body::make(mail, |place| html_of(&parsed, place));
+                let body = Arc::new(self.parsed(email, make).await?);
+                self.bodies.keep(body.clone());
+                body
+            }
+        };
+        Ok(body.with_addresses(&*part_url))
     }
 
     /// The header section as text.
@@ -130,7 +147,8 @@ impl MailReader {
     }
 }
 
-fn html_of(parsed: &ParsedMail, part_url: &PartUrl) -> Option<String> {
+/// The clean body; `place` says what stands for the address of a part.
+fn html_of(parsed: &ParsedMail, place: &dyn Fn(usize) -> String) -> Option<String> {
     let of_content_id = |id: &str| {
         let part = parsed
             .attachments
@@ -141,7 +159,7 @@ fn html_of(parsed: &ParsedMail, part_url: &PartUrl) -> Option<String> {
             part.media_type.as_str(),
             "image/png" | "image/jpeg" | "image/gif" | "image/webp"
         );
-        is_picture.then(|| part_url(part.part_index)).flatten()
+        is_picture.then(|| place(part.part_index))
     };
     let clean = parsed
         .body_html

@@ -10,6 +10,7 @@ use super::context::{Ask, File, FileRef, failed};
 use super::link::{self, EmailLink, LinkChange, RelinkVerdict};
 use super::loaders::{
     Attachments, CrmEmails, Emails, Items, LinkChanges, Links, MailMailboxes, Participants, Traces,
+    Unread,
 };
 use super::mail_extras::{BodyLink, Invitation, SpecialFormat, Unsubscribe};
 use super::mailbox::Mailbox;
@@ -350,6 +351,13 @@ impl Email {
     /// What became of it.
     async fn outcome(&self) -> EmailOutcome {
         self.row.outcome.into()
+    }
+
+    /// Whether the viewer has read it. What they said themselves counts (`markEmail`, `markThread`); else, in mailboxes whose
+    /// `readStateFollowsServer` is on and to which they have access, whether it was read there. Outgoing mail always is.
+    async fn is_read(&self) -> Result<bool> {
+        let unread = self.ask.load::<Unread>(self.row.id).await?;
+        Ok(unread.is_none())
     }
 
     /// Rises with every change.

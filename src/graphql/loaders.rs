@@ -35,7 +35,7 @@ use crate::rules::access::{MailboxHolders, Surface};
 use crate::store::threads::ThreadSummary;
 use crate::store::{
     AnyConn, Store, StoreError, activities, drafts, emails, erasure, items, links, mailboxes,
-    roles, settings, templates, threads, timeline, users,
+    reads, roles, settings, templates, threads, timeline, users,
 };
 
 /// A reading waits for those who ask this often at most: a page of 100 has asked after three or four.
@@ -413,6 +413,9 @@ loaders! {
     /// Emails that the viewer sees in the CRM or in a mailbox (R22).
     emails: Emails(EmailId => Arc<Email>) |conn, scopes, keys|
         by_key(emails::visible(conn, scopes.emails(Surface::Either), keys)?, |email| email.id);
+    /// Those emails that the viewer has not read.
+    unread: Unread(EmailId => ()) |conn, scopes, keys|
+        reads::unread_of(conn, scopes.emails(Surface::Either), keys)?.into_iter().map(|id| (id, ())).collect();
     /// Who stands in emails, in the order of the mail.
     participants: Participants(EmailId => Arc<Vec<(ParticipantRole, Address)>>) |conn, _scopes, keys|
         shared(emails::participants(conn, keys)?);

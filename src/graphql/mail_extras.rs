@@ -138,7 +138,8 @@ impl From<read_mail::Attendee> for InvitationAttendee {
     }
 }
 
-/// A format that is shown as what it is, and not read. New values may be added.
+/// A format beyond plain MIME. What is signed or encrypted is shown as what it is; the files in the others are attachments of
+/// the email. New values may be added.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "crate::actions::read_mail::SpecialFormat")]
 pub enum SpecialFormat {
@@ -150,8 +151,9 @@ pub enum SpecialFormat {
     SmimeSigned,
     /// Encrypted with S/MIME.
     SmimeEncrypted,
-    /// Wrapped as Outlook does: `winmail.dat`.
+    /// Wrapped as Outlook does: `winmail.dat`. Its files are attachments, and its letter is the body where there is no other;
+    /// it is listed itself only if something in it could not be read.
     Tnef,
-    /// Files written into the text.
+    /// Files written into the text. They are attachments, and the text is shown without them.
     Uuencoded,
 }

@@ -307,6 +307,12 @@ impl MailboxSettings {
         self.row.vcard_contacts
     }
 
+    /// Whether mail that was read on the server is read here too, for those who have access to the mailbox and did not mark
+    /// it themselves. What is marked here never changes anything on the server.
+    async fn read_state_follows_server(&self) -> bool {
+        self.row.read_state_follows_server
+    }
+
     /// Addresses and domains whose every mail makes a new lead.
     async fn always_new_lead_for(&self) -> &[String] {
         &self.row.always_new_lead_for

@@ -98,7 +98,7 @@ impl Thread {
         Ok(self.summary().await?.messages)
     }
 
-    /// How many of its incoming messages nobody has read in a mailbox that the viewer has access to.
+    /// How many of its incoming messages the viewer has not read, as `isRead` says of each.
     async fn unread_count(&self) -> Result<i64> {
         Ok(self.summary().await?.unread)
     }

@@ -95,6 +95,8 @@ pub struct MailboxSettings {
     pub queue: Vec<UserId>,
     pub source: String,
     pub vcard_contacts: bool,
+    /// Whether mail that was read on the server is read for those who have access to the mailbox and said nothing themselves.
+    pub read_state_follows_server: bool,
     /// Addresses and domains whose every mail makes a new lead.
     pub always_new_lead_for: Vec<String>,
     /// The backfill saves nothing older than this to the CRM; `None`: everything that is synced.

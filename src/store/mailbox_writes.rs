@@ -369,6 +369,10 @@ pub fn update_settings(
             ("source", settings.source.as_str().into()),
             ("vcard_contacts", settings.vcard_contacts.into()),
             (
+                "read_state_follows_server",
+                settings.read_state_follows_server.into(),
+            ),
+            (
                 "save_since",
                 settings.save_since.map(|at| at.micros()).into(),
             ),
@@ -644,6 +648,7 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewMailbox) -> Result<MailboxId, StoreError
         settings.replies_follow_thread.into(),
         settings.source.clone().into(),
         settings.vcard_contacts.into(),
+        settings.read_state_follows_server.into(),
         settings.save_since.map(Time::micros).into(),
         0_i64.into(),
         settings.version.into(),
@@ -654,7 +659,7 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewMailbox) -> Result<MailboxId, StoreError
         tx.conn,
         "mailboxes (id, address, address_key, connector_id, imap_host, imap_port, imap_security, smtp_host, smtp_port, \
          smtp_security, login, history_since, connected_at, crm_integration, incoming_creates, outgoing_creates, \
-         existing_client_routing, replies_follow_thread, source, vcard_contacts, save_since, queue_pointer, \
+         existing_client_routing, replies_follow_thread, source, vcard_contacts, read_state_follows_server, save_since, queue_pointer, \
          settings_version, created_at, version)",
         "",
         vec![row],

@@ -202,12 +202,13 @@ type SettingsRow = (
     bool,
     String,
     bool,
+    bool,
     Option<i64>,
     i64,
 );
 
 const SETTINGS_COLUMNS: &str = "SELECT id, crm_integration, incoming_creates, outgoing_creates, existing_client_routing, \
-     replies_follow_thread, source, vcard_contacts, save_since, settings_version FROM mailboxes";
+     replies_follow_thread, source, vcard_contacts, read_state_follows_server, save_since, settings_version FROM mailboxes";
 
 fn mailbox_settings(
     row: SettingsRow,
@@ -215,7 +216,7 @@ fn mailbox_settings(
     always_new_lead_for: Vec<String>,
 ) -> Result<MailboxSettings, StoreError> {
     #[rustfmt::skip]
-    let (id, crm_integration, incoming, outgoing, routing, replies_follow_thread, source, vcard_contacts, since, version) = row;
+    let (id, crm_integration, incoming, outgoing, routing, replies_follow_thread, source, vcard_contacts, read_state_follows_server, since, version) = row;
     let created = |text: &str, column| word(CreatedItem::from_text, text, "mailboxes", column, id);
     Ok(MailboxSettings {
         crm_integration,
@@ -232,6 +233,7 @@ fn mailbox_settings(
         queue: queue.into_iter().map(UserId).collect(),
         source,
         vcard_contacts,
+        read_state_follows_server,
         always_new_lead_for,
         save_since: since.map(Time::from_micros),
         version,

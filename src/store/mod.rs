@@ -40,6 +40,7 @@ pub mod placements;
 pub mod quarantine;
 pub mod raw;
 mod read;
+pub mod reads;
 pub mod role_writes;
 pub mod roles;
 pub mod scope;

@@ -10,7 +10,7 @@ use super::page::{Key, KeyPart, Page, PageRequest, count_up_to};
 use super::scope;
 use super::search_index::{apart, numbered_from};
 use super::sql::{Sql, sql};
-use super::{AnyConn, StoreError};
+use super::{AnyConn, StoreError, reads};
 use crate::model::item::ItemKind;
 use crate::model::people::RestrictedField;
 use crate::model::{EmailId, ItemId, MailboxId};
@@ -298,11 +298,11 @@ fn filter_condition(search: &Search<'_>, filter: &Filter, place: &'static str) -
             .push(place)
             .push(" >= ")
             .bind(numbered_from(*at)),
-        Filter::IsUnread => in_own_mailbox(
-            search,
-            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM emails fe JOIN placements fp ON fp.email_id = fe.id WHERE",
+        Filter::IsUnread => sql(
+            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM emails fe WHERE fe.id = d.subject_id AND ",
         )
-        .push(" AND fp.state = 'STORED' AND fp.gone_at IS NULL AND NOT fp.is_seen)"),
+        .then(reads::is_unread(search.within, "fe"))
+        .push(")"),
     }
 }
 

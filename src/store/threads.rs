@@ -4,7 +4,7 @@
 use super::page::{Key, KeyPart, Order, Page, PageRequest, count_up_to};
 use super::read::word;
 use super::sql::{BOUND_MAX, Sql, sql};
-use super::{AnyConn, StoreError, Tx, dialect, scope};
+use super::{AnyConn, StoreError, Tx, dialect, reads, scope};
 use crate::model::email::{Address, ThreadChange, ThreadChangeKind};
 use crate::model::{EmailId, ItemId, MailboxId, MessageId, ThreadChangeId, ThreadId, Time, UserId};
 use crate::rules::access::EmailScope;
@@ -93,7 +93,7 @@ pub fn count(
 pub struct ThreadSummary {
     /// Messages, each counted once in whatever mailboxes it lies.
     pub messages: i64,
-    /// Those of them that came in and that nobody has read in a mailbox which the viewer has access to.
+    /// Those of them that came in and that the viewer has not read.
     pub unread: i64,
     pub newest: EmailId,
 }
@@ -120,12 +120,9 @@ pub fn summaries(
         .push(" GROUP BY g.thread_id")
         .rows(conn)?;
     let unread: Vec<(i64, i64)> = of_threads(front, within, ids)
-        .push(" AND e.direction = 'INCOMING' AND e.mailbox_id IN (")
-        .then(scope::mailbox_ids(within.mailboxes()))
-        .push(
-            ") AND EXISTS (SELECT 1 FROM placements p WHERE p.email_id = e.id AND p.state = 'STORED' AND p.gone_at IS NULL \
-             AND NOT p.is_seen) GROUP BY g.thread_id",
-        )
+        .push(" AND ")
+        .then(reads::is_unread(within, "e"))
+        .push(" GROUP BY g.thread_id")
         .rows(conn)?;
     let unread: HashMap<i64, i64> = unread.into_iter().collect();
     let placed = "SELECT g.thread_id, e.id, ROW_NUMBER() OVER (PARTITION BY g.thread_id \

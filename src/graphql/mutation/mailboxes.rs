@@ -108,6 +108,9 @@ pub struct MailboxSettingsInput {
     source: MaybeUndefined<String>,
     /// Whether vCard attachments make contacts.
     vcard_contacts: MaybeUndefined<bool>,
+    /// Whether mail that was read on the server is read here too, for those who have access to the mailbox and did not mark
+    /// it themselves; on at first.
+    read_state_follows_server: MaybeUndefined<bool>,
     /// Addresses, domains (`example.com`) and sub-domains (`*.example.com`) whose every mail makes a new lead.
     always_new_lead_for: MaybeUndefined<Vec<String>>,
     /// The first sync saves nothing older than this to the CRM; null: everything that is synced.
@@ -553,6 +556,7 @@ pub(in crate::graphql) fn settings_change(
         queue: changed(input.queue_user_ids, |ids| ask.all_named(&ids)),
         source: input.source.into(),
         vcard_contacts: input.vcard_contacts.into(),
+        read_state_follows_server: input.read_state_follows_server.into(),
         always_new_lead_for: input.always_new_lead_for.into(),
         save_since: changed(input.save_since, |at| at.0),
     }

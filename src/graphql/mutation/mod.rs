@@ -12,6 +12,7 @@ mod log_in;
 pub(super) mod mailboxes;
 mod passwords;
 mod people;
+mod reads;
 mod removals;
 mod routing;
 mod stages;
@@ -48,6 +49,7 @@ pub struct Mutation(
     templates::TemplateMutation,
     threads::ThreadMutation,
     erasure::ErasureMutation,
+    reads::ReadMutation,
 );
 
 /// What a mutation answers: the changed thing, or what its caller can put right.

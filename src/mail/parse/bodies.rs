@@ -1,10 +1,12 @@
 //! Which parts are the mail's body and which hang on it; decodes each once.
 //! Not for: cleaning HTML, folding quotes.
 
-use super::decode;
+use super::contained::{self, WRAPPED_MAX};
 use super::entity::{Part, Transfer, Tree};
-use super::{MailProblem, ParsedAttachment, key};
+use super::rtf::Letter;
+use super::{MailProblem, ParsedAttachment, decode, key, tnef, uuencode};
 use mail_parser::decoders::html::{html_to_text, text_to_html};
+use std::collections::HashSet;
 
 /// Text that is kept of a body, text and HTML each. What is longer is a log or a bomb; the raw mail has it all.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -29,34 +31,121 @@ struct Shown {
 
 pub(super) fn read(tree: &Tree<'_>, problems: &mut Vec<MailProblem>) -> Content {
     let mut hasher = key::content_hasher();
-    let mut shown: Vec<Shown> = Vec::new();
-    let mut attachments = Vec::new();
-    let mut shown_bytes = 0_usize;
+    let mut found = Found::default();
     for part in tree.leaves() {
         let decoded = decode::transfer(part, problems);
         key::add_part(&mut hasher, &part.media_type, &decoded);
-        if is_body(part, shown.is_empty()) {
-            if shown_bytes >= 2 * BODY_BYTES_MAX {
-                problems.push(MailProblem::BodyCut);
-                continue;
-            }
-            let text = body_text(part, &decoded, problems);
-            shown_bytes = shown_bytes.saturating_add(text.len());
-            let is_html = part.media_type == "text/html";
-            shown.push(Shown {
-                is_html,
-                in_alternative: part.in_alternative,
-                text,
-            });
+        if is_body(part, found.shown.is_empty()) {
+            found.add_body(part, &decoded, problems);
         } else {
-            attachments.push(attachment(part, decoded.len()));
+            found.add_file(part, &decoded, problems);
         }
     }
+    let Found {
+        mut shown,
+        mut attachments,
+        wrapped,
+        ..
+    } = found;
+    // What Outlook wrapped is the same letter once more, or the only one.
+    if is_blank(&shown) && wrapped.is_some() {
+        shown = Vec::from_iter(wrapped);
+    }
+    let html = joined(&shown, Form::Html, problems);
+    note_inline(&mut attachments, html.as_deref().unwrap_or_default());
     Content {
         text: joined(&shown, Form::Text, problems),
-        html: joined(&shown, Form::Html, problems),
+        html,
         attachments,
         content_hash: hasher.finalize(),
+    }
+}
+
+/// What the leaves were found to be.
+#[derive(Default)]
+struct Found {
+    shown: Vec<Shown>,
+    shown_bytes: usize,
+    attachments: Vec<ParsedAttachment>,
+    /// The letter in a `winmail.dat`.
+    wrapped: Option<Shown>,
+    wrapped_count: usize,
+}
+
+impl Found {
+    fn add_body(&mut self, part: &Part<'_>, decoded: &[u8], problems: &mut Vec<MailProblem>) {
+        let split = (part.media_type == "text/plain")
+            .then(|| uuencode::split(decoded))
+            .flatten();
+        let files = split.as_ref().map(|split| split.files.as_slice());
+        self.attachments
+            .extend(contained::attachments(part, files.unwrap_or_default()));
+        if self.shown_bytes >= 2 * BODY_BYTES_MAX {
+            problems.push(MailProblem::BodyCut);
+            return;
+        }
+        let around = split
+            .as_ref()
+            .map_or(decoded, |split| split.text.as_slice());
+        let text = body_text(part, around, problems);
+        self.shown_bytes = self.shown_bytes.saturating_add(text.len());
+        self.shown.push(Shown {
+            is_html: part.media_type == "text/html",
+            in_alternative: part.in_alternative,
+            text,
+        });
+    }
+
+    /// A `winmail.dat` that could be read stands for what is in it; where something could not be, it is listed too.
+    fn add_file(&mut self, part: &Part<'_>, decoded: &[u8], problems: &mut Vec<MailProblem>) {
+        let wrapped = (contained::is_wrapped(part) && self.wrapped_count < WRAPPED_MAX)
+            .then(|| tnef::read(decoded))
+            .flatten();
+        let Some(tnef) = wrapped else {
+            self.attachments.push(attachment(part, decoded.len()));
+            return;
+        };
+        self.wrapped_count += 1;
+        if !tnef.is_whole {
+            self.attachments.push(attachment(part, decoded.len()));
+        }
+        self.attachments
+            .extend(contained::attachments(part, &tnef.files));
+        if self.wrapped.is_none() && is_blank(&self.shown) {
+            self.wrapped = tnef.letter().map(|letter| {
+                let (is_html, text) = match letter {
+                    Letter::Html(html) => (true, html),
+                    Letter::Text(text) => (false, text),
+                };
+                Shown {
+                    is_html,
+                    in_alternative: false,
+                    text: cut(text, problems),
+                }
+            });
+        }
+    }
+}
+
+fn is_blank(shown: &[Shown]) -> bool {
+    shown.iter().all(|part| part.text.trim().is_empty())
+}
+
+/// Files out of a `winmail.dat` are inline where the HTML shows them.
+fn note_inline(attachments: &mut [ParsedAttachment], html: &str) {
+    let is_contained = |file: &ParsedAttachment| contained::place(file.part_index).1 > 0;
+    if !attachments.iter().any(is_contained) {
+        return;
+    }
+    let ends = |letter: char| letter.is_whitespace() || "\"'<>)".contains(letter);
+    let named: HashSet<&str> = html
+        .split("cid:")
+        .skip(1)
+        .filter_map(|behind| behind.split(ends).next())
+        .collect();
+    for file in attachments.iter_mut().filter(|file| is_contained(file)) {
+        let id = file.content_id.as_deref();
+        file.is_inline = id.is_some_and(|id| named.contains(id));
     }
 }
 
@@ -75,7 +164,11 @@ fn body_text(part: &Part<'_>, decoded: &[u8], problems: &mut Vec<MailProblem>) -
         problems.push(MailProblem::BodyCut);
         cut
     });
-    let mut text = decode::text(kept, part, problems);
+    let text = decode::text(kept, part, problems);
+    cut(text, problems)
+}
+
+fn cut(mut text: String, problems: &mut Vec<MailProblem>) -> String {
     if text.len() > BODY_BYTES_MAX {
         problems.push(MailProblem::BodyCut);
         let mut end = BODY_BYTES_MAX;

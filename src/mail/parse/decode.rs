@@ -2,6 +2,7 @@
 
 use super::MailProblem;
 use super::entity::{Part, Transfer};
+use super::uuencode;
 use mail_parser::HeaderValue;
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -27,11 +28,15 @@ pub(super) fn transfer_bytes<'a>(
         Transfer::Plain => return Cow::Borrowed(body),
         Transfer::Base64 => base64_decode(body),
         Transfer::QuotedPrintable => quoted_printable_decode(body),
+        Transfer::Uuencoded => uuencode::split(body)
+            .and_then(|found| found.files.into_iter().next())
+            .map(|file| file.bytes.into_owned()),
     };
     Cow::Owned(decoded.unwrap_or_else(|| {
         problems.push(MailProblem::BrokenEncoding);
         match transfer {
             Transfer::Base64 => lenient_base64(body),
+            Transfer::Uuencoded => body.to_vec(),
             _ => lenient_quoted_printable(body),
         }
     }))
@@ -93,7 +98,11 @@ pub(super) fn text(bytes: &[u8], part: &Part<'_>, problems: &mut Vec<MailProblem
         .charset
         .clone()
         .or_else(|| meta_charset(bytes, &part.media_type));
-    let text = charset_text(bytes, declared.as_deref(), problems);
+    tidy(charset_text(bytes, declared.as_deref(), problems))
+}
+
+/// Line ends `\n`, and no NUL.
+pub(super) fn tidy(text: String) -> String {
     let text = if text.contains('\r') {
         text.replace("\r\n", "\n").replace('\r', "\n")
     } else {
@@ -156,6 +165,46 @@ fn meta_charset(bytes: &[u8], media_type: &str) -> Option<String> {
         .collect();
     // UTF-16 can't be what carried this declaration.
     (!name.is_empty() && name.len() <= 45 && !name.starts_with("utf-16")).then_some(name)
+}
+
+/// The codepage that stands for nothing said.
+pub(super) const WINDOWS_1252: u32 = 1252;
+
+/// Text in a codepage of Windows, by its number; one that is not known is read as windows-1252.
+pub(super) fn in_codepage(bytes: &[u8], codepage: u32) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && (text.is_ascii() || codepage == 65_001)
+    {
+        return text.to_owned();
+    }
+    charset_decoder(codepage_name(codepage).as_bytes())
+        .map_or_else(|| windows_1252(bytes), |decoder| decoder(bytes))
+}
+
+/// The same for HTML, which may say its charset itself.
+pub(super) fn html_in_codepage(bytes: &[u8], codepage: u32) -> String {
+    let declared = meta_charset(bytes, "text/html");
+    let name = declared.unwrap_or_else(|| codepage_name(codepage));
+    tidy(charset_text(bytes, Some(&name), &mut Vec::new()))
+}
+
+fn codepage_name(codepage: u32) -> String {
+    match codepage {
+        932 => "shift_jis".to_owned(),
+        936 => "gbk".to_owned(),
+        949 | 51_949 => "euc-kr".to_owned(),
+        950 => "big5".to_owned(),
+        10_000 => "macintosh".to_owned(),
+        20_866 => "koi8-r".to_owned(),
+        21_866 => "koi8-u".to_owned(),
+        50_220..=50_222 => "iso-2022-jp".to_owned(),
+        51_932 => "euc-jp".to_owned(),
+        54_936 => "gb18030".to_owned(),
+        65_001 => "utf-8".to_owned(),
+        437..=866 => format!("cp{codepage}"),
+        28_591..=28_605 => format!("iso-8859-{}", codepage - 28_590),
+        other => format!("windows-{other}"),
+    }
 }
 
 /// Every byte has a meaning in it, so it is the last resort.

@@ -27,6 +27,8 @@ pub(super) enum Transfer {
     Plain,
     Base64,
     QuotedPrintable,
+    /// What was written before there was MIME, and labelled since.
+    Uuencoded,
 }
 
 /// One part: a leaf, or a multipart around others.
@@ -254,6 +256,7 @@ impl<'a> Walk<'a, '_> {
         let transfer = match fields.lower("Content-Transfer-Encoding").as_deref() {
             Some(encoding) if encoding.starts_with("base64") => Transfer::Base64,
             Some(encoding) if encoding.starts_with("quoted-printable") => Transfer::QuotedPrintable,
+            Some("x-uuencode" | "x-uue" | "uuencode") => Transfer::Uuencoded,
             _ => Transfer::Plain,
         };
         let content_id = fields
@@ -381,8 +384,28 @@ fn media_type(found: Option<&ContentType<'_>>, around: &str) -> String {
     }
 }
 
+/// The type that a file's name says, where nothing else does: what is shown in place, or read.
+pub(super) fn media_type_of_name(name: &str) -> &'static str {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    match ending.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        "txt" => "text/plain",
+        "html" | "htm" => "text/html",
+        "csv" => "text/csv",
+        "ics" => "text/calendar",
+        "vcf" => "text/vcard",
+        "eml" => "message/rfc822",
+        _ => "application/octet-stream",
+    }
+}
+
 /// A file name without path, control and bidi characters.
-fn clean_name(name: &str) -> Option<String> {
+pub(super) fn clean_name(name: &str) -> Option<String> {
     let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let mut clean = decode::one_line(name);
     let mut end = clean.len().min(NAME_BYTES_MAX);

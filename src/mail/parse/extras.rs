@@ -1,16 +1,17 @@
 //! What a mail carries beside its words: how to leave a list, an invitation, and formats that are not read here.
 //! Not for: what the rules judge by (that is in `ParsedMail`).
 
-use super::decode;
 use super::entity::{Part, Tree};
+use super::{contained, decode, uuencode};
 use crate::mail::calendar::{self, Invitation};
 use crate::text_enum;
 
-/// Encoded bytes of a text that are looked through for what is written into it.
+/// How far into a text is looked for what is signed or encrypted in it.
 const LOOKED_AT_BYTES_MAX: usize = 256 * 1024;
 
 text_enum! {
-    /// A format that is shown as what it is, and not read.
+    /// A format beyond plain MIME. Signed and encrypted mail is shown as what it is, and not read; the files in the others
+    /// are given as files of the mail.
     SpecialFormat {
         PgpSigned = "PGP_SIGNED", PgpEncrypted = "PGP_ENCRYPTED", SmimeSigned = "SMIME_SIGNED",
         SmimeEncrypted = "SMIME_ENCRYPTED", Tnef = "TNEF", Uuencoded = "UUENCODED",
@@ -94,9 +95,8 @@ fn formats_of(part: &Part<'_>) -> Vec<SpecialFormat> {
             SpecialFormat::SmimeSigned
         }
         "application/pkcs7-mime" | "application/x-pkcs7-mime" => SpecialFormat::SmimeEncrypted,
-        "application/ms-tnef" | "application/vnd.ms-tnef" => SpecialFormat::Tnef,
+        _ if contained::is_wrapped(part) => SpecialFormat::Tnef,
         "text/plain" => return formats_in_text(part),
-        _ if part.file_name().eq_ignore_ascii_case("winmail.dat") => SpecialFormat::Tnef,
         _ => return Vec::new(),
     };
     vec![found]
@@ -104,31 +104,21 @@ fn formats_of(part: &Part<'_>) -> Vec<SpecialFormat> {
 
 /// What older programs write into the text itself.
 fn formats_in_text(part: &Part<'_>) -> Vec<SpecialFormat> {
-    if part.body.len() > LOOKED_AT_BYTES_MAX {
-        return Vec::new();
-    }
     let bytes = decode::transfer(part, &mut Vec::new());
-    let text = String::from_utf8_lossy(&bytes);
     let mut found = Vec::new();
-    let mut is_begun = false;
-    for line in text.lines().map(str::trim_end) {
+    if uuencode::split(&bytes).is_some() {
+        found.push(SpecialFormat::Uuencoded);
+    }
+    let head = bytes.get(..LOOKED_AT_BYTES_MAX).unwrap_or(&bytes);
+    for line in head
+        .split(|&byte| byte == b'\n')
+        .map(<[u8]>::trim_ascii_end)
+    {
         match line {
-            "-----BEGIN PGP MESSAGE-----" => found.push(SpecialFormat::PgpEncrypted),
-            "-----BEGIN PGP SIGNED MESSAGE-----" => found.push(SpecialFormat::PgpSigned),
-            "end" if is_begun => found.push(SpecialFormat::Uuencoded),
-            line => is_begun |= is_uuencode_begin(line),
+            b"-----BEGIN PGP MESSAGE-----" => found.push(SpecialFormat::PgpEncrypted),
+            b"-----BEGIN PGP SIGNED MESSAGE-----" => found.push(SpecialFormat::PgpSigned),
+            _ => {}
         }
     }
     found
-}
-
-/// `begin 644 name`.
-fn is_uuencode_begin(line: &str) -> bool {
-    let mut words = line.splitn(3, ' ');
-    let is_mode = |mode: &str| {
-        (3..=4).contains(&mode.len()) && mode.bytes().all(|byte| matches!(byte, b'0'..=b'7'))
-    };
-    words.next() == Some("begin")
-        && words.next().is_some_and(is_mode)
-        && words.next().is_some_and(|name| !name.trim().is_empty())
 }

@@ -11,12 +11,16 @@
 mod automatic;
 mod bodies;
 mod bounce;
+mod contained;
 mod decode;
 mod entity;
 mod extras;
 mod fields;
 mod headers;
 mod key;
+mod rtf;
+mod tnef;
+mod uuencode;
 
 pub use automatic::AutomaticKind;
 pub use bounce::BounceFacts;
@@ -119,7 +123,7 @@ pub struct ParsedMail {
 /// A part that is not shown as the mail's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedAttachment {
-    /// For `part_bytes`.
+    /// For `part_bytes`; that of a file in a `winmail.dat`, or in a text, is beyond all parts'.
     pub part_index: usize,
     /// A file name without path, control and bidi characters; never empty.
     pub name: String,
@@ -219,11 +223,22 @@ fn parse_unguarded(raw: &[u8]) -> ParsedMail {
 const CARDS_MAX: usize = 20;
 
 fn cards(tree: &Tree<'_>) -> Vec<Card> {
-    tree.leaves()
-        .filter(|part| vcard::is_vcard(&part.media_type, &part.file_name()))
-        .flat_map(|part| vcard::parse(&decode::transfer(part, &mut Vec::new())))
-        .take(CARDS_MAX)
-        .collect()
+    tree.leaves().flat_map(cards_in).take(CARDS_MAX).collect()
+}
+
+fn cards_in(part: &entity::Part<'_>) -> Vec<Card> {
+    if contained::is_wrapped(part) {
+        let files = contained::files(part).into_iter();
+        return files
+            .filter(|file| vcard::is_vcard(&file.media_type, &file.name))
+            .flat_map(|file| vcard::parse(&file.bytes))
+            .take(CARDS_MAX)
+            .collect();
+    }
+    if vcard::is_vcard(&part.media_type, &part.file_name()) {
+        return vcard::parse(&decode::transfer(part, &mut Vec::new()));
+    }
+    Vec::new()
 }
 
 /// The decoded bytes of a part by its `part_index`. `None`: the mail has no such leaf.
@@ -235,16 +250,28 @@ pub fn part_bytes(raw: &[u8], part_index: usize) -> Option<PartBytes> {
 pub fn parts_bytes(raw: &[u8], part_indexes: &[usize]) -> Vec<PartBytes> {
     catch_unwind(AssertUnwindSafe(|| {
         let tree: Tree<'_> = entity::walk(raw, &mut Vec::new());
-        part_indexes
-            .iter()
-            .filter_map(|index| tree.parts.get(*index))
-            .filter(|part| !part.is_container)
-            .map(|part| PartBytes {
-                name: part.file_name(),
-                media_type: part.media_type.clone(),
-                bytes: decode::transfer(part, &mut Vec::new()).into_owned(),
-            })
-            .collect()
+        let mut found = Vec::new();
+        // What stands in one part is listed together, and that part is opened once.
+        let mut opened: Option<(usize, Vec<PartBytes>)> = None;
+        for (index, nth) in part_indexes.iter().map(|index| contained::place(*index)) {
+            let Some(part) = tree.parts.get(index).filter(|part| !part.is_container) else {
+                continue;
+            };
+            let Some(before) = nth.checked_sub(1) else {
+                found.push(PartBytes {
+                    name: part.file_name(),
+                    media_type: part.media_type.clone(),
+                    bytes: decode::transfer(part, &mut Vec::new()).into_owned(),
+                });
+                continue;
+            };
+            if opened.as_ref().is_none_or(|(of, _)| *of != index) {
+                opened = Some((index, contained::files(part)));
+            }
+            let files = opened.as_ref().map(|(_, files)| files.as_slice());
+            found.extend(files.and_then(|files| files.get(before)).cloned());
+        }
+        found
     }))
     .unwrap_or_default()
 }

@@ -12,7 +12,7 @@
 //! in:deal in:Deal_…     emails on a lead, deal or contact, or on this one; and such items themselves
 //! mailbox:a@b.example   emails of a mailbox that the viewer has access to
 //! before:2026-10 after:2026-10-05   days, months and years in UTC: before it begins; from its beginning on
-//! is:unread             emails that nobody has read in a mailbox that the viewer has access to
+//! is:unread             emails that came in and the viewer has not read
 //! ```
 //! Words with other signs in them are phrases: `ada@b.example` is "ada b example". Names of filters don't mind their case.
 //! Not for: what a word is (that is [`words`](super::words())).

@@ -112,7 +112,7 @@ pub enum Filter {
     Before(Time),
     /// `after:`: at this moment or behind it.
     After(Time),
-    /// `is:unread`: what nobody has read in a mailbox that the viewer has access to.
+    /// `is:unread`: what came in and the viewer has not read.
     IsUnread,
 }
 

@@ -32,6 +32,7 @@ const LIVE: &str = "r29_a_screen_shows_what_the_model_says_after_every_change";
 
 const THREADS: &str = "r40_threads_look_as_the_model_says_on_sqlite";
 const SPLIT: &str = "r40_conversations_are_split_merged_and_put_back";
+const READS: &str = "r40_each_user_has_read_what_they_have_read";
 const ERASE: &str = "r47_a_person_is_erased_with_every_byte";
 
 /// What a field at the root gives to whom.
@@ -160,6 +161,8 @@ const ROOT: &[Line] = &[
     line("Mutation.splitThread", Gives::Change, "splitThread(input: { emailIds: [$email] }) { userErrors { code } }", SPLIT),
     line("Mutation.mergeThreads", Gives::Change, "mergeThreads(input: { threadId: $thread, mergeThreadIds: [$email] }) { userErrors { code } }", SPLIT),
     line("Mutation.undoThreadChange", Gives::Change, "undoThreadChange(input: { threadChangeId: $change }) { userErrors { code } }", SPLIT),
+    line("Mutation.markEmail", Gives::Change, "markEmail(input: { emailId: $email, isRead: true }) { userErrors { code } }", READS),
+    line("Mutation.markThread", Gives::Change, "markThread(input: { threadId: $thread, isRead: true }) { userErrors { code } }", READS),
     line("Mutation.erasePerson", Gives::Rule, "erasePerson(input: { addresses: [\"x@client.example\"] }) { userErrors { code } }", ERASE),
     line("Mutation.updateMailboxRetention", Gives::Change, "updateMailboxRetention(input: { mailboxId: $mailbox, days: 30 }) { userErrors { code } }", ERASE),
     line("Mutation.createLead", Gives::Make, "createLead(input: { title: \"x\" }) { userErrors { code } }", MATRIX),
@@ -254,6 +257,7 @@ const HIDDEN_IDS: &[(&str, &str)] = &[
     ("UpdateDraftInput.draftId", DRAFTS), ("UpdateDraftInput.itemId", DRAFTS), ("DeleteDraftInput.draftId", DRAFTS),
     ("AddDraftAttachmentInput.draftId", DRAFTS), ("RemoveDraftAttachmentInput.attachmentId", DRAFTS), ("SendEmailInput.draftId", DRAFTS),
     ("CancelSendingInput.draftId", DRAFTS), ("UpdateMailboxSendingInput.mailboxId", DRAFTS),
+    ("MarkEmailInput.emailId", READS), ("MarkThreadInput.threadId", READS),
     ("SplitThreadInput.emailIds", SPLIT), ("MergeThreadsInput.threadId", SPLIT), ("MergeThreadsInput.mergeThreadIds", SPLIT),
     ("UndoThreadChangeInput.threadChangeId", SPLIT), ("ThreadFilter.itemId", THREADS), ("ThreadFilter.mailboxId", THREADS),
     ("UpdateMailboxRetentionInput.mailboxId", ERASE),

@@ -4,6 +4,7 @@ use crate::on_both;
 use crate::spine::connect;
 use crate::support::app::text;
 use crate::support::dovecot;
+use base64::Engine as _;
 use serde_json::json;
 
 const ADA: &str = "ada@ours.example";
@@ -32,7 +33,7 @@ on_both! {
         let token = app.admin.clone();
         let dovecot = dovecot::start(&[ADA]);
         dovecot.append(ADA, "INBOX", newsletter().as_bytes()).unwrap();
-        connect(&app, &dovecot, &token, ADA).await;
+        let mailbox = connect(&app, &dovecot, &token, ADA).await;
         let query = "{ emails { nodes { bodyHtml bodyLinks { url host text isMisleading } unsubscribe { url mailto isOneClick } specialFormats
             invitation { method summary starts { local zone at } organizer { name address } } attachments { name mediaType url } } } }";
         let data = app.until(&token, (query, json!({})), |data| !data["emails"]["nodes"].as_array().unwrap().is_empty()).await;
@@ -49,10 +50,18 @@ on_both! {
 
         let http = reqwest::Client::new();
         let html = text(&email["bodyHtml"]);
-        let inline = html.split("src=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
-        let picture = http.get(&inline).send().await.unwrap();
-        assert_eq!(picture.headers()["content-type"], "image/png");
-        assert_eq!(picture.headers()["content-disposition"], "inline");
+        let source = |html: &str| html.split("src=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        // Who reads it after others gets the same body, with addresses of their own.
+        let otto = app.user("Otto", "otto@ours.example", false).await;
+        app.make(&token, "shareMailbox", json!({ "mailboxId": mailbox, "userIds": [app.viewer_id(&otto).await] }), "mailbox { id }").await;
+        let others = text(&app.data(&otto, "{ emails { nodes { bodyHtml } } }", json!({})).await["emails"]["nodes"][0]["bodyHtml"]);
+        assert_ne!(source(&html), source(&others));
+        assert_eq!(html.replace(&source(&html), ""), others.replace(&source(&others), ""));
+        for html in [&html, &others] {
+            let picture = http.get(source(html).replace("&amp;", "&")).send().await.unwrap();
+            assert_eq!(picture.headers()["content-type"], "image/png");
+            assert_eq!(picture.headers()["content-disposition"], "inline");
+        }
         let files = email["attachments"].as_array().unwrap();
         let fake = files.iter().find(|file| file["name"] == "fake.png").unwrap();
         let url = text(&fake["url"]);
@@ -81,6 +90,98 @@ on_both! {
                 assert!(header("content-disposition").unwrap().starts_with("attachment;"));
             }
             assert_eq!(answer.text().await.unwrap().trim_end(), given, "{range:?}");
+        }
+    }
+}
+
+/// An attribute of a `winmail.dat`.
+fn attribute(level: u8, id: u32, data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap();
+    [
+        &[level],
+        id.to_le_bytes().as_slice(),
+        &length.to_le_bytes(),
+        data,
+        &[0, 0],
+    ]
+    .concat()
+}
+
+/// A `winmail.dat` with a letter in rich text alone, and one file.
+fn winmail() -> Vec<u8> {
+    let rtf = b"\0\0\0\0\0\0\0\0MELA\0\0\0\0{\\rtf1\\ansi The turbine is ready.}  ";
+    let length = u32::try_from(rtf.len()).unwrap().to_le_bytes();
+    assert_eq!(rtf.len() % 4, 0, "values are padded");
+    let properties = [
+        &[1, 0, 0, 0, 2, 1, 9, 0x10, 1, 0, 0, 0],
+        length.as_slice(),
+        rtf,
+    ]
+    .concat();
+    [
+        vec![0x78, 0x9f, 0x3e, 0x22, 1, 0],
+        attribute(1, 0x0006_9003, &properties),
+        attribute(2, 0x0006_9002, &[0; 14]),
+        attribute(2, 0x0001_8010, b"..\\turbine<1>.pdf\0"),
+        attribute(2, 0x0006_800f, b"%PDF-1.7 turbine"),
+    ]
+    .concat()
+}
+
+fn containers() -> [String; 2] {
+    let head = |subject: &str| {
+        format!(
+            "Received: from client.example by ours.example; Mon, 23 Nov 2026 10:00:00 +0000\r\nFrom: Cleo <cleo@client.example>\r\nTo: {ADA}\r\n\
+             Subject: {subject}\r\nMessage-ID: <{subject}@client.example>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\n"
+        )
+    };
+    let encoded = base64::engine::general_purpose::STANDARD.encode(winmail());
+    let wrapped = format!(
+        "{}Content-Type: application/ms-tnef; name=\"winmail.dat\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}\r\n",
+        head("wrapped")
+    );
+    let written = format!(
+        "{}Content-Type: text/plain\r\n\r\nHere is the cat.\r\nbegin 644 zylinder.txt\r\n#0V%T\r\n`\r\nend\r\nBye.\r\n",
+        head("written")
+    );
+    [wrapped, written]
+}
+
+on_both! {
+    async fn r44_files_in_winmail_dat_and_in_the_text_are_files_of_the_email(app) {
+        let token = app.admin.clone();
+        let dovecot = dovecot::start(&[ADA]);
+        for mail in containers() {
+            dovecot.append(ADA, "INBOX", mail.as_bytes()).unwrap();
+        }
+        connect(&app, &dovecot, &token, ADA).await;
+        let query = "{ emails { nodes { subject preview bodyText bodyHtml specialFormats attachments { name mediaType size url } } } }";
+        let data = app.until(&token, (query, json!({})), |data| data["emails"]["nodes"].as_array().unwrap().len() == 2).await;
+        let http = reqwest::Client::new();
+        // (subject, text, format, its file, type, bytes)
+        for (subject, said, format, name, media_type, bytes) in [
+            ("wrapped", "The turbine is ready.", "TNEF", "turbine<1>.pdf", "application/pdf", "%PDF-1.7 turbine"),
+            ("written", "Here is the cat.\nBye.\n", "UUENCODED", "zylinder.txt", "text/plain", "Cat"),
+        ] {
+            let nodes = data["emails"]["nodes"].as_array().unwrap();
+            let email = nodes.iter().find(|email| email["subject"] == subject).unwrap();
+            assert_eq!(text(&email["bodyText"]).trim_end(), said.trim_end());
+            assert!(text(&email["bodyHtml"]).contains(said.lines().next().unwrap()));
+            assert!(text(&email["preview"]).contains(said.lines().next().unwrap()));
+            assert_eq!(email["specialFormats"], json!([format]));
+            let files = email["attachments"].as_array().unwrap();
+            assert_eq!(files.len(), 1, "{files:?}");
+            assert_eq!((&files[0]["name"], &files[0]["mediaType"], &files[0]["size"]), (&json!(name), &json!(media_type), &json!(bytes.len())));
+            let given = http.get(text(&files[0]["url"])).send().await.unwrap();
+            assert_eq!(given.headers()["content-type"], media_type);
+            let disposition = given.headers()["content-disposition"].to_str().unwrap().to_owned();
+            assert!(disposition.starts_with(&format!("attachment; filename=\"{name}\"")), "{disposition}");
+            assert_eq!(given.text().await.unwrap(), bytes);
+        }
+        for (query, count) in [("has:attachment", 2), ("turbine has:attachment", 1), ("zylinder", 1), ("begin", 0)] {
+            let search = "query ($query: String!) { search(query: $query) { nodes { snippets { zone } } } }";
+            let found = (search, json!({ "query": query }));
+            app.until(&token, found, |data| data["search"]["nodes"].as_array().unwrap().len() == count).await;
         }
     }
 }

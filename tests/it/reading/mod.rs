@@ -5,5 +5,6 @@ mod conversations;
 mod erasure;
 mod extras;
 mod indexing;
+mod marking;
 mod search;
 mod search_speed;
