@@ -4,7 +4,8 @@
 #
 #   build  a C compiler, make and perl (SQLite, libpq, OpenSSL and aws-lc are built from source), and cargo
 #   demo   build, and Dovecot; without Dovecot the demo reads its mail from files, so that is no error
-#   test   demo, and PostgreSQL, Redis and strace; here everything must be there
+#   test   demo, and PostgreSQL, Redis and strace; here everything must be there, but for Cyrus: what is tested with it says
+#          that it is missing. Debian's Cyrus and Dovecot exclude each other, so it is only unpacked, into target/cyrus
 #   bench  test, and mbsync (isync), beside which syncing is measured
 #
 # It installs only as root or through sudo, only with apt-get, and only programs: no service that comes with them is
@@ -138,8 +139,37 @@ if ! has cargo; then
   exit 1
 fi
 
+# Unpacks Cyrus, and what it needs beside what is installed, into the folder of what cargo builds: nothing is installed.
+unpack_cyrus() {
+  local folder=${CARGO_TARGET_DIR:-target}/cyrus fresh name debs=()
+  if [ -x /usr/lib/cyrus/bin/imapd ] && has saslpasswd2; then return 0; fi
+  if [ -x "$folder/usr/lib/cyrus/bin/imapd" ] || [ "${INSTALL:-yes}" = no ]; then return 0; fi
+  if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg >/dev/null 2>&1; then return 0; fi
+  # What would be installed, without the mail transport agent that Debian's package asks for.
+  mapfile -t debs < <(apt-get -s install --no-install-recommends cyrus-imapd sasl2-bin 2>/dev/null \
+    | awk '$1 == "Inst" && $2 !~ /^exim4/ { print $2 }')
+  if [ ${#debs[@]} -eq 0 ]; then say "no Cyrus here: it is left out of the tests"; return 0; fi
+  say "unpacking Cyrus into $folder (nothing is installed)"
+  mkdir -p "$folder.new.$$"
+  fresh=$(cd "$folder.new.$$" && pwd)
+  if (cd "$fresh" && apt-get -qq -o "APT::Sandbox::User=$(id -un)" download "${debs[@]}" >&2 \
+    && for name in *.deb; do dpkg -x "$name" . && rm "$name"; done); then
+    rm -rf "$folder"
+    mv "$fresh" "$folder"
+  else
+    rm -rf "$fresh"
+    say "Cyrus can't be unpacked: it is left out of the tests"
+  fi
+}
+
+# Everything is there, but perhaps for Cyrus.
+finish() {
+  if [ "$target" = test ]; then unpack_cyrus; fi
+  exit 0
+}
+
 mapfile -t packages < <(missing_packages "$target")
-if [ ${#packages[@]} -eq 0 ]; then exit 0; fi
+if [ ${#packages[@]} -eq 0 ]; then finish; fi
 
 installed=no
 if [ "${INSTALL:-yes}" = no ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -156,7 +186,7 @@ elif command -v sudo >/dev/null 2>&1; then
 fi
 
 mapfile -t packages < <(missing_packages "$target")
-if [ ${#packages[@]} -eq 0 ]; then exit 0; fi
+if [ ${#packages[@]} -eq 0 ]; then finish; fi
 if [ "$installed" = yes ]; then say "apt-get installed them, and still something is not where it is looked for"; fi
 
 only_dovecot=yes

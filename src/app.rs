@@ -377,18 +377,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         tasks.push(tokio::spawn(sharing));
     }
     if syncs == Syncs::Here {
-        tasks.push(tokio::spawn(supervisor::run(
-            app.sync_services(),
-            bus.clone(),
-            beats,
-            stopped.clone(),
-        )));
-        let sender = send::run(app.send_services(), bus, stopped.clone());
-        tasks.push(tokio::spawn(sender));
-        let services = app.upkeep_services();
-        tasks.push(tokio::spawn(upkeep::run(services, stopped.clone())));
-        let services = app.index_services();
-        tasks.push(tokio::spawn(search::run(services, stopped.clone())));
+        tasks.extend(work_of(&app, &bus, beats, &stopped));
     }
     Ok(Running {
         address: Some(address),
@@ -417,14 +406,8 @@ pub async fn work(app: App) -> Result<Running, AppError> {
     let beats = Beats::new(clock::now(), Syncs::Here);
     let told = told_before(&app.store, &bus).await?;
     let relay = relay::run(app.store.clone(), bus.clone(), beats.clone(), told);
-    let supervisor = supervisor::run(app.sync_services(), bus.clone(), beats, stopped.clone());
     let carriers = vec![tokio::spawn(relay)];
-    let tasks = vec![
-        tokio::spawn(supervisor),
-        tokio::spawn(send::run(app.send_services(), bus, stopped.clone())),
-        tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
-        tokio::spawn(search::run(app.index_services(), stopped.clone())),
-    ];
+    let tasks = work_of(&app, &bus, beats, &stopped);
     Ok(Running {
         address: None,
         url: String::new(),
@@ -434,6 +417,22 @@ pub async fn work(app: App) -> Result<Running, AppError> {
         stop,
         app,
     })
+}
+
+/// Starts what a worker does, whether it is alone or in a server.
+fn work_of(
+    app: &App,
+    bus: &Bus,
+    beats: Beats,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let supervisor = supervisor::run(app.sync_services(), bus.clone(), beats, stopped.clone());
+    vec![
+        tokio::spawn(supervisor),
+        tokio::spawn(send::run(app.send_services(), bus.clone(), stopped.clone())),
+        tokio::spawn(upkeep::run(app.upkeep_services(), stopped.clone())),
+        tokio::spawn(search::run(app.index_services(), stopped.clone())),
+    ]
 }
 
 /// Tasks that only carry wake-ups don't watch for a stop: they end with it. The others end by themselves.

@@ -89,14 +89,16 @@ impl ImapSession {
         Ok(())
     }
 
-    /// What became of the open folder's mails since a modseq that one of its answers to EXAMINE gave.
-    pub fn changed_since(&mut self, modseq: u64) -> Result<Changes, MailError> {
+    /// What became of the open folder's mails up to that UID, since a modseq that one of its answers to EXAMINE gave.
+    pub fn changed_since(&mut self, modseq: u64, last_uid: u32) -> Result<Changes, MailError> {
         let vanished = match self.follows() {
             Follows::Qresync => " VANISHED",
             Follows::Condstore | Follows::Nothing => "",
         };
+        // Not `1:*`: that ends at the last mail that is there, and Cyrus keeps silent about those behind it that are gone.
+        let last_uid = last_uid.max(1);
         let tag = self.send(&format!(
-            "UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE {modseq}{vanished})"
+            "UID FETCH 1:{last_uid} (UID FLAGS) (CHANGEDSINCE {modseq}{vanished})"
         ))?;
         let mut answer = Changed {
             tag,

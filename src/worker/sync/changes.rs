@@ -42,7 +42,7 @@ pub(super) fn follow(
     match folder.highest_modseq {
         Some(then) if then == now => {}
         Some(then) if then < now => {
-            let Some(changes) = changed_since(session, then)? else {
+            let Some(changes) = changed_since(session, then, examined)? else {
                 compare(look, session, folder, examined, Some(now))?;
                 return Ok(true);
             };
@@ -89,8 +89,15 @@ fn compare_where_due(
 }
 
 /// `None`: there is more than one answer may hold, or the server can't say.
-fn changed_since(session: &mut ImapSession, then: i64) -> Result<Option<Changes>, MailError> {
-    match session.changed_since(u64::try_from(then).unwrap_or(0)) {
+fn changed_since(
+    session: &mut ImapSession,
+    then: i64,
+    examined: &Examined,
+) -> Result<Option<Changes>, MailError> {
+    let last_uid = examined
+        .uid_next
+        .map_or(u32::MAX, |next| next.saturating_sub(1));
+    match session.changed_since(u64::try_from(then).unwrap_or(0), last_uid) {
         Ok(changes) if changes.is_cut => Ok(None),
         Ok(changes) => Ok(Some(changes)),
         Err(error @ MailError::Refused { .. }) if error.keeps_session() => Ok(None),

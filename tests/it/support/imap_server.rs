@@ -448,7 +448,8 @@ fn fetch(
         let gone = folder
             .expunged
             .iter()
-            .filter(|(_uid, modseq)| *modseq > since)
+            // As the standard has it, and Cyrus: `*` is the last mail that is there.
+            .filter(|(uid, modseq)| *modseq > since && asked(*uid))
             .map(|(uid, _modseq)| *uid);
         let gone: Vec<String> = gone
             .chain(quirks.lies_vanished.iter().copied())

@@ -1,6 +1,7 @@
 //! What the tests share: private servers, a running app, clients.
 
 pub mod app;
+pub mod cyrus;
 pub mod dovecot;
 pub mod imap_server;
 pub mod postgres;

@@ -85,6 +85,27 @@ on_both_stores! {
         assert_eq!(office.line("INBOX", 2), "STORED gone");
     }
 
+    async fn r06_the_last_mails_of_a_folder_that_go_are_noticed_and_so_are_all(on) {
+        let server = ImapServer::start(SERVERS[0]);
+        for number in 1..=4 {
+            server.state().folder("INBOX").add(mail(&format!("m{number}")), 1_700_000_000);
+        }
+        let office = Office::over(on, &server).await;
+        office.quiet().await;
+        server.state().folder("INBOX").expunge(3);
+        server.state().folder("INBOX").expunge(4);
+        office.quiet().await;
+        assert_eq!(office.line("INBOX", 2), "STORED");
+        assert_eq!(office.line("INBOX", 3), "STORED gone");
+        assert_eq!(office.line("INBOX", 4), "STORED gone");
+        server.state().folder("INBOX").expunge(1);
+        server.state().folder("INBOX").expunge(2);
+        office.quiet().await;
+        assert_eq!(office.line("INBOX", 1), "STORED gone");
+        assert_eq!(office.line("INBOX", 2), "STORED gone");
+        assert_eq!(office.reconcile().await, (0, 0));
+    }
+
     async fn r06_a_search_that_finds_too_little_takes_nothing_away(on) {
         let server = ImapServer::start("IDLE");
         for number in 1..=3 {
