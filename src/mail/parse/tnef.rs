@@ -11,6 +11,10 @@ const SIGNATURE: u32 = 0x223e_9f78;
 /// Messages inside each other. Each is kept with its files; deeper ones stay in the raw mail.
 const DEPTH_MAX: usize = 3;
 
+/// Messages inside, at all depths, and what their bodies may take together: each may be packed tightly.
+const MESSAGES_MAX: usize = 50;
+const BODIES_BYTES_MAX: usize = 16 << 20;
+
 /// Before a message inside stands what kind of object it is.
 const INTERFACE_BYTES: usize = 16;
 
@@ -87,12 +91,22 @@ struct Value<'a> {
     bytes: &'a [u8],
 }
 
-/// Reads what is there. `None`: it is no TNEF.
-pub(super) fn read(bytes: &[u8]) -> Option<Tnef<'_>> {
-    read_at(bytes, 1)
+/// What may still be read of messages inside.
+struct Room {
+    messages: usize,
+    bodies_bytes: usize,
 }
 
-fn read_at(bytes: &[u8], depth: usize) -> Option<Tnef<'_>> {
+/// Reads what is there. `None`: it is no TNEF.
+pub(super) fn read(bytes: &[u8]) -> Option<Tnef<'_>> {
+    let mut room = Room {
+        messages: MESSAGES_MAX,
+        bodies_bytes: BODIES_BYTES_MAX,
+    };
+    read_at(bytes, 1, &mut room)
+}
+
+fn read_at<'a>(bytes: &'a [u8], depth: usize, room: &mut Room) -> Option<Tnef<'a>> {
     let mut input = Input(bytes);
     if input.u32()? != SIGNATURE {
         return None;
@@ -109,35 +123,40 @@ fn read_at(bytes: &[u8], depth: usize) -> Option<Tnef<'_>> {
         },
         attachment: None,
         depth,
+        room,
     };
-    while !input.is_over() {
-        let Some((id, data)) = attribute(&mut input) else {
-            reading.tnef.is_whole = false;
-            break;
-        };
+    while let Some((id, data)) = attribute(&mut input) {
         reading.take(id, data);
     }
+    reading.tnef.is_whole &= input.is_over();
     reading.end_attachment();
     Some(reading.tnef)
 }
 
+/// `None`, and nothing of it is taken: there is no whole one.
 fn attribute<'a>(input: &mut Input<'a>) -> Option<(u32, &'a [u8])> {
-    input.take(1)?;
-    let id = input.u32()?;
-    let length = usize::try_from(input.u32()?).ok()?;
-    let data = input.take(length)?;
+    let mut ahead = Input(input.0);
+    // Of the message, or of an attachment.
+    if !matches!(ahead.take(1)?, [1 | 2]) {
+        return None;
+    }
+    let id = ahead.u32()?;
+    let length = usize::try_from(ahead.u32()?).ok()?;
+    let data = ahead.take(length)?;
     // A sum over the bytes, which half of its writers get wrong.
-    input.u16()?;
+    ahead.u16()?;
+    *input = ahead;
     Some((id, data))
 }
 
-struct Reading<'a> {
+struct Reading<'a, 'r> {
     tnef: Tnef<'a>,
     attachment: Option<Attachment<'a>>,
     depth: usize,
+    room: &'r mut Room,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> Reading<'a, '_> {
     fn take(&mut self, id: u32, data: &'a [u8]) {
         let codepage = self.tnef.letter.codepage;
         match id {
@@ -211,8 +230,10 @@ impl<'a> Reading<'a> {
 
     /// A message inside is given as its body in a file, and its own files.
     fn keep_message(&mut self, name: &str, message: &'a [u8]) {
-        let inner = (self.depth < DEPTH_MAX)
-            .then(|| read_at(message, self.depth + 1))
+        let has_room = self.depth < DEPTH_MAX && self.room.messages > 0;
+        self.room.messages = self.room.messages.saturating_sub(1);
+        let inner = has_room
+            .then(|| read_at(message, self.depth + 1, self.room))
             .flatten();
         let Some(inner) = inner else {
             self.tnef.is_whole = false;
@@ -229,7 +250,10 @@ impl<'a> Reading<'a> {
             Some(Letter::Text(text)) => (text, "txt"),
             None => (String::new(), "txt"),
         };
-        if !text.is_empty() {
+        let is_too_much = text.len() > self.room.bodies_bytes;
+        self.room.bodies_bytes = self.room.bodies_bytes.saturating_sub(text.len());
+        self.tnef.is_whole &= !is_too_much;
+        if !text.is_empty() && !is_too_much {
             let name = format!("{name}.{ending}");
             self.keep(ContainedFile {
                 media_type: entity::media_type_of_name(&name).to_owned(),

@@ -394,6 +394,13 @@ fn containers_that_lie_cost_little() {
     let mut bomb = b"\0\0\0\0\0\0\0\0LZFu\0\0\0\0".to_vec();
     bomb.extend([0xff, 0x00, 0x0f, 0x00, 0x0f].repeat(100_000));
     let bomb = tnef(&[message(&[long_property(0x102, 0x1009, &bomb)])]);
+    let object = [[7; 16].to_vec(), bomb.clone()].concat();
+    let forwarded = [
+        attribute(2, 0x0006_9002, &[0; 14]),
+        file_properties(&[long_property(0x0d, 0x3701, &object)]),
+    ];
+    let forwarded = tnef(&vec![forwarded.concat(); 100]);
+    let zeros = [tnef(&[]), vec![0; 4_000_000], vec![1]].concat();
     let many_files = tnef(&vec![file(b"a.txt", b"1"); 20_000]);
     let rows = [
         ("begun files", plain(&begun)),
@@ -409,6 +416,8 @@ fn containers_that_lie_cost_little() {
             mail(&vec![(WRAPPED, bomb.as_slice()); 40]),
         ),
         ("many wrapped files", mail(&[(WRAPPED, &many_files)])),
+        ("messages that grow", mail(&[(WRAPPED, &forwarded)])),
+        ("zeros, and then something", mail(&[(WRAPPED, &zeros)])),
     ];
     for (what, raw) in rows {
         let started = Instant::now();
