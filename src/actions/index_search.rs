@@ -13,7 +13,7 @@ use crate::store::raw::RawStore;
 use crate::store::search_index::{self, Batch, Indexed, Subject, Waiting};
 use crate::store::{AnyConn, Store, StoreError, Tx, emails, items, timeline};
 use crate::view;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Mails and items of one transaction: few, so that nobody waits long for it on SQLite.
 pub const BATCH: usize = 100;
@@ -128,6 +128,7 @@ struct Rows {
     emails: Vec<Email>,
     participants: HashMap<EmailId, Vec<(ParticipantRole, crate::model::email::Address)>>,
     files: HashMap<EmailId, Vec<String>>,
+    with_file: HashSet<EmailId>,
     items: Vec<Item>,
     addresses: HashMap<ItemId, Vec<String>>,
     notes: HashMap<ItemId, Vec<String>>,
@@ -159,6 +160,7 @@ fn rows(conn: &mut AnyConn, limit: i64) -> Result<Rows, StoreError> {
         emails: emails::get_many(conn, &email_ids)?,
         participants: emails::participants(conn, &email_ids)?,
         files,
+        with_file: emails::with_file(conn, &email_ids)?,
         items: items::get_many(conn, &item_ids)?,
         addresses,
         notes: timeline::indexed_notes(conn, &item_ids)?,
@@ -246,6 +248,9 @@ fn add(document: &mut Document, zone: Zone, text: &str) {
 
 fn email_document(email: &Email, text: &str, rows: &Rows) -> Indexed {
     let mut document = Document::new("EMAIL");
+    if rows.with_file.contains(&email.id) {
+        document.note_file();
+    }
     add(&mut document, Zone::Title, &email.subject);
     for (role, address) in rows.participants.get(&email.id).into_iter().flatten() {
         let zone = match role {

@@ -2,7 +2,7 @@
 
 use super::page::{Key, KeyPart, Order, Page, PageRequest, count_up_to};
 use super::read::word;
-use super::sql::{Sql, sql};
+use super::sql::{BOUND_MAX, Sql, sql};
 use super::{AnyConn, StoreError, dialect, scope, traces};
 use crate::model::email::{
     Address, Attachment, Direction, Email, EmailOutcome, ParticipantRole, RoutingTrace,
@@ -11,7 +11,7 @@ use crate::model::{
     AttachmentId, EmailId, FolderId, ItemId, MailboxId, MessageId, ThreadId, Time, UserId,
 };
 use crate::rules::access::EmailScope;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 type EmailRow = (
     i64,
@@ -328,6 +328,23 @@ fn attachment(row: AttachmentRow) -> Attachment {
         media_type,
         size_bytes,
     }
+}
+
+/// Those of these emails that have a file beside what their bodies show.
+///
+/// # Errors
+/// What the database says.
+pub fn with_file(conn: &mut AnyConn, ids: &[EmailId]) -> Result<HashSet<EmailId>, StoreError> {
+    let mut found = HashSet::new();
+    for part in ids.chunks(BOUND_MAX) {
+        let rows: Vec<i64> =
+            sql("SELECT DISTINCT email_id FROM attachments WHERE NOT is_inline AND email_id IN (")
+                .any_of(part.iter().map(|id| id.0))
+                .push(")")
+                .rows(conn)?;
+        found.extend(rows.into_iter().map(EmailId));
+    }
+    Ok(found)
 }
 
 /// The files of these emails that are shown as such (inline images are part of the body), in the order of the mail.

@@ -88,6 +88,14 @@ fn words_of(query: &SearchQuery, zones: Zones) -> Option<Words> {
     let mut wanted = Vec::new();
     for group in &query.groups {
         match group.as_slice() {
+            [one] if matches!(one.sought, Sought::Filter(Filter::HasAttachment)) => {
+                let side = if one.is_negated {
+                    &mut excluded
+                } else {
+                    &mut wanted
+                };
+                side.extend(Words::with_file());
+            }
             [one] if one.is_negated => {
                 let positive = Literal {
                     is_negated: false,
@@ -298,11 +306,14 @@ fn filter_condition(search: &Search<'_>, filter: &Filter, place: &'static str) -
             .push(place)
             .push(" >= ")
             .bind(numbered_from(*at)),
+        // What may not be seen is passed over first, which costs less.
         Filter::IsUnread => sql(
-            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM emails fe WHERE fe.id = d.subject_id AND ",
+            "d.kind = 'EMAIL' AND (CASE WHEN EXISTS (SELECT 1 FROM emails fe WHERE fe.id = d.subject_id AND ",
         )
-        .then(reads::is_unread(search.within, "fe"))
-        .push(")"),
+        .then(scope::emails(search.within, "fe"))
+        .push(") THEN EXISTS (SELECT 1 FROM emails ue WHERE ue.id = d.subject_id AND ")
+        .then(reads::is_unread(search.within, "ue"))
+        .push(") ELSE FALSE END)"),
     }
 }
 

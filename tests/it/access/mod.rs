@@ -21,6 +21,7 @@ mod hidden_rows;
 mod live;
 mod matrix;
 mod random;
+mod reads;
 mod revocation;
 mod searching;
 mod sequences;

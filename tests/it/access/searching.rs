@@ -3,6 +3,7 @@
 
 use super::house::{House, attachment_of, client_address, now, type_name};
 use super::model::{Field, Id, Kind, World};
+use super::reads;
 use super::worlds::{self, LARGE, is_long};
 use crate::support::app::On;
 use bytes::Bytes;
@@ -99,6 +100,7 @@ enum What {
     Mailbox(Id),
     Before(i64),
     After(i64),
+    Unread,
 }
 
 #[derive(Debug, Clone)]
@@ -128,7 +130,7 @@ fn literal(world: &World, (what, by, sign): (u16, u16, u16)) -> Literal {
     let items: Vec<Id> = world.items.keys().copied().collect();
     let boxes: Vec<Id> = world.mailboxes.keys().copied().collect();
     let by_id = |ids: &[Id]| ids[usize::from(by) % ids.len()];
-    let what = match what % 22 {
+    let what = match what % 23 {
         0..=5 => What::Word(searched),
         6 | 7 => What::Prefix(PREFIXES[usize::from(by) % 6]),
         8 | 9 => What::Run(RUNS[usize::from(by) % 7]),
@@ -142,6 +144,7 @@ fn literal(world: &World, (what, by, sign): (u16, u16, u16)) -> Literal {
         18 => What::InItem(by_id(&items)),
         19 => What::Mailbox(by_id(&boxes)),
         20 => What::Before(midnight(days_ago(by))),
+        21 => What::Unread,
         _ => What::After(midnight(days_ago(by))),
     };
     Literal {
@@ -184,6 +187,7 @@ fn written(house: &House, world: &World, query: &Query) -> String {
             What::Mailbox(id) => format!("mailbox:box{id}@ours.example"),
             What::Before(at) => format!("before:{}", day(*at)),
             What::After(at) => format!("after:{}", day(*at)),
+            What::Unread => "is:unread".to_owned(),
         };
         format!("{}{what}", if literal.is_negated { "-" } else { "" })
     };
@@ -194,7 +198,7 @@ fn written(house: &House, world: &World, query: &Query) -> String {
 /// Writes texts into a house, indexes it, and says what there is to find.
 async fn furnish(house: &House, world: &World) -> Vec<Document> {
     let mut documents = Vec::new();
-    let mut statements: Vec<String> = Vec::new();
+    let mut statements: Vec<String> = reads::statements(world);
     let mut mails: Vec<(Id, Bytes)> = Vec::new();
     for (id, email) in &world.emails {
         let n = *id as u64;
@@ -384,6 +388,12 @@ impl Reader<'_> {
             }
             What::Before(at) => document.at_seconds < *at,
             What::After(at) => document.at_seconds >= *at,
+            What::Unread => {
+                is_email && {
+                    let message = self.world.emails[&document.id].message;
+                    reads::is_unread(self.world, self.user, message)
+                }
+            }
         }
     }
 

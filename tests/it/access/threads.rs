@@ -1,7 +1,8 @@
 //! Threads look to each user as the model says: those of which they see something, by what they see of each (R40, R21-R27).
 
-use super::house::{House, is_outgoing, type_name};
+use super::house::{House, type_name};
 use super::model::{Id, World};
+use super::reads;
 use super::worlds::{self, LARGE, is_long};
 use crate::support::app::On;
 use serde_json::{Value as Json, json};
@@ -32,24 +33,10 @@ fn seen(
 
 async fn compare(on: On, world: &World) -> Result<u64, String> {
     let house = House::with(on, world);
-    let placed: Vec<String> = world
-        .emails
-        .iter()
-        .map(|(id, email)| {
-            format!(
-                "INSERT INTO placements (id, folder_id, epoch, uid, state, size_bytes, is_seen, is_backfill, tries, email_id, gone_at) \
-                 VALUES ({}, {}, 1, {id}, 'STORED', 1, {}, FALSE, 0, {id}, {})",
-                id + 700_000,
-                super::house::folder_of(email.mailbox),
-                is_seen_there(*id),
-                if is_gone(*id) { "5" } else { "NULL" },
-            )
-        })
-        .chain(said(world))
-        .collect();
+    let said = reads::statements(world);
     let done: Result<(), mailroom::store::StoreError> =
         house.store.write_now(super::house::now(), |tx| {
-            for statement in placed {
+            for statement in said {
                 mailroom::store::sql::sql(statement).run(tx.conn)?;
             }
             Ok(())
@@ -129,57 +116,6 @@ async fn compare(on: On, world: &World) -> Result<u64, String> {
     Ok(compared)
 }
 
-/// Of each mail on the server.
-fn is_seen_there(email: Id) -> bool {
-    email % 2 == 0
-}
-
-fn is_gone(email: Id) -> bool {
-    email % 7 == 0
-}
-
-fn follows_server(mailbox: Id) -> bool {
-    mailbox % 3 != 0
-}
-
-/// What a user said of a message themselves.
-fn said_of(user: Id, message: Id) -> Option<bool> {
-    [Some(true), Some(false), None, None][(user * 5 + message) as usize % 4]
-}
-
-fn said(world: &World) -> impl Iterator<Item = String> {
-    let messages: BTreeSet<Id> = world.emails.values().map(|email| email.message).collect();
-    let users = world.users.keys().copied();
-    let said = users.flat_map(move |user| {
-        let all = messages.clone().into_iter();
-        let said = all.filter_map(move |message| Some((message, said_of(user, message)?)));
-        said.map(move |(message, is_read)| {
-            format!("INSERT INTO message_reads (user_id, message_id, is_read, at) VALUES ({user}, {message}, {is_read}, 5)")
-        })
-    });
-    let follows = world.mailboxes.keys().map(|id| {
-        let follows = follows_server(*id);
-        format!("UPDATE mailboxes SET read_state_follows_server = {follows} WHERE id = {id}")
-    });
-    said.chain(follows)
-}
-
-/// Whether a user has not read a message that they see: by their own word, else by that of the mailboxes that they have.
-fn is_unread(world: &World, user: Id, message: Id) -> bool {
-    if let Some(is_read) = said_of(user, message) {
-        return !is_read && !is_outgoing(message);
-    }
-    let there: Vec<Id> = world
-        .emails
-        .iter()
-        .filter(|(_, email)| email.message == message && follows_server(email.mailbox))
-        .filter(|(_, email)| world.has_mailbox(user, email.mailbox))
-        .map(|(id, _)| *id)
-        .collect();
-    let is_new = |id: &Id| !is_seen_there(*id) && !is_gone(*id);
-    !is_outgoing(message) && (there.is_empty() || there.iter().any(is_new))
-}
-
 /// What a thread shows is of what the user sees of it alone.
 fn check(
     house: &House,
@@ -201,7 +137,7 @@ fn check(
     let unread: BTreeSet<Id> = seen
         .iter()
         .map(|id| world.emails[id].message)
-        .filter(|message| is_unread(world, user, *message))
+        .filter(|message| reads::is_unread(world, user, *message))
         .collect();
     let are_read = node["emails"]["nodes"]
         .as_array()

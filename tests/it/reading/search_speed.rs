@@ -160,6 +160,24 @@ pub(super) fn fill(store: &Store, kept: &RawStore, count: i64) {
     }
 }
 
+/// One mail of a thousand has a file, one of five hundred is unread on the server.
+fn give_filters_something(store: &Store) {
+    let done: Result<(), StoreError> = store.write_now(Time::from_seconds(START), |tx| {
+        for statement in [
+            "INSERT INTO attachments (id, email_id, part_index, name, media_type, size_bytes, is_inline) \
+             SELECT id, id, 1, 'a.pdf', 'application/pdf', 1, FALSE FROM emails WHERE id % 1000 = 4",
+            "INSERT INTO folders (id, mailbox_id, path, role, is_synced, epoch, discovered_next_uid, is_gone) \
+             SELECT id, id, 'INBOX', 'INBOX', TRUE, 1, 1, FALSE FROM mailboxes",
+            "INSERT INTO placements (id, folder_id, epoch, uid, state, size_bytes, is_seen, is_backfill, tries, email_id) \
+             SELECT id, mailbox_id, 1, id, 'STORED', 1, id % 500 <> 4, FALSE, 0, id FROM emails",
+        ] {
+            sql(statement).run(tx.conn)?;
+        }
+        Ok(())
+    });
+    done.unwrap();
+}
+
 fn viewer(id: i64, level: Option<PermissionLevel>) -> Viewer {
     let permissions = level.into_iter().flat_map(|level| {
         ItemKind::ALL.iter().map(move |kind| Permission {
@@ -201,6 +219,7 @@ fn measure(on: On) {
     let kept = RawStore::open(&raw_url, runtime.handle().clone()).unwrap();
     let count_of_mails = mails();
     fill(&store, &kept, count_of_mails);
+    give_filters_something(&store);
     let started = Instant::now();
     let place = Place {
         store: &store,
@@ -248,6 +267,20 @@ fn measure(on: On) {
             "from:kaof has:attachment",
             "in:deal",
             "nowhere",
+            // Filters alone: what many have, what few have, and what nobody has.
+            "has:attachment",
+            "has:attachment in:deal",
+            "has:attachment in:contact",
+            "-has:attachment",
+            "is:unread",
+            "is:unread has:attachment in:deal",
+            "in:contact",
+            "mailbox:b2@x",
+            "mailbox:nobody@x",
+            "mailbox:b2@x has:attachment",
+            "before:2023-11-20 has:attachment",
+            "before:1990-01-01",
+            "has:attachment or in:contact",
         ] {
             let Reading::Understood(asked) = read(query, Typing::Done) else {
                 panic!("{query}")
