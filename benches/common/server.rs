@@ -212,27 +212,6 @@ impl Server {
         }
     }
 
-    /// Waits until all that came can be found.
-    pub async fn wait_until_indexed(&self) {
-        let started = Instant::now();
-        loop {
-            let request = self.http.get(format!("{}/metrics", self.url));
-            let request = request.bearer_auth(&self.token);
-            let text = request.send().await.unwrap().text().await.unwrap();
-            let waiting = text
-                .lines()
-                .find_map(|line| line.strip_prefix("mailroom_search_waiting "));
-            if waiting.unwrap() == "0" {
-                return;
-            }
-            assert!(
-                started.elapsed() < Duration::from_secs(300),
-                "the index hangs"
-            );
-            tokio::time::sleep(ASK_EVERY).await;
-        }
-    }
-
     /// How many of its emails were saved to the CRM.
     pub async fn saved(&self) -> u64 {
         let query =

@@ -34,12 +34,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(40);
 /// What a full sync took.
 struct FullSync {
     seconds: f64,
-    /// Until all of it could be found by searches, too.
-    indexed_seconds: f64,
     /// By the syncing process, until everything was stored.
     used: Used,
-    /// The same with the indexing.
-    indexed_cpu_seconds: f64,
     database_mb: f64,
 }
 
@@ -56,18 +52,13 @@ async fn full_sync(setting: &Setting, port: u16, password: &str, mails: u64) -> 
     assert_eq!(done, mails, "not everything was taken in");
     let mut used = server.used();
     used.cpu_seconds -= before;
-    server.wait_until_indexed().await;
-    let indexed_seconds = started.elapsed().as_secs_f64();
-    let indexed_cpu_seconds = server.used().cpu_seconds - before;
     assert!(
         server.saved().await * 10 > mails * 9,
         "client mail is to be saved"
     );
     FullSync {
         seconds,
-        indexed_seconds,
         used,
-        indexed_cpu_seconds,
         database_mb: server.database_mb(),
     }
 }
@@ -130,13 +121,8 @@ async fn main() {
                 noted.entry(name).or_default().push(value);
             };
             let each = |seconds: f64| seconds * 1e6 / mails as f64;
-            note("indexed_seconds", found.indexed_seconds);
             note("peak_mb", found.used.peak_mb);
             note("cpu_microseconds_a_mail", each(found.used.cpu_seconds));
-            note(
-                "indexed_cpu_microseconds_a_mail",
-                each(found.indexed_cpu_seconds),
-            );
             note("database_mb", found.database_mb);
         }
     }
