@@ -57,7 +57,7 @@ pub fn plan_by_keys(tx: &mut Tx<'_>) -> Result<(), StoreError> {
 /// # Errors
 /// What the database says.
 pub fn keep_plans(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    on_postgresql(tx, "SET LOCAL plan_cache_mode = auto;")
+    on_postgresql(tx, "SET LOCAL plan_cache_mode TO DEFAULT;")
 }
 
 fn on_postgresql(tx: &mut Tx<'_>, text: &str) -> Result<(), StoreError> {

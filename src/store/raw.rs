@@ -54,7 +54,8 @@ const TRY_EVERY: Duration = Duration::from_millis(300);
 /// Objects that are written at once: the next is on its way to the disk while one is waited for.
 const WRITES_AT_ONCE: usize = 3;
 
-/// Bytes that are read ahead at once, and of one mail.
+/// Bytes that are read ahead at once, as many as a batch of mails is fetched with, and of one mail: reading a larger one
+/// takes longer than asking for it.
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
 const AHEAD_MAIL_BYTES_MAX: u64 = 256 << 10;
 

@@ -1,5 +1,5 @@
 //! The texts of mails that were just read, held for the indexer: so it need not read the mails again from where they are kept.
-//! Only a help: what is not held is read, and nothing is held for long.
+//! Only a help: what is not held is read, and what nobody came for goes when the indexer looks next.
 //! Not for: the bytes of mails (that is `raw`).
 
 use super::lock;
@@ -34,6 +34,7 @@ impl Texts {
         if !is_wanted {
             *held = Held::default();
         }
+        held.forget_old();
         held.is_wanted = is_wanted;
     }
 
@@ -42,9 +43,6 @@ impl Texts {
         let mut held = lock(&self.0);
         if !held.is_wanted || text.len() > TEXT_BYTES_MAX {
             return;
-        }
-        if held.bytes.saturating_add(text.len()) > BYTES_MAX {
-            held.forget_old();
         }
         if held.bytes.saturating_add(text.len()) > BYTES_MAX {
             return;

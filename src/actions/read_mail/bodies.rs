@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bodies that are kept: some thousands of usual ones, and little beside what a server needs anyway.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// A larger body is cleaned each time: it would push out what many others read.
+const BODY_BYTES_MAX: usize = BYTES_MAX / 16;
+
 /// What an entry takes beside its text, roughly: keys, order, allocations.
 const ENTRY_BYTES: usize = 256;
 
@@ -44,6 +47,9 @@ impl Bodies {
     }
 
     pub(super) fn keep(&self, body: Arc<Body>) {
+        if body.bytes() > BODY_BYTES_MAX {
+            return;
+        }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.keep((body.mail.clone(), SANITISER_VERSION), body, BYTES_MAX);
     }
@@ -160,6 +166,15 @@ mod tests {
         // What does not fit at all is not kept, nor is anything else.
         kept.keep(key(5), body(5, room), room);
         assert_eq!((kept.bytes, kept.order.len(), kept.bodies.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn r44_a_large_body_pushes_nothing_out() {
+        let bodies = Bodies::default();
+        bodies.keep(body(1, 100));
+        bodies.keep(body(2, BODY_BYTES_MAX));
+        assert!(bodies.get(&[1; 32]).is_some());
+        assert!(bodies.get(&[2; 32]).is_none());
     }
 
     #[test]

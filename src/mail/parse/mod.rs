@@ -223,7 +223,15 @@ fn parse_unguarded(raw: &[u8]) -> ParsedMail {
 const CARDS_MAX: usize = 20;
 
 fn cards(tree: &Tree<'_>) -> Vec<Card> {
-    tree.leaves().flat_map(cards_in).take(CARDS_MAX).collect()
+    let mut wrapped = 0;
+    tree.leaves()
+        .filter(|part| {
+            wrapped += usize::from(contained::is_wrapped(part));
+            !contained::is_wrapped(part) || wrapped <= contained::WRAPPED_MAX
+        })
+        .flat_map(cards_in)
+        .take(CARDS_MAX)
+        .collect()
 }
 
 fn cards_in(part: &entity::Part<'_>) -> Vec<Card> {

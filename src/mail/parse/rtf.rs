@@ -6,7 +6,7 @@ mod letter;
 pub(super) use letter::{Letter, read};
 
 /// Rich text that is unpacked; what is longer is cut. A reference of two bytes stands for up to 17.
-const RTF_BYTES_MAX: usize = 3 * 1024 * 1024;
+pub(super) const RTF_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 const COMPRESSED: u32 = 0x7546_5a4c;
 const AS_IT_IS: u32 = 0x414c_454d;
@@ -18,29 +18,29 @@ const WINDOW_BYTES: usize = 4096;
 const BEGINNING: &[u8] = b"{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \
 \\fdecor MS Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx";
 
-/// Unpacks as far as it goes. `None`: it is none.
-pub(super) fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
+/// Unpacks as far as it goes, to little more than so many bytes. `None`: it is none.
+pub(super) fn decompress(bytes: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
     let (head, packed) = bytes.split_at_checked(16)?;
     match u32::from_le_bytes(head.get(8..12)?.try_into().ok()?) {
-        AS_IT_IS => Some(packed.get(..RTF_BYTES_MAX).unwrap_or(packed).to_vec()),
+        AS_IT_IS => Some(packed.get(..bytes_max).unwrap_or(packed).to_vec()),
         COMPRESSED => {
             let mut unpacked = Vec::new();
             // It ends where its bytes do, if it does not say so itself.
-            let _end = unpack(packed, &mut unpacked);
+            let _end = unpack(packed, &mut unpacked, bytes_max);
             Some(unpacked)
         }
         _ => None,
     }
 }
 
-fn unpack(packed: &[u8], into: &mut Vec<u8>) -> Option<()> {
+fn unpack(packed: &[u8], into: &mut Vec<u8>, bytes_max: usize) -> Option<()> {
     let mut window = [0_u8; WINDOW_BYTES];
     window
         .get_mut(..BEGINNING.len())?
         .copy_from_slice(BEGINNING);
     let mut at = BEGINNING.len();
     let mut bytes = packed.iter().copied();
-    while into.len() < RTF_BYTES_MAX {
+    while into.len() < bytes_max {
         let control = bytes.next()?;
         for bit in 0..8 {
             if control >> bit & 1 == 0 {
@@ -88,23 +88,26 @@ mod tests {
         // From MS-OXRTFCP, 3.1.1 and 3.1.2.
         let simple = b"\x2d\0\0\0\x2b\0\0\0LZFu\xf1\xc5\xc7\xa7\x03\0\x0a\0rcpg125\x42\x32\x0a\xf3 hel\x09\0\x20bw\x05\xb0ld}\x0a\x80\x0f\xa0";
         assert_eq!(
-            decompress(simple).unwrap(),
+            decompress(simple, RTF_BYTES_MAX).unwrap(),
             b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n"
         );
         let overlapping =
             b"\x1a\0\0\0\x1c\0\0\0LZFu\xe2\xd4KQ\x41\0\x04\x20WXYZ\x0d\x6e\x7d\x01\x0e\xb0";
         assert_eq!(
-            decompress(overlapping).unwrap(),
+            decompress(overlapping, RTF_BYTES_MAX).unwrap(),
             b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}"
         );
         assert_eq!(
-            decompress(b"\0\0\0\0\0\0\0\0MELA\0\0\0\0{\\rtf1 a}").unwrap(),
+            decompress(b"\0\0\0\0\0\0\0\0MELA\0\0\0\0{\\rtf1 a}", RTF_BYTES_MAX).unwrap(),
             b"{\\rtf1 a}"
         );
         for cut in 0..simple.len() {
-            let found = decompress(&simple[..cut]);
+            let found = decompress(&simple[..cut], RTF_BYTES_MAX);
             assert_eq!(found.is_some(), cut >= 16);
         }
-        assert_eq!(decompress(b"\0\0\0\0\0\0\0\0????\0\0\0\0{\\rtf1 a}"), None);
+        assert_eq!(
+            decompress(b"\0\0\0\0\0\0\0\0????\0\0\0\0{\\rtf1 a}", RTF_BYTES_MAX),
+            None
+        );
     }
 }

@@ -11,9 +11,9 @@ const SIGNATURE: u32 = 0x223e_9f78;
 /// Messages inside each other. Each is kept with its files; deeper ones stay in the raw mail.
 const DEPTH_MAX: usize = 3;
 
-/// Messages inside, at all depths, and what their bodies may take together: each may be packed tightly.
+/// Messages inside, at all depths, and what their bodies may take together, unpacked: each may be packed tightly.
 const MESSAGES_MAX: usize = 50;
-const BODIES_BYTES_MAX: usize = 16 << 20;
+const BODIES_BYTES_MAX: usize = 8 << 20;
 
 /// Before a message inside stands what kind of object it is.
 const INTERFACE_BYTES: usize = 16;
@@ -245,7 +245,10 @@ impl<'a> Reading<'a, '_> {
             self.tnef.is_whole = false;
             return;
         }
-        let (text, ending) = match inner.letter() {
+        let unpacked_max = self.room.bodies_bytes.min(rtf::RTF_BYTES_MAX);
+        let (letter, unpacked) = inner.letter_within(unpacked_max);
+        self.room.bodies_bytes = self.room.bodies_bytes.saturating_sub(unpacked);
+        let (text, ending) = match letter {
             Some(Letter::Html(html)) => (html, "html"),
             Some(Letter::Text(text)) => (text, "txt"),
             None => (String::new(), "txt"),
@@ -271,6 +274,26 @@ impl<'a> Reading<'a, '_> {
 impl Tnef<'_> {
     /// What was written: as HTML if it has that, else as text, else what its rich text says.
     pub(super) fn letter(&self) -> Option<Letter> {
+        self.letter_within(rtf::RTF_BYTES_MAX).0
+    }
+
+    /// The same, and how many bytes of rich text were unpacked for it, of which there may be so many.
+    fn letter_within(&self, unpacked_max: usize) -> (Option<Letter>, usize) {
+        if let Some(letter) = self.plain_letter() {
+            return (Some(letter), 0);
+        }
+        let rtf = self.letter.rtf;
+        let Some(rtf) = rtf.and_then(|packed| rtf::decompress(packed, unpacked_max)) else {
+            return (None, 0);
+        };
+        let letter = Some(rtf::read(&rtf)).filter(|letter| match letter {
+            Letter::Html(text) | Letter::Text(text) => is_written(text),
+        });
+        (letter, rtf.len())
+    }
+
+    /// What was written as HTML or text.
+    fn plain_letter(&self) -> Option<Letter> {
         let Bodies {
             codepage,
             internet_codepage,
@@ -283,19 +306,16 @@ impl Tnef<'_> {
             }
             _ => html.text(codepage),
         });
-        let is_written = |text: &String| !text.trim().is_empty();
-        if let Some(html) = html.filter(is_written) {
+        if let Some(html) = html.filter(|html| is_written(html)) {
             return Some(Letter::Html(html));
         }
         let text = self.letter.text.and_then(|text| text.text(codepage));
-        if let Some(text) = text.filter(is_written) {
-            return Some(Letter::Text(text));
-        }
-        let rtf = rtf::decompress(self.letter.rtf?)?;
-        Some(rtf::read(&rtf)).filter(|letter| match letter {
-            Letter::Html(text) | Letter::Text(text) => is_written(text),
-        })
+        text.filter(|text| is_written(text)).map(Letter::Text)
     }
+}
+
+fn is_written(text: &str) -> bool {
+    !text.trim().is_empty()
 }
 
 impl<'a> Bodies<'a> {

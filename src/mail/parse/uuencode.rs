@@ -18,28 +18,33 @@ pub(super) fn split(bytes: &[u8]) -> Option<Split> {
         text: Vec::new(),
         files: Vec::new(),
     };
-    let mut rest = bytes;
+    // Behind the last file, and behind the last line that was looked at.
+    let (mut around, mut rest) = (bytes, bytes);
     while let Some((line, behind)) = next_line(rest) {
         let file = begun_file(line)
             .filter(|_| found.files.len() < FILES_MAX)
             .and_then(|name| Some((name, file_bytes(behind)?)));
-        if let Some((name, (bytes, after))) = file {
-            found.files.push(ContainedFile {
-                media_type: entity::media_type_of_name(&name).to_owned(),
-                name,
-                content_id: None,
-                bytes: Cow::Owned(bytes),
-            });
-            rest = after;
-        } else {
-            let length = rest.len() - behind.len();
-            found
-                .text
-                .extend_from_slice(rest.get(..length).unwrap_or_default());
+        let Some((name, (bytes, after))) = file else {
             rest = behind;
-        }
+            continue;
+        };
+        let length = around.len() - rest.len();
+        found
+            .text
+            .extend_from_slice(around.get(..length).unwrap_or_default());
+        found.files.push(ContainedFile {
+            media_type: entity::media_type_of_name(&name).to_owned(),
+            name,
+            content_id: None,
+            bytes: Cow::Owned(bytes),
+        });
+        (around, rest) = (after, after);
     }
-    (!found.files.is_empty()).then_some(found)
+    if found.files.is_empty() {
+        return None;
+    }
+    found.text.extend_from_slice(around);
+    Some(found)
 }
 
 /// A line without its end, and what follows it.

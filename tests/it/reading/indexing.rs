@@ -3,11 +3,12 @@
 use super::search_speed::{START, fill};
 use crate::support::app::On;
 use crate::support::postgres::TestDatabase;
+use bytes::Bytes;
 use mailroom::actions::index_search::{BATCH, Place, begin_now, index_batch_now};
 use mailroom::model::{EmailId, Time};
 use mailroom::rules::search::Zone;
 use mailroom::store::dialect::full_text::Document;
-use mailroom::store::raw::RawStore;
+use mailroom::store::raw::{self, RawStore, hash_of};
 use mailroom::store::search_index::{self, Batch, Indexed, Subject};
 use mailroom::store::sql::sql;
 use mailroom::store::{Store, StoreError};
@@ -86,6 +87,59 @@ impl World {
             self.number("SELECT COUNT(*) FROM search_docs"),
         )
     }
+}
+
+/// Small mails of few objects are read together; the others by themselves, which says what is wrong with them.
+fn what_is_small_is_read_ahead(on: On) {
+    let world = World::new(on);
+    let keep = |mails: &[&[u8]]| {
+        let mails: Vec<_> = mails
+            .iter()
+            .map(|mail| (hash_of(mail), Bytes::copy_from_slice(mail)))
+            .collect();
+        let durable = world.raw.keep_now(&world.store, mails).unwrap();
+        let named = world.store.write_now(NOW, |tx| raw::name(tx, &durable));
+        named.unwrap();
+    };
+    let large = vec![b'x'; 300_000];
+    keep(&[b"one", b"two", large.as_slice()]);
+    keep(&[b"three"]);
+    keep(&[b"broken"]);
+    let hash = hash_of(b"broken").to_vec();
+    let moved = world.store.write_now(NOW, |tx| {
+        sql("UPDATE raw_mails SET byte_length = 3 WHERE hash = ")
+            .bind(hash)
+            .run(tx.conn)
+    });
+    moved.unwrap();
+    let hashes = [
+        b"one".as_slice(),
+        b"two",
+        &large,
+        b"three",
+        b"broken",
+        b"unknown",
+    ]
+    .map(hash_of);
+    let asked: Vec<&[u8]> = hashes.iter().map(|hash| hash.as_slice()).collect();
+    let found = world.raw.get_ahead_now(&world.store, &asked).unwrap();
+    let mut said: Vec<&[u8]> = found.values().map(|mail| mail.as_ref()).collect();
+    said.sort_unstable();
+    assert_eq!(said, [b"one".as_slice(), b"three", b"two"]);
+    let alone = |mail: &[u8]| world.raw.get_now(&world.store, &hash_of(mail));
+    assert_eq!(alone(&large).unwrap(), large);
+    assert!(matches!(alone(b"broken"), Err(StoreError::Raw(_))));
+    assert!(matches!(alone(b"unknown"), Err(StoreError::Raw(_))));
+}
+
+#[test]
+fn r43_small_mails_are_read_together_on_sqlite() {
+    what_is_small_is_read_ahead(On::Sqlite);
+}
+
+#[test]
+fn r43_small_mails_are_read_together_on_postgresql() {
+    what_is_small_is_read_ahead(On::Postgresql);
 }
 
 fn an_outage_counts_for_nothing(on: On) {
