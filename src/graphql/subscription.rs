@@ -11,14 +11,15 @@ use super::context::{self, Ask, Scopes, Services, failed};
 use super::error;
 use super::item::Item;
 use super::lists::{self, Concerned};
-use super::loaders::{CrmEmails, Items};
+use super::loaders::{CrmEmails, Items, Load as _, Mailboxes};
 use super::mailbox::Mailbox;
 use super::paging::ListName;
 use super::scalars::Cursor;
 use super::straight::StraightRow;
 use super::timeline::{TimelineEntry, TimelineKind};
-use crate::live::{About, LiveEnd, LiveEvent, Wanted};
+use crate::live::{About, LiveEnd, LiveEvent, Patience, Wanted};
 use crate::model::item::ItemKind;
+use crate::model::mailbox::Mailbox as MailboxFields;
 use crate::model::people::Viewer;
 use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind};
 use crate::model::{ItemId, MailboxId, UserId};
@@ -251,24 +252,36 @@ fn watched(
     stream::unfold(Some((services, news)), move |state| async move {
         let (services, mut news) = state?;
         news.next().await?;
-        match mailbox_now(&services, user, id).await {
-            Ok(Some(mailbox)) => Some((Ok(mailbox), Some((services, news)))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
+        let mut patience = Patience::default();
+        loop {
+            let reading = services
+                .store
+                .read(move |conn| read_watched(conn, user, id));
+            return match reading.await {
+                Ok(Some((viewer, row))) => {
+                    let ask = Ask::new(services.clone(), viewer);
+                    Some((Ok(Mailbox::new(&ask, row)), Some((services, news))))
+                }
+                Ok(None) => None,
+                Err(error) if patience.bears(&error).await => continue,
+                Err(error) => Some((Err(failed(&error)), None)),
+            };
         }
     })
 }
 
-async fn mailbox_now(services: &Services, user: UserId, id: MailboxId) -> Result<Option<Mailbox>> {
-    let viewer = services
-        .store
-        .read(move |conn| roles::load_viewer(conn, user))
-        .await
-        .map_err(|error| failed(&error))?;
-    let Some(viewer) = viewer else {
+/// A mailbox as a viewer sees it with their rights as of now; `None`: not at all.
+fn read_watched(
+    conn: &mut AnyConn,
+    user: UserId,
+    id: MailboxId,
+) -> Result<Option<(Arc<Viewer>, Arc<MailboxFields>)>, StoreError> {
+    let Some(viewer) = roles::load_viewer(conn, user)? else {
         return Ok(None);
     };
-    Mailbox::find(&Ask::new(services.clone(), Arc::new(viewer)), id).await
+    let viewer = Arc::new(viewer);
+    let mut found = Mailboxes::read(conn, &Scopes::new(viewer.clone()), &[id])?;
+    Ok(found.remove(&id).map(|row| (viewer, row)))
 }
 
 /// What a timeline's stream says.

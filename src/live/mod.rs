@@ -5,10 +5,12 @@
 
 mod changes;
 mod hub;
+mod patience;
 mod readings;
 mod stream;
 
 pub use hub::Hub;
+pub use patience::Patience;
 
 use crate::model::email::Email;
 use crate::model::item::{Item, ItemKind};

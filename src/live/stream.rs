@@ -4,6 +4,7 @@
 
 use super::changes::{Effects, Seen};
 use super::hub::News;
+use super::patience::Patience;
 use super::readings::{Needed, Shelf};
 use super::{LiveEnd, LiveEvent, Wanted};
 use crate::model::people::{PermissionAction, Viewer};
@@ -12,7 +13,6 @@ use crate::rules::access::{self, ItemScope, Surface};
 use crate::store::{AnyConn, Store, StoreError, items, roles, timeline};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Entries read at once: a screenful or two; what is behind them is read when these are delivered.
 const READ_ENTRIES: i64 = 200;
@@ -20,10 +20,6 @@ const READ_ENTRIES: i64 = 200;
 const READ_ENTRIES_MAX: usize = 2_000;
 /// Changes that one reading tells of; more are told as a gap.
 const READ_CHANGES_MAX: i64 = 500;
-/// A database that is away for less is waited for; then the stream ends, and its client resumes from its cursor.
-const WAITS_FOR_STORE: Duration = Duration::from_secs(60);
-/// Between two tries, spread so that not all streams come at once.
-const TRIES_EVERY: Duration = Duration::from_secs(1);
 
 /// What one reading found.
 pub(super) enum Step {
@@ -70,7 +66,7 @@ pub(super) fn timeline(
             Err(error) => { yield Err(failed(&error)); return }
         };
         let mut needed = None;
-        let mut away_since = None;
+        let mut patience = Patience::default();
         loop {
             let step = match needed.take() {
                 Some(needed) => with_others(&shelf, &screen, &wanted, needed).await,
@@ -85,7 +81,7 @@ pub(super) fn timeline(
             };
             match step {
                 Ok(Step::Events { events, screen: behind, is_caught_up }) => {
-                    away_since = None;
+                    patience.rests();
                     for event in events { yield Ok(event); }
                     screen = behind;
                     if is_caught_up {
@@ -102,24 +98,12 @@ pub(super) fn timeline(
                     if let Some(end) = end { yield Err(end); }
                     return;
                 }
-                Err(error) if is_waited_for(&error, &mut away_since) => {
-                    tokio::time::sleep(TRIES_EVERY.mul_f64(0.5 + rand::random::<f64>())).await;
-                }
+                // Its cursor says from where it goes on.
+                Err(error) if patience.bears(&error).await => {}
                 Err(error) => { yield Err(failed(&error)); return }
             }
         }
     })
-}
-
-/// Whether the stream goes on once the store is there again: its cursor says from where.
-fn is_waited_for(error: &StoreError, away_since: &mut Option<Instant>) -> bool {
-    if !error.is_outside() {
-        return false;
-    }
-    if away_since.is_none() {
-        tracing::warn!(%error, "a live timeline waits for the store");
-    }
-    away_since.get_or_insert_with(Instant::now).elapsed() < WAITS_FOR_STORE
 }
 
 /// What is told to all who follow the timeline, as far as this viewer sees it; `None`: the viewer has to read alone.

@@ -42,15 +42,19 @@ fn duration(outage: u32) -> Duration {
 const TIMELINE: &str = "subscription ($after: Cursor) { timeline(after: $after) { __typename
   ... on EntryAdded { cursor entry { id } } ... on CaughtUp { cursor } ... on Gap { cursor } } }";
 
+const MAILBOX: &str = "subscription ($id: ID!) { mailboxSync(mailboxId: $id) { address } }";
+
 /// Closes that a client answers by coming back; 4408 as well, by the protocol's own client.
 const RETRYABLE: [u16; 4] = [1011, 1012, 1013, 4408];
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Follows everything, and comes back behind the last cursor whenever the stream ends.
+/// Follows everything, and comes back behind the last cursor whenever the stream ends. Beside it, on the same sockets, it
+/// watches the mailbox, which goes on being told for as long as the socket stands.
 struct Follower {
     url: String,
     token: String,
+    mailbox: String,
     cursor: Option<String>,
     heard: HashSet<String>,
     count: Arc<AtomicUsize>,
@@ -90,12 +94,15 @@ impl Follower {
         if message_of(&mut socket).await?["type"] != "connection_ack" {
             return None;
         }
-        let payload = json!({ "query": TIMELINE, "variables": { "after": self.cursor } });
-        let subscribe = json!({ "type": "subscribe", "id": "1", "payload": payload });
-        socket
-            .send(Message::text(subscribe.to_string()))
-            .await
-            .ok()?;
+        for (id, query, variables) in [
+            ("1", TIMELINE, json!({ "after": self.cursor })),
+            ("2", MAILBOX, json!({ "id": self.mailbox })),
+        ] {
+            let payload = json!({ "query": query, "variables": variables });
+            let subscribe = json!({ "type": "subscribe", "id": id, "payload": payload });
+            let message = Message::text(subscribe.to_string());
+            socket.send(message).await.ok()?;
+        }
         Some(socket)
     }
 
@@ -114,6 +121,12 @@ impl Follower {
                 continue;
             };
             let Some(message) = next else { return false };
+            // A stream that can't begin says `error`.
+            if message["id"] == "2" && message["type"] != "error" {
+                let seen = &message["payload"]["data"]["mailboxSync"]["address"];
+                assert_eq!(*seen, ADDRESS, "the mailbox is no longer told: {message}");
+                continue;
+            }
             if message["type"] != "next" || message["payload"].get("errors").is_some() {
                 println!("a stream ended: {message}");
                 return false;
@@ -193,6 +206,7 @@ async fn r05_r08_a_database_that_stops_loses_nothing_and_is_gone_on_with() {
     let follower = Follower {
         url,
         token: app.admin.clone(),
+        mailbox: front.mailbox_id().await,
         cursor: None,
         heard: HashSet::new(),
         count: Arc::clone(&count),

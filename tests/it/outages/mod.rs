@@ -33,14 +33,14 @@ const fn lines_max(waited: Duration) -> usize {
 }
 
 /// A program of ours beside the test; what it logs is counted.
-struct Program {
+pub struct Program {
     process: Process,
     lines: Arc<AtomicUsize>,
 }
 
 impl Program {
     /// Starts what this command runs, which must become the program itself.
-    fn launch(mut command: Command, environment: Vec<(&'static str, String)>) -> Self {
+    pub fn launch(mut command: Command, environment: Vec<(&'static str, String)>) -> Self {
         let child = command
             .envs(environment)
             .env("MAILROOM_LOG", "warn")
@@ -78,7 +78,7 @@ impl Program {
     }
 
     /// Asks it to end, and waits.
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         let pid = self.pid().to_string();
         let asked = Command::new("sh")
             .args(["-c", "kill -TERM \"$1\"", "end", &pid])
@@ -90,7 +90,7 @@ impl Program {
 }
 
 /// The program at a port of its own, with these settings.
-fn listening(
+pub fn listening(
     mut environment: Vec<(&'static str, String)>,
 ) -> (String, Vec<(&'static str, String)>) {
     let [port] = free_ports().unwrap();
@@ -124,7 +124,7 @@ const MAILBOXES: &str = "{ mailboxes(first: 1) { nodes { warnings sync { stage d
                          lastError { code message advice } } } } }";
 
 /// A server that is asked, and how long it took at most.
-struct Front<'a> {
+pub struct Front<'a> {
     app: &'a TestApp,
     url: String,
     slowest: Duration,
@@ -132,7 +132,7 @@ struct Front<'a> {
 
 impl<'a> Front<'a> {
     /// Waits until it answers.
-    async fn at(app: &'a TestApp, url: String) -> Self {
+    pub async fn at(app: &'a TestApp, url: String) -> Self {
         let started = Instant::now();
         let address = url.trim_start_matches("http://");
         while std::net::TcpStream::connect(address).is_err() {
@@ -141,6 +141,14 @@ impl<'a> Front<'a> {
         }
         let slowest = Duration::ZERO;
         Self { app, url, slowest }
+    }
+
+    /// The mailbox's id.
+    async fn mailbox_id(&self) -> String {
+        let query = "{ mailboxes { nodes { id } } }";
+        let admin = &self.app.admin;
+        let answer = self.app.ask_server(&self.url, admin, query).await;
+        text(&answer["data"]["mailboxes"]["nodes"][0]["id"])
     }
 
     /// The mailbox as its administrator sees it: reading works, whatever is full.
