@@ -27,6 +27,45 @@ pub struct Filled {
 
 /// Fills the database behind an installation; the first entries of each timeline lie before `middles`.
 pub fn fill(url: &str, entries: i64) -> Filled {
+    let leads = (entries / ENTRIES_MIN).clamp(1, LEADS_MAX);
+    fill_leads(url, entries, leads);
+    // The page behind the first hundred.
+    let middles = (0..leads).map(|lead| (FIRST + lead, FIRST + lead + 99 * leads));
+    Filled {
+        middles: middles.collect(),
+    }
+}
+
+/// Somebody who reads the leads that they are responsible for, of so many that lie apart.
+pub fn fill_for_one(url: &str, entries: i64, (leads, own): (i64, i64)) -> String {
+    let store = fill_leads(url, entries, leads);
+    let write = store.write_now(Time::from_micros(BEGINS), |tx| {
+        let mut run = |text: String| sql(text).run(tx.conn).map(drop);
+        run(format!(
+            "UPDATE users SET is_administrator = FALSE WHERE id = {FIRST}"
+        ))?;
+        run(format!("UPDATE items SET responsible_id = {FIRST} + 1"))?;
+        let every = leads / own;
+        run(format!(
+            "UPDATE items SET responsible_id = {FIRST} WHERE id % {every} = 0"
+        ))?;
+        run(format!(
+            "INSERT INTO roles (id, name, may_change_crm_settings, created_at, version) VALUES ({FIRST}, 'One', FALSE, {BEGINS}, 1)"
+        ))?;
+        run(format!(
+            "INSERT INTO role_permissions (role_id, item_kind, action, level) VALUES ({FIRST}, 'LEAD', 'READ', 'OWN')"
+        ))?;
+        run(format!(
+            "INSERT INTO role_users (role_id, user_id) VALUES ({FIRST}, {FIRST})"
+        ))
+    });
+    write
+        .map_err(|error: StoreError| error.to_string())
+        .unwrap();
+    address_of(0)
+}
+
+fn fill_leads(url: &str, entries: i64, leads: i64) -> Store {
     let now = Time::from_micros(BEGINS + MONTH);
     let store = Store::open(url, now).unwrap();
     // The server's indexer begins by having all that there is wait for it.
@@ -41,7 +80,7 @@ pub fn fill(url: &str, entries: i64) -> Filled {
         std::thread::sleep(Duration::from_millis(50));
     }
     store
-        .write_now(now, |tx| write_all(tx, entries))
+        .write_now(now, |tx| write_all(tx, entries, leads))
         .map_err(|error: StoreError| error.to_string())
         .unwrap();
     if store.kind() == Kind::Postgresql {
@@ -50,12 +89,7 @@ pub fn fill(url: &str, entries: i64) -> Filled {
             .with_writer(|conn| sql("ANALYZE").run(conn).map(drop))
             .unwrap();
     }
-    // The page behind the first hundred.
-    let leads = leads_for(entries);
-    let middles = (0..leads).map(|lead| (FIRST + lead, FIRST + lead + 99 * leads));
-    Filled {
-        middles: middles.collect(),
-    }
+    store
 }
 
 /// Where one of the people gets mail.
@@ -63,12 +97,7 @@ pub fn address_of(user: i64) -> String {
     format!("user{user}@ours.example")
 }
 
-fn leads_for(entries: i64) -> i64 {
-    (entries / ENTRIES_MIN).clamp(1, LEADS_MAX)
-}
-
-fn write_all(tx: &mut Tx<'_>, entries: i64) -> Result<(), StoreError> {
-    let leads = leads_for(entries);
+fn write_all(tx: &mut Tx<'_>, entries: i64, leads: i64) -> Result<(), StoreError> {
     write_people(tx, leads)?;
     let mut done = 0;
     while done < entries {

@@ -2,8 +2,8 @@
 //! the same PostgreSQL, how far that depends on how many entries there are, and how fast those who follow them hear of
 //! news, beside graphql-ws over Redis. `make bench-graphql` runs it; the last line that it prints is JSON with every
 //! figure and ratio.
-//! Its parts are `sqlite`, `postgres`, `peers` (with `postgres`), `growth`, `live` and `live-peers`: all, unless some are
-//! named.
+//! Its parts are `sqlite`, `postgres`, `peers` (with `postgres`), `growth`, `few`, `live` and `live-peers`: all, unless some
+//! are named.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,6 +19,7 @@
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "the other benchmark uses more of it")]
 mod common;
+mod few;
 mod fill;
 mod followers;
 mod live;
@@ -250,16 +251,21 @@ async fn measure(asked: &Asked) {
     if asked.wants("sqlite") {
         beside_plain(&mut figures, &sqlite, asked).await;
     }
+    let postgres = Setting {
+        name: "postgres",
+        database_url: None,
+        redis_url: Some(String::new()),
+    };
     if asked.wants("postgres") || asked.wants("peers") {
-        let postgres = Setting {
-            name: "postgres",
-            redis_url: Some(String::new()),
-            ..sqlite
-        };
         beside_plain(&mut figures, &postgres, asked).await;
     }
     if asked.wants("growth") {
         as_it_grows(&mut figures, asked).await;
+    }
+    if asked.wants("few") {
+        for setting in [&sqlite, &postgres] {
+            few::measure(&mut figures, setting, asked).await;
+        }
     }
     if asked.wants("live") {
         live::measure(&mut figures).await;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ID, Interface, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject};
 
 use super::activity::{Activity, ActivityState};
 use super::context::Ask;
@@ -182,6 +182,7 @@ macro_rules! item_type {
             /// Its history, oldest first; page back from its end with `last`.
             pub async fn timeline(
                 &self,
+                ctx: &Context<'_>,
                 #[graphql(desc = "Entries of these kinds only; none given: of every kind.")] kinds: Option<Vec<TimelineKind>>,
                 #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
                 #[graphql(desc = "Those behind this cursor.")] after: Option<Cursor>,
@@ -189,7 +190,7 @@ macro_rules! item_type {
                 #[graphql(desc = "Those before this cursor.")] before: Option<Cursor>,
             ) -> Result<TimelineConnection> {
                 let page = PageArgs { first, after, last, before };
-                lists::timeline(&self.0.ask, Some(&self.0.row), kinds.unwrap_or_default(), page).await
+                lists::timeline(ctx, &self.0.ask, Some(&self.0.row), kinds.unwrap_or_default(), page).await
             }
 
             /// The emails that are linked to it, newest first.

@@ -4,14 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use async_graphql::Result;
+use async_graphql::{Context, Lookahead, Result};
 
 use super::activity::{Activity, ActivityState};
 use super::context::{Ask, Scopes};
 use super::email::Email;
 use super::error;
 use super::item::{FromItem, ItemRow};
-use super::loaders::{CrmEmails, Items};
+use super::loaders::{CrmEmails, Items, Users};
 use super::mailbox::Mailbox;
 use super::paging::{Connection, Counter, ListName, PageArgs};
 use super::thread::Thread;
@@ -19,8 +19,9 @@ use super::timeline::{TimelineConnection, TimelineEntry, TimelineKind};
 use super::viewer::User;
 use crate::model::email::Email as EmailFields;
 use crate::model::item::Item as ItemFields;
+use crate::model::people::User as UserFields;
 use crate::model::timeline::{Position, TimelineEntry as EntryFields, TimelineKind as Kind};
-use crate::model::{EmailId, FolderId, ItemId, MailboxId, ThreadId};
+use crate::model::{EmailId, FolderId, ItemId, MailboxId, ThreadId, UserId};
 use crate::rules::access::{self, Surface};
 use crate::store::emails::EmailFilter;
 use crate::store::items::{ItemFilter, ItemOrder};
@@ -312,31 +313,35 @@ impl Concerned {
         scopes: &Scopes,
         rows: impl Iterator<Item = &'e EntryFields> + Clone,
     ) -> Result<Self, StoreError> {
-        let item_ids: HashSet<ItemId> = rows.clone().map(|row| row.new.item_id).collect();
-        let item_ids: Vec<ItemId> = item_ids.into_iter().collect();
+        let items = Self::read_items(conn, scopes, rows.clone())?;
         let email_ids: HashSet<EmailId> = rows
             .filter_map(|row| access::shown_with(&row.new.told))
             .collect();
         let email_ids: Vec<EmailId> = email_ids.into_iter().collect();
-        let mut found = Self {
-            items: HashMap::new(),
-            emails: HashMap::new(),
-        };
-        if !item_ids.is_empty() {
-            let rows = items::readable(conn, scopes.items(), &item_ids)?;
-            found.items = rows
-                .into_iter()
-                .map(|row| (row.id, Arc::new(row)))
-                .collect();
-        }
+        let mut emails = HashMap::new();
         if !email_ids.is_empty() {
             let rows = emails::visible(conn, scopes.emails(Surface::Crm), &email_ids)?;
-            found.emails = rows
-                .into_iter()
-                .map(|row| (row.id, Arc::new(row)))
-                .collect();
+            emails.extend(rows.into_iter().map(|row| (row.id, Arc::new(row))));
         }
-        Ok(found)
+        Ok(Self { items, emails })
+    }
+
+    /// Reads the items of these entries.
+    fn read_items<'e>(
+        conn: &mut AnyConn,
+        scopes: &Scopes,
+        rows: impl Iterator<Item = &'e EntryFields>,
+    ) -> Result<HashMap<ItemId, Arc<ItemFields>>, StoreError> {
+        let ids: HashSet<ItemId> = rows.map(|row| row.new.item_id).collect();
+        let ids: Vec<ItemId> = ids.into_iter().collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = items::readable(conn, scopes.items(), &ids)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.id, Arc::new(row)))
+            .collect())
     }
 
     /// Keeps what an entry is about for its fields. False where it went out of view
@@ -356,25 +361,66 @@ impl Concerned {
     }
 }
 
+/// What of a page of a timeline is selected that takes statements of its own.
+#[derive(Debug, Clone, Copy)]
+struct TimelineSelected {
+    /// Who did it.
+    actors: bool,
+    /// Where the timeline stands.
+    live_cursor: bool,
+}
+
+impl TimelineSelected {
+    fn of(ctx: &Context<'_>) -> Self {
+        let selected = ctx.look_ahead();
+        let actors = |nodes: Lookahead<'_>| nodes.field("actor").exists();
+        Self {
+            actors: actors(selected.field("nodes"))
+                || actors(selected.field("edges").field("node")),
+            live_cursor: selected.field("liveCursor").exists(),
+        }
+    }
+}
+
+/// A page of a timeline with everything that was read for it.
+struct TimelineRead {
+    page: Page<EntryFields>,
+    concerned: Concerned,
+    actors: Vec<UserFields>,
+    read_at: Option<Position>,
+}
+
 /// A page of an item's timeline, or of everything that the viewer may see; oldest first.
 ///
 /// # Errors
 /// As [`items_of_kind`].
 pub async fn timeline(
+    ctx: &Context<'_>,
     ask: &Ask,
     item: Option<&Arc<ItemFields>>,
     kinds: Vec<TimelineKind>,
     args: PageArgs,
 ) -> Result<TimelineConnection> {
-    let item = item.map(|item| item.id);
-    let name = timeline_name(ask, item);
+    let name = timeline_name(ask, item.map(|item| item.id));
     let request = args.request(ask.codec(), &name)?;
     let kinds: Arc<[Kind]> = kinds.into_iter().map(Kind::from).collect();
-    let wanted = kinds.clone();
-    let (read_at, mut page, concerned) = ask
-        .read_at_once(move |conn, scopes| read_timeline(conn, scopes, item, &wanted, &request))
-        .await?;
-    page.rows.retain(|(_key, row)| concerned.keep(ask, row));
+    let (wanted, of) = (kinds.clone(), item.cloned());
+    let selected = TimelineSelected::of(ctx);
+    let read = move |conn: &mut AnyConn, scopes: &Scopes| {
+        read_timeline(conn, scopes, of, &wanted, &request, selected)
+    };
+    // One statement is of one moment: the page of an item. Who its actors are is no matter of a moment.
+    let mut read = if item.is_some() && !selected.live_cursor {
+        ask.read(read).await?
+    } else {
+        ask.read_at_once(read).await?
+    };
+    let rows = &mut read.page.rows;
+    rows.retain(|(_key, row)| read.concerned.keep(ask, row));
+    for actor in read.actors {
+        ask.keep::<Users>(actor.id, Arc::new(actor));
+    }
+    let item = item.map(|item| item.id);
     let counter: Counter = Arc::new(move |conn, scopes, limit| {
         entries::count(conn, scopes.emails(Surface::Crm), item, &kinds, limit)
     });
@@ -382,8 +428,8 @@ pub async fn timeline(
     Ok(TimelineConnection {
         ask: ask.clone(),
         list: name.clone(),
-        page: Connection::new(ask, name, page, counter, shape),
-        read_at,
+        page: Connection::new(ask, name, read.page, counter, shape),
+        read_at: read.read_at,
     })
 }
 
@@ -392,15 +438,44 @@ pub async fn timeline(
 fn read_timeline(
     conn: &mut AnyConn,
     scopes: &Scopes,
-    item: Option<ItemId>,
+    item: Option<Arc<ItemFields>>,
     kinds: &[Kind],
     request: &PageRequest,
-) -> Result<(Position, Page<EntryFields>, Concerned), StoreError> {
-    let read_at = entries::last_position(conn)?;
-    let scope = scopes.emails(Surface::Crm);
-    let page = entries::list(conn, scope, item, kinds, request)?;
-    let concerned = Concerned::read(conn, scopes, page.rows.iter().map(|(_key, row)| row))?;
-    Ok((read_at, page, concerned))
+    selected: TimelineSelected,
+) -> Result<TimelineRead, StoreError> {
+    let mut read_at = None;
+    if selected.live_cursor {
+        read_at = Some(entries::last_position(conn)?);
+    }
+    let (scope, item_id) = (
+        scopes.emails(Surface::Crm),
+        item.as_ref().map(|item| item.id),
+    );
+    let found = entries::list(conn, scope, item_id, kinds, request)?;
+    let mut emails = HashMap::new();
+    let page = found.map(|(row, email)| {
+        emails.extend(email.map(|email| (email.id, Arc::new(email))));
+        row
+    });
+    let rows = page.rows.iter().map(|(_key, row)| row);
+    let items = match item {
+        Some(item) => HashMap::from([(item.id, item)]),
+        None => Concerned::read_items(conn, scopes, rows.clone())?,
+    };
+    let mut actors = Vec::new();
+    if selected.actors {
+        let ids: HashSet<UserId> = rows.filter_map(|row| row.new.actor_id).collect();
+        let ids: Vec<UserId> = ids.into_iter().collect();
+        if !ids.is_empty() {
+            actors = users::get_many(conn, &ids)?;
+        }
+    }
+    Ok(TimelineRead {
+        page,
+        concerned: Concerned { items, emails },
+        actors,
+        read_at,
+    })
 }
 
 /// One entry, if the viewer may see it, with what it is about.

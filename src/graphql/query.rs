@@ -346,7 +346,7 @@ impl Query {
             last,
             before,
         };
-        lists::timeline(&Ask::of(ctx)?, None, kinds.unwrap_or_default(), page).await
+        lists::timeline(ctx, &Ask::of(ctx)?, None, kinds.unwrap_or_default(), page).await
     }
 
     /// Everybody with an account, by name.

@@ -576,8 +576,8 @@ pub struct TimelineConnection {
     pub(super) ask: Ask,
     pub(super) list: ListName,
     pub(super) page: Connection<TimelineEntry>,
-    /// The last position when the page was read: nothing behind it is on the page.
-    pub(super) read_at: Position,
+    /// The last position when the page was read: nothing behind it is on the page. Read where it is selected.
+    pub(super) read_at: Option<Position>,
 }
 
 /// One page of a timeline, of what the viewer may see.
@@ -611,9 +611,13 @@ impl TimelineConnection {
     }
 
     /// Where the timeline stood when it was read: subscribe with it as `after`, and nothing falls between.
-    async fn live_cursor(&self) -> Cursor {
-        let key = lists::position_key(self.read_at);
-        self.list.seal(self.ask.codec(), &key)
+    async fn live_cursor(&self) -> Result<Cursor> {
+        let Some(read_at) = self.read_at else {
+            let bug = std::io::Error::other("the live cursor is selected, but was not foreseen");
+            return Err(error::internal(&bug));
+        };
+        let key = lists::position_key(read_at);
+        Ok(self.list.seal(self.ask.codec(), &key))
     }
 }
 

@@ -2,7 +2,7 @@
 //! a cursor is sealed for one viewer and list. Both are deterministic: the same row has the same text.
 //! Not for: rights. An id that opens still has to be asked for under a scope.
 
-use super::page::Key;
+use super::page::{Key, KeyPart};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -14,6 +14,10 @@ pub struct Codec {
     id_key: [u8; 32],
     cursor_key: [u8; 32],
 }
+
+/// Numbers of a key that are sealed by a tag and a mask, and bytes of that tag.
+const NUMBERS_MAX: usize = 2;
+const TAG_BYTES: usize = 16;
 
 /// A cursor longer than this is none of ours: the longest title and two numbers fit.
 const CURSOR_CHARS_MAX: usize = 4096;
@@ -51,7 +55,11 @@ impl Codec {
         let (front, back) = bytes.split_at_mut(8);
         front.copy_from_slice(&tag);
         back.copy_from_slice(&(id ^ mask).to_le_bytes());
-        format!("{type_name}_{}", URL_SAFE_NO_PAD.encode(bytes))
+        let mut sealed = String::with_capacity(type_name.len().saturating_add(23));
+        sealed.push_str(type_name);
+        sealed.push('_');
+        URL_SAFE_NO_PAD.encode_string(bytes, &mut sealed);
+        sealed
     }
 
     /// Opens any id: its type's name and number. `None` for one that this installation never gave out.
@@ -79,17 +87,16 @@ impl Codec {
     }
 
     fn id_hash(&self, what: &str, type_name: &str, input: [u8; 8]) -> [u8; 8] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.id_key);
-        hasher.update(what.as_bytes());
-        hasher.update(type_name.as_bytes());
-        hasher.update(&input);
-        let mut out = [0; 8];
-        hasher.finalize_xof().fill(&mut out);
-        out
+        let input = [what.as_bytes(), type_name.as_bytes(), &input].concat();
+        let hash = blake3::keyed_hash(&self.id_key, &input);
+        hash.as_bytes().first_chunk().copied().unwrap_or_default()
     }
 
     /// Seals a row's key for one list (`list` names viewer, list and filter).
     pub fn seal_cursor(&self, list: &str, key: &Key) -> String {
+        if let Some(bytes) = self.seal_numbers(list, key) {
+            return URL_SAFE_NO_PAD.encode(bytes);
+        }
         let plain = serde_json::to_vec(key).unwrap_or_default();
         // The nonce is a hash of what is sealed, so that equal rows have equal cursors and no two plain texts share a nonce.
         let mut hasher = blake3::Hasher::new_keyed(&self.cursor_key);
@@ -110,12 +117,58 @@ impl Codec {
         URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat())
     }
 
+    /// One or two numbers, which most keys are, sealed as ids are, with a longer tag: each row of a page has a cursor, and
+    /// a cipher for any text takes several times as long. Told from that by its length.
+    fn seal_numbers(&self, list: &str, key: &Key) -> Option<Vec<u8>> {
+        let mut numbers = Vec::with_capacity(NUMBERS_MAX * 8);
+        for part in key {
+            let KeyPart::Number(number) = part else {
+                return None;
+            };
+            numbers.extend(number.to_le_bytes());
+        }
+        if !(1..=NUMBERS_MAX).contains(&key.len()) {
+            return None;
+        }
+        let tag = self.numbers_tag(list, &numbers);
+        let mut sealed = Vec::with_capacity(TAG_BYTES.saturating_add(numbers.len()));
+        sealed.extend(tag);
+        sealed.extend(self.masked(&tag, &numbers));
+        Some(sealed)
+    }
+
+    fn open_numbers(&self, list: &str, sealed: &[u8]) -> Option<Key> {
+        let (tag, masked) = sealed.split_first_chunk::<TAG_BYTES>()?;
+        let numbers = self.masked(tag, masked);
+        if self.numbers_tag(list, &numbers) != *tag {
+            return None;
+        }
+        let (numbers, _rest) = numbers.as_chunks::<8>();
+        let number = |bytes: &[u8; 8]| KeyPart::Number(i64::from_le_bytes(*bytes));
+        Some(numbers.iter().map(number).collect())
+    }
+
+    fn numbers_tag(&self, list: &str, numbers: &[u8]) -> [u8; TAG_BYTES] {
+        let input = [b"cursor", list.as_bytes(), &[0], numbers].concat();
+        let hash = blake3::keyed_hash(&self.cursor_key, &input);
+        hash.as_bytes().first_chunk().copied().unwrap_or_default()
+    }
+
+    fn masked(&self, tag: &[u8; TAG_BYTES], numbers: &[u8]) -> Vec<u8> {
+        let mask = blake3::keyed_hash(&self.cursor_key, &[b"mask".as_slice(), tag].concat());
+        let pairs = numbers.iter().zip(mask.as_bytes());
+        pairs.map(|(byte, mask)| byte ^ mask).collect()
+    }
+
     /// Opens a cursor of that list; `None` for any other text.
     pub fn open_cursor(&self, list: &str, text: &str) -> Option<Key> {
         if text.len() > CURSOR_CHARS_MAX {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        if bytes.len() <= TAG_BYTES.saturating_add(NUMBERS_MAX * 8) {
+            return self.open_numbers(list, &bytes);
+        }
         let (nonce, sealed) = bytes.split_at_checked(24)?;
         let cipher = XChaCha20Poly1305::new(&self.cursor_key.into());
         let payload = Payload {
@@ -130,7 +183,6 @@ impl Codec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::page::KeyPart;
 
     fn codec() -> Codec {
         Codec::new(&[1; 32], &[2; 32]).unwrap()
@@ -159,5 +211,35 @@ mod tests {
         assert_eq!(codec.open_cursor("viewer 1, deals", &sealed), Some(key));
         assert_eq!(codec.open_cursor("viewer 2, deals", &sealed), None);
         assert_eq!(codec.open_cursor("viewer 1, deals", "AAAA"), None);
+    }
+
+    #[test]
+    fn a_cursor_of_numbers_is_short_and_opens_as_surely() {
+        let codec = codec();
+        let keys = [
+            vec![KeyPart::Number(7)],
+            vec![KeyPart::Number(-1), KeyPart::Number(i64::MAX)],
+            vec![KeyPart::Number(0), KeyPart::Number(0)],
+            vec![KeyPart::Number(1), KeyPart::Number(2), KeyPart::Number(3)],
+        ];
+        let mut all = std::collections::HashSet::new();
+        for key in keys {
+            let sealed = codec.seal_cursor("viewer 1, deals", &key);
+            assert!(all.insert(sealed.clone()));
+            assert_eq!(codec.open_cursor("viewer 1, deals", &sealed), Some(key));
+            assert_eq!(codec.open_cursor("viewer 2, deals", &sealed), None);
+            // Neither any bit of it may be another, nor may it end elsewhere.
+            let bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
+            for bit in 0..bytes.len() * 8 {
+                let mut other = bytes.clone();
+                other[bit / 8] ^= 1 << (bit % 8);
+                let text = URL_SAFE_NO_PAD.encode(&other);
+                assert_eq!(codec.open_cursor("viewer 1, deals", &text), None, "{bit}");
+            }
+            for length in 0..bytes.len() {
+                let text = URL_SAFE_NO_PAD.encode(&bytes[..length]);
+                assert_eq!(codec.open_cursor("viewer 1, deals", &text), None);
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use diesel::migration::MigrationSource;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
 use diesel::{Connection, PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 /// One connection to either database.
@@ -126,19 +127,41 @@ pub enum ConnectError {
     Query(#[from] diesel::result::Error),
 }
 
-impl ManageConnection for Manager {
-    type Connection = AnyConn;
-    type Error = ConnectError;
+/// A connection of a pool.
+pub struct Pooled {
+    conn: AnyConn,
+    /// When it was last seen to answer.
+    answered_at: Instant,
+}
 
-    fn connect(&self) -> Result<AnyConn, ConnectError> {
+impl Deref for Pooled {
+    type Target = AnyConn;
+
+    fn deref(&self) -> &AnyConn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut AnyConn {
+        &mut self.conn
+    }
+}
+
+/// A connection that answered this long ago is not asked again before it is used: asking takes as long as a small
+/// statement, and no server is started again in this time.
+const TRUSTED_FOR: Duration = Duration::from_millis(250);
+
+impl Manager {
+    fn open(&self) -> Result<AnyConn, ConnectError> {
         match self.kind {
             Kind::Sqlite => {
                 let mut conn = SqliteConnection::establish(sqlite_path(&self.url))?;
                 // FULL: a commit survives a power cut, not only a crash of the process.
-                // Pages that many batches touch are copied into the database once in 32 MB of log, not each 4.
+                // The log is copied into the database beside writers (`checkpoints`), and by them only where that lags far.
                 conn.batch_execute(&format!(
                     "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -{};",
+                     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 64000; PRAGMA cache_size = -{};",
                     self.cache_kib
                 ))?;
                 Ok(AnyConn::Sqlite(conn))
@@ -153,17 +176,33 @@ impl ManageConnection for Manager {
             }
         }
     }
+}
 
-    fn is_valid(&self, conn: &mut AnyConn) -> Result<(), ConnectError> {
-        match conn {
+impl ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = ConnectError;
+
+    fn connect(&self) -> Result<Pooled, ConnectError> {
+        Ok(Pooled {
+            conn: self.open()?,
+            answered_at: Instant::now(),
+        })
+    }
+
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectError> {
+        if pooled.answered_at.elapsed() < TRUSTED_FOR {
+            return Ok(());
+        }
+        match &mut pooled.conn {
             AnyConn::Pg(conn) => conn.ping()?,
             AnyConn::Sqlite(conn) => conn.ping()?,
         }
+        pooled.answered_at = Instant::now();
         Ok(())
     }
 
-    fn has_broken(&self, conn: &mut AnyConn) -> bool {
-        match conn {
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        match &mut pooled.conn {
             AnyConn::Pg(conn) => R2D2Connection::is_broken(conn),
             AnyConn::Sqlite(conn) => R2D2Connection::is_broken(conn),
         }
@@ -203,7 +242,7 @@ pub fn pools(url: &str, kind: Kind) -> Result<(Pool, Pool), StoreError> {
         cache_kib: 4096,
     };
     probe
-        .connect()
+        .open()
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     match kind {
         Kind::Sqlite => Ok((pool(SQLITE_READERS, 4096), pool(1, 16384))),
@@ -248,7 +287,7 @@ pub(super) fn connect_alone(url: &str) -> Result<AnyConn, StoreError> {
         cache_kib: 65_536,
     };
     let mut conn = manager
-        .connect()
+        .open()
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     if kind == Kind::Postgresql {
         run_batch(

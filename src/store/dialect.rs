@@ -39,8 +39,9 @@ pub fn lock_keys(tx: &mut Tx<'_>, space: i64, keys: &[String]) -> Result<(), Sto
 }
 
 /// Has PostgreSQL look up by indexes in this transaction, and plan each statement for what it is given: a batch looks
-/// hundreds of rows up by their keys. While many mails come in, the tables are larger than PostgreSQL knows, and it would
-/// read them whole, or keep to a plan that was good when they were empty.
+/// hundreds of rows up by their keys, and statements join tables in the order in which that goes. While many mails come in,
+/// the tables are larger than PostgreSQL knows, and it would read them whole, or keep to a plan that was good when they
+/// were empty.
 ///
 /// # Errors
 /// What the database says.
@@ -48,7 +49,7 @@ pub fn plan_by_keys(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     on_postgresql(
         tx,
         "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-         SET LOCAL plan_cache_mode = force_custom_plan;",
+         SET LOCAL join_collapse_limit = 1; SET LOCAL plan_cache_mode = force_custom_plan;",
     )
 }
 
@@ -65,6 +66,15 @@ fn on_postgresql(tx: &mut Tx<'_>, text: &str) -> Result<(), StoreError> {
         conn.batch_execute(text)?;
     }
     Ok(())
+}
+
+/// The condition that a column has one of the values that a select gives, which are few. PostgreSQL looks each of them up:
+/// it would read a table whole where it takes them for more than they are.
+pub fn one_of(conn: &AnyConn, column: &'static str, few: Sql) -> Sql {
+    match conn {
+        AnyConn::Sqlite(_) => sql(column).push(" IN (").then(few).push(")"),
+        AnyConn::Pg(_) => sql(column).push(" = ANY(ARRAY(").then(few).push("))"),
+    }
 }
 
 /// Takes the lock that says "one process alone", held until the connection closes. SQLite's file lock says it already.

@@ -1,5 +1,6 @@
 //! Emails, without their bodies: those are read from the raw mail.
 
+use super::narrow::{self, Narrow};
 use super::page::{Key, KeyPart, Order, Page, PageRequest, count_up_to};
 use super::read::word;
 use super::sql::{BOUND_MAX, Sql, sql};
@@ -13,7 +14,8 @@ use crate::model::{
 use crate::rules::access::EmailScope;
 use std::collections::{HashMap, HashSet};
 
-type EmailRow = (
+/// An email as it is read, beside what joins it.
+pub(super) type EmailRow = (
     i64,
     i64,
     i64,
@@ -33,11 +35,26 @@ type EmailRow = (
     i64,
 );
 
-const COLUMNS: &str = "SELECT e.id, e.message_id, e.mailbox_id, g.thread_id, e.direction, e.outcome, e.from_name, \
-     e.from_address, e.subject, e.preview, g.message_id_header, e.raw_hash, e.received_at, e.internal_date, e.saved_at, \
-     e.primary_item_id, e.version FROM emails e JOIN messages g ON g.id = e.message_id";
+/// The fields of an email (a row of `emails` called `e`) and of its message (called `g`).
+macro_rules! email_fields {
+    () => {
+        "e.id, e.message_id, e.mailbox_id, g.thread_id, e.direction, e.outcome, e.from_name, e.from_address, e.subject, \
+         e.preview, g.message_id_header, e.raw_hash, e.received_at, e.internal_date, e.saved_at, e.primary_item_id, e.version"
+    };
+}
+pub(super) use email_fields;
 
-fn email(row: EmailRow) -> Result<Email, StoreError> {
+const COLUMNS: &str = concat!(
+    "SELECT ",
+    email_fields!(),
+    " FROM emails e JOIN messages g ON g.id = e.message_id"
+);
+
+/// The email of a row.
+///
+/// # Errors
+/// `Corrupt` for words that mean nothing.
+pub(super) fn email(row: EmailRow) -> Result<Email, StoreError> {
     #[rustfmt::skip]
     let (id, message, mailbox, thread, direction, outcome, from_name, from_address, subject, preview, header,
         raw_hash, received_at, internal_date, saved_at, primary_item, version) = row;
@@ -247,6 +264,23 @@ enum Newest {
     Last,
 }
 
+/// Where the emails of a list lie, if that is little.
+fn narrow(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    filter: &EmailFilter,
+) -> Result<Option<Narrow>, StoreError> {
+    if let Some(item) = filter.item_id {
+        return narrow::emails_of_item(conn, item);
+    }
+    let is_looked_up =
+        filter.mailbox_id.is_some() || filter.thread_id.is_some() || filter.message_id.is_some();
+    if is_looked_up {
+        return Ok(None);
+    }
+    narrow::emails(conn, within)
+}
+
 fn list_ordered(
     conn: &mut AnyConn,
     within: &EmailScope,
@@ -254,11 +288,14 @@ fn list_ordered(
     page: &PageRequest,
     newest: Newest,
 ) -> Result<Page<Email>, StoreError> {
+    let narrow = narrow(conn, within, filter)?;
     let order = Order {
         columns: &["e.received_at", "e.id"],
         descending: newest == Newest::First,
     };
+    let order = Narrow::order(narrow.as_ref(), order, &["+e.received_at", "+e.id"]);
     let query = filtered(conn, COLUMNS, within, filter);
+    let query = Narrow::apply(narrow.as_ref(), query);
     let found = emails(page.finish(query, order).rows(conn)?)?;
     Ok(page.page(
         found
@@ -278,9 +315,10 @@ pub fn count(
     filter: &EmailFilter,
     limit: i64,
 ) -> Result<(i64, bool), StoreError> {
+    let narrow = narrow(conn, within, filter)?;
     let select = "SELECT e.id FROM emails e JOIN messages g ON g.id = e.message_id";
     let query = filtered(conn, select, within, filter);
-    count_up_to(conn, query, limit)
+    count_up_to(conn, Narrow::apply(narrow.as_ref(), query), limit)
 }
 
 /// Who stands in these emails, in the order of the mail.

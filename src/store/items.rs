@@ -1,5 +1,6 @@
 //! Leads, deals and contacts, with their addresses, phones and ties to each other.
 
+use super::narrow::{self, Narrow};
 use super::page::{Key, KeyPart, Order, Page, PageRequest, count_up_to};
 use super::read::word;
 use super::sql::{Sql, sql};
@@ -103,8 +104,8 @@ impl ItemOrder {
         self.field == ItemOrderField::LastActivityAt && !scope::reaches_all(within)
     }
 
-    fn order(self, within: &ItemScope) -> Order {
-        Order {
+    fn order(self, within: &ItemScope, narrow: Option<&Narrow>) -> Order {
+        let order = Order {
             columns: match self.field {
                 ItemOrderField::CreatedAt => &["i.created_at", "i.id"],
                 ItemOrderField::LastActivityAt if self.needs_shown_entries(within) => {
@@ -114,7 +115,16 @@ impl ItemOrder {
                 ItemOrderField::Title => &["i.title", "i.id"],
             },
             descending: self.descending,
-        }
+        };
+        let sorted: &'static [&'static str] = match self.field {
+            ItemOrderField::CreatedAt => &["+i.created_at", "+i.id"],
+            ItemOrderField::LastActivityAt if self.needs_shown_entries(within) => {
+                &["+i.shown_activity_at", "+i.id"]
+            }
+            ItemOrderField::LastActivityAt => &["+i.last_activity_at", "+i.id"],
+            ItemOrderField::Title => &["i.title || ''", "+i.id"],
+        };
+        Narrow::order(narrow, order, sorted)
     }
 
     /// The columns of a list in this order. A hidden email must not move the items that it hangs on, so that for whoever
@@ -258,6 +268,21 @@ fn filtered(
     query
 }
 
+/// Where the items of a list lie, if that is little.
+fn narrow(
+    conn: &mut AnyConn,
+    within: &ItemScope,
+    filter: &ItemFilter,
+) -> Result<Option<Narrow>, StoreError> {
+    let is_looked_up = filter.responsible_id.is_some()
+        || filter.address_key.is_some()
+        || filter.contact_id.is_some();
+    if is_looked_up {
+        return Ok(None);
+    }
+    narrow::items(conn, within)
+}
+
 /// A page of the items of one kind in the scope.
 ///
 /// # Errors
@@ -270,8 +295,11 @@ pub fn list(
     order: ItemOrder,
     page: &PageRequest,
 ) -> Result<Page<Item>, StoreError> {
+    let narrow = narrow(conn, within, filter)?;
     let query = filtered(conn, order.columns(within), within, kind, filter);
-    let rows: Vec<ItemRow> = page.finish(query, order.order(within)).rows(conn)?;
+    let query = Narrow::apply(narrow.as_ref(), query);
+    let order_by = order.order(within, narrow.as_ref());
+    let rows: Vec<ItemRow> = page.finish(query, order_by).rows(conn)?;
     let rows = rows
         .into_iter()
         .map(|row| item(row).map(|item| (order.key(&item), item)))
@@ -312,8 +340,9 @@ pub fn count(
     filter: &ItemFilter,
     limit: i64,
 ) -> Result<(i64, bool), StoreError> {
+    let narrow = narrow(conn, within, filter)?;
     let query = filtered(conn, sql("SELECT i.id FROM items i"), within, kind, filter);
-    count_up_to(conn, query, limit)
+    count_up_to(conn, Narrow::apply(narrow.as_ref(), query), limit)
 }
 
 /// The addresses of these items, in order.

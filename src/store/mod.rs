@@ -10,6 +10,7 @@ pub mod archive;
 pub mod audit;
 pub mod backup;
 mod catalog;
+mod checkpoints;
 pub mod clients;
 pub mod codec;
 pub mod credentials;
@@ -33,6 +34,7 @@ pub mod links;
 pub mod mailbox_writes;
 pub mod mailboxes;
 pub mod messages;
+mod narrow;
 pub mod outbox;
 pub mod page;
 pub mod persons;
@@ -64,6 +66,7 @@ pub use db::AnyConn;
 pub use tx::{ChangeKind, Later, Tx};
 
 use crate::model::Time;
+use checkpoints::Checkpoints;
 use codec::Codec;
 use sql::{Sql, sql};
 use std::sync::{Arc, Mutex};
@@ -192,6 +195,7 @@ struct IdBlock {
 pub struct Store(Arc<Inner>);
 
 struct Inner {
+    checkpoints: Option<Checkpoints>,
     readers: db::WatchedPool,
     writers: db::WatchedPool,
     kind: db::Kind,
@@ -216,7 +220,12 @@ impl Store {
         db::migrate(&mut conn)?;
         let codec = load_codec(&mut conn, now)?;
         drop(conn);
+        let checkpoints = match kind {
+            db::Kind::Sqlite => Some(Checkpoints::start(url)?),
+            db::Kind::Postgresql => None,
+        };
         Ok(Self(Arc::new(Inner {
+            checkpoints,
             readers,
             writers,
             kind,
@@ -388,6 +397,9 @@ impl Store {
         match done {
             Ok((value, told)) => {
                 db::commit(&mut conn)?;
+                if let Some(checkpoints) = &self.0.checkpoints {
+                    checkpoints.note_commit(&mut conn);
+                }
                 if told {
                     self.0.committed.notify_one();
                 }

@@ -49,6 +49,21 @@ pub struct Order {
     pub descending: bool,
 }
 
+impl<T> Page<T> {
+    /// The same page of something else.
+    pub fn map<U>(self, mut shape: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            rows: self
+                .rows
+                .into_iter()
+                .map(|(key, row)| (key, shape(row)))
+                .collect(),
+            has_next: self.has_next,
+            has_previous: self.has_previous,
+        }
+    }
+}
+
 impl PageRequest {
     /// Ends a query whose text stands at a `WHERE …` with the keyset conditions, the order and the limit (one row more than asked, to know whether more follow).
     pub fn finish(&self, mut query: Sql, order: Order) -> Sql {

@@ -6,6 +6,7 @@
 //! Not for: what a query means (that is `rules::search`).
 
 use super::dialect::full_text::{self, KINDS, Words};
+use super::narrow::{self, Narrow};
 use super::page::{Key, KeyPart, Page, PageRequest, count_up_to};
 use super::scope;
 use super::search_index::{apart, numbered_from};
@@ -158,12 +159,19 @@ fn ranks(search: &Search<'_>, shelf: &Shelf) -> Vec<Rank> {
 /// A query for documents up to its conditions on rows, and the column by which they are ordered.
 fn select(
     conn: &AnyConn,
-    search: &Search<'_>,
+    (search, narrow): (&Search<'_>, Option<&Narrow>),
     (words, kinds): (Option<&Words>, &[&'static str]),
     columns: &'static str,
 ) -> (Sql, &'static str) {
     let (front, place) = match words {
-        Some(words) => (words.select(conn, columns), Words::place(conn)),
+        Some(words) => {
+            let place = match conn {
+                // PostgreSQL would follow the ids past all that the viewer does not see.
+                AnyConn::Pg(_) if narrow.is_some() => "+d.id",
+                _ => Words::place(conn),
+            };
+            (words.select(conn, columns), place)
+        }
         None => {
             let front = sql("SELECT ")
                 .push(columns)
@@ -176,10 +184,13 @@ fn select(
                     .list(kinds.iter().copied())
                     .push(")")
             };
-            (front, "d.id")
+            // What is looked up is sorted.
+            (front, if narrow.is_some() { "+d.id" } else { "d.id" })
         }
     };
-    let mut query = front.push(" AND ").then(readable(search));
+    let mut query = Narrow::apply(narrow, front)
+        .push(" AND ")
+        .then(readable(search));
     for group in search
         .query
         .groups
@@ -330,11 +341,13 @@ pub fn list(
         return Ok(page.page(Vec::new()));
     }
     full_text::plan_by_words(conn)?;
+    let narrow = narrow::documents(conn, search.within)?;
+    let whose = (search, narrow.as_ref());
     let mut found = Vec::new();
     for shelf in shelves(search) {
         for rank in ranks(search, &shelf) {
             if !rank.kinds.is_empty() {
-                found.extend(of_rank(conn, search, &rank, page)?);
+                found.extend(of_rank(conn, whose, &rank, page)?);
             }
         }
     }
@@ -355,12 +368,12 @@ type Scored = ((i64, i64), Found);
 /// What one rank has of a page: documents with their score and id.
 fn of_rank(
     conn: &mut AnyConn,
-    search: &Search<'_>,
+    whose: (&Search<'_>, Option<&Narrow>),
     rank: &Rank,
     page: &PageRequest,
 ) -> Result<Vec<Scored>, StoreError> {
     let what = (rank.words.as_ref(), rank.kinds.as_slice());
-    let (mut query, place) = select(conn, search, what, "d.id, d.kind, d.subject_id");
+    let (mut query, place) = select(conn, whose, what, "d.id, d.kind, d.subject_id");
     if let Some((score, id)) = page.after.as_ref().and_then(place_of) {
         // Behind this place: a lower score, or the same with a lower id.
         let own = score.saturating_sub(rank.ahead);
@@ -410,12 +423,13 @@ fn found(kind: &str, subject: i64, row: i64) -> Result<Found, StoreError> {
 /// All that a shelf has of the query, in no order.
 fn whole_shelf(
     conn: &AnyConn,
-    search: &Search<'_>,
+    whose: (&Search<'_>, Option<&Narrow>),
     shelf: &Shelf,
     columns: &'static str,
 ) -> (Sql, &'static str) {
+    let (search, _narrow) = whose;
     let words = words_of(search.query, shelf.zones).map(|words| of_kinds(words, &shelf.kinds));
-    select(conn, search, (words.as_ref(), &shelf.kinds), columns)
+    select(conn, whose, (words.as_ref(), &shelf.kinds), columns)
 }
 
 /// How much the query finds, up to `limit`; whether that is all. Read within one moment, as a page.
@@ -432,8 +446,10 @@ pub fn count(
         return Ok((0, true));
     }
     full_text::plan_by_words(conn)?;
+    let narrow = narrow::documents(conn, search.within)?;
+    let whose = (search, narrow.as_ref());
     for shelf in shelves(search) {
-        let (query, _place) = whole_shelf(conn, search, &shelf, "d.id");
+        let (query, _place) = whole_shelf(conn, whose, &shelf, "d.id");
         let (counted, is_exact) = count_up_to(conn, query, limit.saturating_sub(total))?;
         total = total.saturating_add(counted);
         if !is_exact {
@@ -489,8 +505,10 @@ pub fn facet(
         return Ok(Vec::new());
     }
     full_text::plan_by_words(conn)?;
+    let narrow = narrow::documents(conn, search.within)?;
+    let whose = (search, narrow.as_ref());
     for shelf in shelves(search) {
-        for (value, count) in counts_of(conn, search, &shelf, facet)? {
+        for (value, count) in counts_of(conn, whose, &shelf, facet)? {
             let total = counts.entry(value).or_default();
             *total = total.saturating_add(count);
         }
@@ -510,11 +528,12 @@ pub fn facet(
 
 fn counts_of(
     conn: &mut AnyConn,
-    search: &Search<'_>,
+    whose: (&Search<'_>, Option<&Narrow>),
     shelf: &Shelf,
     facet: Facet,
 ) -> Result<Vec<(String, i64)>, StoreError> {
-    let (rows, place) = whole_shelf(conn, search, shelf, "d.kind, d.subject_id, d.at");
+    let (search, _narrow) = whose;
+    let (rows, place) = whole_shelf(conn, whose, shelf, "d.kind, d.subject_id, d.at");
     let newest = rows
         .push(" ORDER BY ")
         .push(place)

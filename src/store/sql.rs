@@ -454,6 +454,13 @@ where
 
 macro_rules! tuple_rows {
     ($(($($t:ident),+)),+ $(,)?) => {$(
+        /// Columns that are read together, or are absent together where a row joins none.
+        impl<$($t: Column),+> Column for ($($t,)+) {
+            type Type = ($($t::Type,)+);
+        }
+        impl<$($t: Column),+> Column for Option<($($t,)+)> {
+            type Type = st::Nullable<($($t::Type,)+)>;
+        }
         impl<$($t),+> Row for ($($t,)+)
         where
             $($t: Column,)+

@@ -1,6 +1,7 @@
 //! Conversations as a viewer has them: what they see of each, and by whom threads were split and merged.
 //! Not for: the emails in a thread (that is `emails`), or how a mail finds its thread (that is `rules::threading`).
 
+use super::narrow::{self, Narrow};
 use super::page::{Key, KeyPart, Order, Page, PageRequest, count_up_to};
 use super::read::word;
 use super::sql::{BOUND_MAX, Sql, sql};
@@ -52,6 +53,19 @@ fn newest(columns: &'static str, within: &EmailScope, filter: &ThreadFilter) -> 
         .push(")")
 }
 
+/// Where the emails of such a list lie, if that is little.
+fn narrow(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    filter: &ThreadFilter,
+) -> Result<Option<Narrow>, StoreError> {
+    match (filter.item_id, filter.mailbox_id) {
+        (Some(item), _) => narrow::emails_of_item(conn, item),
+        (None, Some(_mailbox)) => Ok(None),
+        (None, None) => narrow::emails(conn, within),
+    }
+}
+
 /// A page of the threads of which the viewer sees something, the one with the newest email first.
 ///
 /// # Errors
@@ -62,11 +76,14 @@ pub fn list(
     filter: &ThreadFilter,
     page: &PageRequest,
 ) -> Result<Page<ThreadId>, StoreError> {
+    let narrow = narrow(conn, within, filter)?;
     let order = Order {
         columns: &["e.received_at", "e.id"],
         descending: true,
     };
+    let order = Narrow::order(narrow.as_ref(), order, &["+e.received_at", "+e.id"]);
     let query = newest("g.thread_id, e.received_at, e.id", within, filter);
+    let query = Narrow::apply(narrow.as_ref(), query);
     let rows: Vec<(i64, i64, i64)> = page.finish(query, order).rows(conn)?;
     let row = |(thread, received_at, email): (i64, i64, i64)| -> (Key, ThreadId) {
         let key = vec![KeyPart::Number(received_at), KeyPart::Number(email)];
@@ -85,7 +102,9 @@ pub fn count(
     filter: &ThreadFilter,
     limit: i64,
 ) -> Result<(i64, bool), StoreError> {
-    count_up_to(conn, newest("e.id", within, filter), limit)
+    let narrow = narrow(conn, within, filter)?;
+    let query = newest("e.id", within, filter);
+    count_up_to(conn, Narrow::apply(narrow.as_ref(), query), limit)
 }
 
 /// What a viewer sees of a thread.

@@ -1,13 +1,16 @@
 //! Timeline entries, in the order of their positions.
 
+use super::emails::{self, EmailRow, email_fields};
+use super::narrow::{self, Narrow};
 use super::page::{KeyPart, Order, Page, PageRequest, count_up_to};
 use super::sql::{Sql, sql};
 use super::{AnyConn, StoreError, scope};
 use crate::model::draft::SendingState;
+use crate::model::email::Email;
 use crate::model::item::ItemFacts;
 use crate::model::timeline::{NewTimelineEntry, Position, TimelineEntry, TimelineKind, Told};
 use crate::model::{ActivityId, DraftId, EmailId, ItemId, StageId, Time, UserId};
-use crate::rules::access::{EmailScope, ItemScope};
+use crate::rules::access::{EmailScope, ItemScope, shown_with};
 use std::collections::HashMap;
 
 type EntryRow = (
@@ -28,8 +31,25 @@ type EntryRow = (
     Option<String>,
 );
 
-const COLUMNS: &str = "SELECT t.position, t.item_id, t.kind, t.at, t.actor_id, t.email_id, t.activity_id, t.other_item_id, \
-     t.from_user_id, t.to_user_id, t.from_stage_id, t.to_stage_id, t.note, t.draft_id, t.sending FROM timeline_entries t JOIN items i ON i.id = t.item_id";
+macro_rules! columns {
+    ($more:expr, $joined:literal) => {
+        concat!(
+            "SELECT t.position, t.item_id, t.kind, t.at, t.actor_id, t.email_id, t.activity_id, t.other_item_id, t.from_user_id, \
+             t.to_user_id, t.from_stage_id, t.to_stage_id, t.note, t.draft_id, t.sending",
+            $more,
+            " FROM timeline_entries t JOIN items i ON i.id = t.item_id",
+            $joined
+        )
+    };
+}
+
+const COLUMNS: &str = columns!("", "");
+
+/// With the email that an entry is about, whoever may see it.
+const COLUMNS_AND_EMAIL: &str = columns!(
+    concat!(", ", email_fields!()),
+    " LEFT JOIN emails e ON e.id = t.email_id LEFT JOIN messages g ON g.id = e.message_id"
+);
 
 fn entry(row: EntryRow) -> Result<TimelineEntry, StoreError> {
     #[rustfmt::skip]
@@ -126,7 +146,21 @@ const ORDER: Order = Order {
     descending: false,
 };
 
+/// Where the entries of everyone's timeline lie that the viewer may see, if that is little.
+fn narrow(
+    conn: &mut AnyConn,
+    within: &EmailScope,
+    item: Option<ItemId>,
+) -> Result<Option<Narrow>, StoreError> {
+    match item {
+        // They are looked up by their item.
+        Some(_item) => Ok(None),
+        None => narrow::entries(conn, within.items()),
+    }
+}
+
 /// A page of what the viewer may see of one item's timeline, or of everyone's; oldest first. No kinds: all of them.
+/// Each entry has the email that it shows with: it is seen where the entry is, so that both are read by one statement.
 ///
 /// # Errors
 /// What the database says.
@@ -136,13 +170,22 @@ pub fn list(
     item: Option<ItemId>,
     kinds: &[TimelineKind],
     page: &PageRequest,
-) -> Result<Page<TimelineEntry>, StoreError> {
-    let query = filtered(COLUMNS, within, item, kinds);
-    let rows: Vec<EntryRow> = page.finish(query, ORDER).rows(conn)?;
+) -> Result<Page<(TimelineEntry, Option<Email>)>, StoreError> {
+    let narrow = narrow(conn, within, item)?;
+    let query = filtered(COLUMNS_AND_EMAIL, within, item, kinds);
+    let query = Narrow::apply(narrow.as_ref(), query);
+    let order = Narrow::order(narrow.as_ref(), ORDER, &["+t.position"]);
+    let rows: Vec<(EntryRow, Option<EmailRow>)> = page.finish(query, order).rows(conn)?;
     let rows = rows
         .into_iter()
-        .map(|row| entry(row).map(|found| (vec![KeyPart::Number(found.position.0)], found)))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(row, joined)| {
+            let found = entry(row)?;
+            // That an email was linked or unlinked shows also to whoever may not see that email.
+            let shown = shown_with(&found.new.told).and(joined);
+            let key = vec![KeyPart::Number(found.position.0)];
+            Ok((key, (found, shown.map(emails::email).transpose()?)))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
     Ok(page.page(rows))
 }
 
@@ -157,8 +200,10 @@ pub fn count(
     kinds: &[TimelineKind],
     limit: i64,
 ) -> Result<(i64, bool), StoreError> {
+    let narrow = narrow(conn, within, item)?;
     let select = "SELECT t.position FROM timeline_entries t JOIN items i ON i.id = t.item_id";
-    count_up_to(conn, filtered(select, within, item, kinds), limit)
+    let query = filtered(select, within, item, kinds);
+    count_up_to(conn, Narrow::apply(narrow.as_ref(), query), limit)
 }
 
 /// One entry, if the viewer may see it.

@@ -1,0 +1,1 @@
+DROP INDEX items_open_to_everyone;
