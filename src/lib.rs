@@ -18,5 +18,6 @@ pub mod mail;
 pub mod model;
 pub mod rules;
 pub mod store;
+pub mod telemetry;
 pub mod view;
 pub mod worker;

@@ -215,6 +215,15 @@ pub struct Settings {
     /// Log lines as JSON
     #[arg(long, global = true, env = "MAILROOM_LOG_JSON", hide_env_values = true)]
     pub log_json: bool,
+    /// Where traces are sent: the base address of a collector that takes OTLP over HTTP [default: nowhere]
+    #[arg(
+        long,
+        global = true,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Settings {

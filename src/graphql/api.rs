@@ -23,6 +23,7 @@ use super::straight::ListsOnce;
 use super::tally::{Outcome, Tally};
 use crate::model::measure::micros;
 use crate::model::people::Session;
+use crate::telemetry;
 
 pub use super::answer::{ApiResponse, RequestId};
 pub use super::document::OperationKind;
@@ -40,6 +41,8 @@ pub struct ApiRequest {
     pub extensions: Map<String, Json>,
     /// Say in `extensions.cost` of the answer what it cost.
     pub tells_cost: bool,
+    /// The caller's trace (W3C Trace Context).
+    pub trace_parent: Option<String>,
 }
 
 /// Who asks, for resolvers: `ctx.data::<Caller>()` is always there, `None` for nobody signed in.
@@ -219,6 +222,9 @@ impl Api {
         let lesson = self.lesson(&prepared, session.as_ref());
         let span =
             tracing::info_span!("operation", request_id = %request_id, kind = kind.as_text());
+        if let Some(caller) = &prepared.request.trace_parent {
+            telemetry::join_trace(&span, caller);
+        }
         let running = self.run_now(prepared, session, request_id);
         let response = running.instrument(span.clone()).await;
         let (outcome, took) = (outcome(&response), began.elapsed());

@@ -27,6 +27,8 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 const BODY_SECONDS_MAX: u64 = 10;
 /// Whoever sends this header, with any value, is told in `extensions.cost` what the operation cost.
 const COST_HEADER: &str = "x-mailroom-cost";
+/// The trace that the caller is in, by W3C Trace Context.
+const TRACE_HEADER: &str = "traceparent";
 /// A name of a document: a hash with a prefix, or what a compiler made up.
 const DOCUMENT_ID_BYTES_MAX: usize = 128;
 /// One of these shows that the sender is a program, or a page that asked before it sent.
@@ -215,7 +217,7 @@ async fn posted(
     }
     let bytes = read_body(request, body).await?;
     let mut api_request = parse_body(&bytes)?;
-    api_request.tells_cost = request.headers().contains_key(COST_HEADER);
+    read_headers(request, &mut api_request);
     let (token, session) = session(request, state).await?;
     Ok(Asked {
         prepared: state.api.prepare(api_request, request_id),
@@ -238,7 +240,7 @@ async fn got(
         ));
     }
     let mut api_request = parse_query(request.query_string())?;
-    api_request.tells_cost = request.headers().contains_key(COST_HEADER);
+    read_headers(request, &mut api_request);
     let (token, session) = session(request, state).await?;
     let prepared = state.api.prepare(api_request, request_id);
     let kind = prepared.as_ref().ok().map(Prepared::kind);
@@ -262,6 +264,16 @@ async fn got(
         token,
         session,
     })
+}
+
+/// What headers say about how a request is answered.
+fn read_headers(request: &HttpRequest, api_request: &mut ApiRequest) {
+    let headers = request.headers();
+    api_request.tells_cost = headers.contains_key(COST_HEADER);
+    let caller = headers
+        .get(TRACE_HEADER)
+        .and_then(|value| value.to_str().ok());
+    api_request.trace_parent = caller.map(str::to_owned);
 }
 
 /// The guard against cross-site GETs. Queries change nothing and cookies mean nothing here, so what a
@@ -404,6 +416,7 @@ pub fn read_request(mut members: Map<String, Value>) -> Result<ApiRequest, &'sta
         variables,
         extensions,
         tells_cost: false,
+        trace_parent: None,
     })
 }
 

@@ -53,6 +53,11 @@ impl TlsTrust {
         })
     }
 
+    /// What clients of other protocols connect with.
+    pub fn client_config(&self) -> &ClientConfig {
+        &self.config
+    }
+
     /// Encrypts an open connection; the server must prove that it is `host`.
     pub(super) fn encrypt(
         &self,

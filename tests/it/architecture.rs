@@ -63,6 +63,7 @@ const WIRING: &[(&str, &[&str])] = &[
             "cli", "http", "graphql", "worker", "actions", "live", "auth", "store", "mail", "bus",
         ],
     ),
+    ("telemetry", &["cli", "graphql"]),
     (
         "clock",
         &[
@@ -99,6 +100,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config"]),
     ("anyhow", &["cli"]),
     ("rustix", &["cli"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
+    ("tracing_subscriber", &["telemetry"]),
+    ("reqwest", &["telemetry"]),
 ];
 
 /// Lines that a file of the product, or of its tests, has at most. Beyond that nobody finds anything; most are far shorter.

@@ -146,6 +146,8 @@ pub fn store_now(
     now: Time,
 ) -> Result<Vec<Taken>, StoreError> {
     let Prepared { reads, keeping } = prepared;
+    let count = reads.len();
+    let _storing = tracing::info_span!("store_mail", mailbox = mailbox.0, count).entered();
     let durable = raw.kept_now(keeping)?;
     let place = (mailbox, fence);
     match write(store, place, &reads, &durable, now) {

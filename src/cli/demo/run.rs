@@ -116,6 +116,7 @@ pub async fn run<I: Installation>(
         .map(PrivateFolder::path)
         .or(options.data_dir.as_deref());
     let data_dir = data_dir.context("the demo has no folder")?.to_owned();
+    std::fs::create_dir_all(&data_dir).context("making a folder for the demo's data")?;
     let company = Company::from_seed(options.seed);
     let mut demo = Demo {
         options,

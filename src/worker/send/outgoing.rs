@@ -104,6 +104,7 @@ fn send(
     mail: &Claimed,
     (session, unreached): (&mut Option<Open>, &mut Option<Attempt>),
 ) -> Outcome {
+    let _sending = tracing::info_span!("send_mail", mailbox = id.0, draft = mail.id.0).entered();
     let job = match job(sender, id, mail) {
         Ok(Ok(job)) => job,
         Ok(Err(reason)) => return refused(reason),

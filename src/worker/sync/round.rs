@@ -143,6 +143,7 @@ impl Round {
 
     /// Does what there is to do; what is then waited for.
     pub fn go_on(&mut self, mut turn: Turn<'_>) -> Result<Rest, SyncError> {
+        let _looking = tracing::info_span!("sync", mailbox = self.look.mailbox.id.0).entered();
         if let Some(rest) = self.wake(&turn)? {
             return Ok(rest);
         }

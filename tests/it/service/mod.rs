@@ -7,3 +7,4 @@ mod metrics;
 mod outside;
 mod rates;
 mod storms;
+mod traces;
