@@ -44,6 +44,8 @@ pub fn fill_for_one(url: &str, entries: i64, (leads, own): (i64, i64)) -> String
         run(format!(
             "UPDATE users SET is_administrator = FALSE WHERE id = {FIRST}"
         ))?;
+        // They have no mailbox.
+        run(format!("UPDATE mailboxes SET connector_id = {FIRST} + 1"))?;
         run(format!("UPDATE items SET responsible_id = {FIRST} + 1"))?;
         let every = leads / own;
         run(format!(
