@@ -221,16 +221,7 @@ fn mail_access(config: &Config) -> Result<MailAccess, AppError> {
     let hosts = HostPolicy::parse(&config.allow_hosts)
         .map_err(|error| AppError::Setting(format!("MAILROOM_ALLOW_HOSTS: {error}")))?
         .with_loopback(loopback);
-    let pem = match &config.ca_file {
-        Some(path) => Some(std::fs::read(path).map_err(|error| {
-            AppError::Setting(format!(
-                "MAILROOM_CA_FILE {} can't be read: {error}",
-                path.display()
-            ))
-        })?),
-        None => None,
-    };
-    let trust = TlsTrust::load(pem.as_deref())
+    let trust = TlsTrust::load_file(config.ca_file.as_deref())
         .map_err(|error| AppError::Setting(format!("MAILROOM_CA_FILE: {error}")))?;
     Ok(MailAccess {
         trust,

@@ -11,6 +11,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Duration;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -36,6 +37,8 @@ pub struct TelemetrySettings<'a> {
     pub log_json: bool,
     /// The base address of a collector that takes OTLP over HTTP; none: no traces are made.
     pub otlp_endpoint: Option<&'a str>,
+    /// Further authorities for its certificate, PEM.
+    pub ca_file: Option<&'a Path>,
 }
 
 /// Why it could not be started.
@@ -78,7 +81,10 @@ pub fn start(settings: TelemetrySettings<'_>) -> Result<Telemetry, TelemetryErro
     } else {
         log.with_filter(filter).boxed()
     };
-    let provider = settings.otlp_endpoint.map(provider).transpose()?;
+    let provider = settings
+        .otlp_endpoint
+        .map(|endpoint| provider(endpoint, settings.ca_file))
+        .transpose()?;
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(SERVICE))
@@ -100,13 +106,14 @@ const fn setting(text: String) -> TelemetryError {
 }
 
 /// Sends spans by the batch, from a thread of its own.
-fn provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+fn provider(endpoint: &str, ca_file: Option<&Path>) -> Result<SdkTracerProvider, TelemetryError> {
     let bad = |why: String| setting(format!("OTEL_EXPORTER_OTLP_ENDPOINT {endpoint:?}: {why}"));
     let url = url::Url::parse(endpoint).map_err(|error| bad(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad("it must begin with http: or https:".to_owned()));
     }
-    let trust = TlsTrust::load(None).map_err(|error| bad(error.to_string()))?;
+    let trust = TlsTrust::load_file(ca_file)
+        .map_err(|error| setting(format!("MAILROOM_CA_FILE: {error}")))?;
     let client = reqwest::blocking::Client::builder()
         .tls_backend_preconfigured(trust.client_config().clone())
         .timeout(EXPORT_TIMEOUT)

@@ -95,7 +95,7 @@ pub struct Settings {
         hide_env_values = true
     )]
     key_file: Option<PathBuf>,
-    /// Further certificate authorities for mail servers, PEM [default: the system's alone]
+    /// Further certificate authorities for mail servers and the collector of traces, PEM [default: the system's alone]
     #[arg(
         long,
         global = true,
@@ -103,7 +103,7 @@ pub struct Settings {
         value_name = "FILE",
         hide_env_values = true
     )]
-    ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// Where raw mails are kept: a folder, or s3://bucket/prefix [default: raw in the data folder]
     #[arg(
         long,

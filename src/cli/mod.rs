@@ -56,6 +56,16 @@ fn demo_folder(matches: &ArgMatches) -> Result<Option<PathBuf>, String> {
     }
 }
 
+/// Where traces are sent: of what runs on, not of a look at it now and then. A variable that is empty says nothing.
+fn otlp_endpoint(arguments: &Arguments) -> Option<&str> {
+    let runs_on = matches!(
+        arguments.command,
+        None | Some(Command::Serve | Command::Worker)
+    );
+    let endpoint = arguments.settings.otlp_endpoint.as_deref()?.trim();
+    (runs_on && !endpoint.is_empty()).then_some(endpoint)
+}
+
 /// Reads the arguments, runs the command, and says how it went as an exit code.
 pub fn run() -> ExitCode {
     let matches = Arguments::command().get_matches();
@@ -78,7 +88,8 @@ pub fn run() -> ExitCode {
     let told = telemetry::start(TelemetrySettings {
         log: settings.log.as_deref().unwrap_or(level),
         log_json: settings.log_json,
-        otlp_endpoint: settings.otlp_endpoint.as_deref(),
+        otlp_endpoint: otlp_endpoint(&arguments),
+        ca_file: settings.ca_file.as_deref(),
     });
     let _telemetry = match told {
         Ok(telemetry) => telemetry,
@@ -196,6 +207,24 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn traces_are_of_what_runs_on_and_an_empty_variable_says_nothing() {
+        let sent = |words: &[&str]| {
+            let words = ["mailroom"].iter().chain(words);
+            let arguments = Arguments::try_parse_from(words).unwrap();
+            otlp_endpoint(&arguments).map(str::to_owned)
+        };
+        let url = "http://127.0.0.1:4318";
+        for command in [["serve"].as_slice(), &["worker"], &[]] {
+            let with = |url| [command, &["--otlp-endpoint", url]].concat();
+            assert_eq!(sent(&with(url)).as_deref(), Some(url));
+            assert_eq!(sent(&with("")), None);
+            assert_eq!(sent(command), None);
+        }
+        assert_eq!(sent(&["health", "--otlp-endpoint", url]), None);
+    }
 
     #[test]
     fn the_demo_keeps_its_data_where_it_is_told_to_and_nowhere_that_holds_something() {

@@ -451,7 +451,7 @@ pub async fn preflight(request: HttpRequest, state: Data<State>) -> HttpResponse
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "authorization, content-type, accept, x-request-id, x-mailroom-cost, apollo-require-preflight",
+                "authorization, content-type, accept, x-request-id, x-mailroom-cost, apollo-require-preflight, traceparent",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ] {

@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io;
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The authorities that mail servers' certificates are checked against; cheap to clone.
@@ -19,6 +20,8 @@ pub struct TlsTrust {
 /// Why the authorities could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsTrustError {
+    #[error("{} can't be read: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("the extra certificate authority is not a PEM certificate")]
     BadPem,
     #[error("TLS could not be set up")]
@@ -51,6 +54,21 @@ impl TlsTrust {
         Ok(Self {
             config: Arc::new(config),
         })
+    }
+
+    /// The same, with the PEM in a file.
+    ///
+    /// # Errors
+    /// Where it can't be read, or is none.
+    pub fn load_file(extra_ca: Option<&Path>) -> Result<Self, TlsTrustError> {
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|source| TlsTrustError::Unreadable {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let pem = extra_ca.map(read).transpose()?;
+        Self::load(pem.as_deref())
     }
 
     /// What clients of other protocols connect with.

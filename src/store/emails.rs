@@ -293,10 +293,9 @@ fn list_ordered(
         columns: &["e.received_at", "e.id"],
         descending: newest == Newest::First,
     };
-    let order = Narrow::order(narrow.as_ref(), order, &["+e.received_at", "+e.id"]);
     let query = filtered(conn, COLUMNS, within, filter);
-    let query = Narrow::apply(narrow.as_ref(), query);
-    let found = emails(page.finish(query, order).rows(conn)?)?;
+    let query = Narrow::finish(narrow.as_ref(), query, page, order);
+    let found = emails(query.rows(conn)?)?;
     Ok(page.page(
         found
             .into_iter()

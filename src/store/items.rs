@@ -104,8 +104,8 @@ impl ItemOrder {
         self.field == ItemOrderField::LastActivityAt && !scope::reaches_all(within)
     }
 
-    fn order(self, within: &ItemScope, narrow: Option<&Narrow>) -> Order {
-        let order = Order {
+    fn order(self, within: &ItemScope) -> Order {
+        Order {
             columns: match self.field {
                 ItemOrderField::CreatedAt => &["i.created_at", "i.id"],
                 ItemOrderField::LastActivityAt if self.needs_shown_entries(within) => {
@@ -115,16 +115,7 @@ impl ItemOrder {
                 ItemOrderField::Title => &["i.title", "i.id"],
             },
             descending: self.descending,
-        };
-        let sorted: &'static [&'static str] = match self.field {
-            ItemOrderField::CreatedAt => &["+i.created_at", "+i.id"],
-            ItemOrderField::LastActivityAt if self.needs_shown_entries(within) => {
-                &["+i.shown_activity_at", "+i.id"]
-            }
-            ItemOrderField::LastActivityAt => &["+i.last_activity_at", "+i.id"],
-            ItemOrderField::Title => &["i.title || ''", "+i.id"],
-        };
-        Narrow::order(narrow, order, sorted)
+        }
     }
 
     /// The columns of a list in this order. A hidden email must not move the items that it hangs on, so that for whoever
@@ -297,9 +288,8 @@ pub fn list(
 ) -> Result<Page<Item>, StoreError> {
     let narrow = narrow(conn, within, filter)?;
     let query = filtered(conn, order.columns(within), within, kind, filter);
-    let query = Narrow::apply(narrow.as_ref(), query);
-    let order_by = order.order(within, narrow.as_ref());
-    let rows: Vec<ItemRow> = page.finish(query, order_by).rows(conn)?;
+    let query = Narrow::finish(narrow.as_ref(), query, page, order.order(within));
+    let rows: Vec<ItemRow> = query.rows(conn)?;
     let rows = rows
         .into_iter()
         .map(|row| item(row).map(|item| (order.key(&item), item)))

@@ -397,11 +397,11 @@ impl Store {
         match done {
             Ok((value, told)) => {
                 db::commit(&mut conn)?;
-                if let Some(checkpoints) = &self.0.checkpoints {
-                    checkpoints.note_commit(&mut conn);
-                }
                 if told {
                     self.0.committed.notify_one();
+                }
+                if let Some(checkpoints) = &self.0.checkpoints {
+                    checkpoints.note_commit(&mut conn);
                 }
                 Ok(value)
             }

@@ -3,7 +3,7 @@
 //! is, and sorted.
 //! Not for: what is seen (that is `scope`, which stays in each statement): here is only where it can lie.
 
-use super::page::Order;
+use super::page::{Order, PageRequest};
 use super::sql::{Sql, sql};
 use super::{AnyConn, StoreError, dialect, scope};
 use crate::model::ItemId;
@@ -26,14 +26,11 @@ impl Narrow {
         }
     }
 
-    /// The order of such a list: no index gives it, which databases would rather follow.
-    pub fn order(narrow: Option<&Self>, order: Order, sorted: &'static [&'static str]) -> Order {
+    /// A page of a query whose text stands in its conditions.
+    pub fn finish(narrow: Option<&Self>, query: Sql, page: &PageRequest, order: Order) -> Sql {
         match narrow {
-            None => order,
-            Some(_little) => Order {
-                columns: sorted,
-                ..order
-            },
+            None => page.finish(query, order),
+            Some(_little) => page.finish_few(Self::apply(narrow, query), order),
         }
     }
 
@@ -105,32 +102,34 @@ fn reached(scope: &ItemScope) -> Option<Sql> {
 /// # Errors
 /// What the database says.
 pub fn emails(conn: &mut AnyConn, scope: &EmailScope) -> Result<Option<Narrow>, StoreError> {
-    match reached_emails(conn, scope)? {
+    let items = match scope.surface() {
+        Surface::Mailbox => None,
+        Surface::Crm | Surface::Either => few_items(conn, scope.items())?,
+    };
+    match reached_emails(conn, scope, items) {
         Some(emails) => Narrow::if_little(conn, "e.id", emails),
         None => Ok(None),
     }
 }
 
-/// The emails in the scope, by the items that they hang on and the mailboxes that they lie in.
-fn reached_emails(conn: &mut AnyConn, scope: &EmailScope) -> Result<Option<Sql>, StoreError> {
+/// The emails in the scope, by these items, on which they hang, and the mailboxes that they lie in; `None` where the items
+/// that it takes are not few.
+fn reached_emails(conn: &AnyConn, scope: &EmailScope, items: Option<Sql>) -> Option<Sql> {
     let mut ways = Vec::new();
     if scope.surface() != Surface::Crm {
         if scope.mailboxes().is_everything() {
-            return Ok(None);
+            return None;
         }
         let ids = scope::mailbox_ids(scope.mailboxes());
         let in_mailbox = sql("SELECT re.id FROM emails re WHERE ");
         ways.push(in_mailbox.then(dialect::one_of(conn, "re.mailbox_id", ids)));
     }
     if scope.surface() != Surface::Mailbox {
-        let Some(items) = few_items(conn, scope.items())? else {
-            return Ok(None);
-        };
         let in_crm = sql("SELECT rl.email_id FROM email_links rl WHERE ");
-        ways.push(in_crm.then(dialect::one_of(conn, "rl.item_id", items)));
+        ways.push(in_crm.then(dialect::one_of(conn, "rl.item_id", items?)));
     }
     let either = |one: Sql, other: Sql| one.push(" UNION ALL ").then(other);
-    Ok(ways.into_iter().reduce(either))
+    ways.into_iter().reduce(either)
 }
 
 /// What is searched for (documents called `d`), of the emails in the scope and the items that go with it.
@@ -141,7 +140,7 @@ pub fn documents(conn: &mut AnyConn, scope: &EmailScope) -> Result<Option<Narrow
     let Some(items) = few_items(conn, scope.items())? else {
         return Ok(None);
     };
-    let Some(emails) = reached_emails(conn, scope)? else {
+    let Some(emails) = reached_emails(conn, scope, Some(items.clone())) else {
         return Ok(None);
     };
     if !is_little(conn, emails.clone())? {

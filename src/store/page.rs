@@ -66,8 +66,20 @@ impl<T> Page<T> {
 
 impl PageRequest {
     /// Ends a query whose text stands at a `WHERE …` with the keyset conditions, the order and the limit (one row more than asked, to know whether more follow).
-    pub fn finish(&self, mut query: Sql, order: Order) -> Sql {
-        let tuple = format!("({})", order.columns.join(", "));
+    pub fn finish(&self, query: Sql, order: Order) -> Sql {
+        self.finish_by(query, order, str::to_owned)
+    }
+
+    /// The same for few rows, which are to be sorted: a database that followed an index in this order would look at many
+    /// others.
+    pub fn finish_few(&self, query: Sql, order: Order) -> Sql {
+        // No index is of this.
+        self.finish_by(query, order, |name| format!("COALESCE({name}, {name})"))
+    }
+
+    fn finish_by(&self, mut query: Sql, order: Order, column: impl Fn(&str) -> String) -> Sql {
+        let columns: Vec<String> = order.columns.iter().map(|name| column(name)).collect();
+        let tuple = format!("({})", columns.join(", "));
         for (key, beyond) in [(&self.after, true), (&self.before, false)] {
             let Some(key) = key else { continue };
             let operator = if beyond == order.descending {
@@ -85,7 +97,7 @@ impl PageRequest {
         let descending = order.descending != self.backward;
         let direction = if descending { " DESC" } else { " ASC" };
         query = query.push(" ORDER BY ");
-        for (index, column) in order.columns.iter().enumerate() {
+        for (index, column) in columns.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             query = query.push(format!("{comma}{column}{direction}"));
         }

@@ -81,10 +81,9 @@ pub fn list(
         columns: &["e.received_at", "e.id"],
         descending: true,
     };
-    let order = Narrow::order(narrow.as_ref(), order, &["+e.received_at", "+e.id"]);
     let query = newest("g.thread_id, e.received_at, e.id", within, filter);
-    let query = Narrow::apply(narrow.as_ref(), query);
-    let rows: Vec<(i64, i64, i64)> = page.finish(query, order).rows(conn)?;
+    let rows: Vec<(i64, i64, i64)> =
+        Narrow::finish(narrow.as_ref(), query, page, order).rows(conn)?;
     let row = |(thread, received_at, email): (i64, i64, i64)| -> (Key, ThreadId) {
         let key = vec![KeyPart::Number(received_at), KeyPart::Number(email)];
         (key, ThreadId(thread))

@@ -173,9 +173,8 @@ pub fn list(
 ) -> Result<Page<(TimelineEntry, Option<Email>)>, StoreError> {
     let narrow = narrow(conn, within, item)?;
     let query = filtered(COLUMNS_AND_EMAIL, within, item, kinds);
-    let query = Narrow::apply(narrow.as_ref(), query);
-    let order = Narrow::order(narrow.as_ref(), ORDER, &["+t.position"]);
-    let rows: Vec<(EntryRow, Option<EmailRow>)> = page.finish(query, order).rows(conn)?;
+    let query = Narrow::finish(narrow.as_ref(), query, page, ORDER);
+    let rows: Vec<(EntryRow, Option<EmailRow>)> = query.rows(conn)?;
     let rows = rows
         .into_iter()
         .map(|(row, joined)| {

@@ -606,6 +606,13 @@ async fn pages_of_named_origins_may_ask_and_read() {
                 .header("access-control-allow-credentials")
                 .is_none()
         );
+        let allowed = preflight
+            .header("access-control-allow-headers")
+            .unwrap_or_default();
+        for header in ["authorization", "content-type", "traceparent"] {
+            let is_allowed = allowed.split(", ").any(|name| name == header);
+            assert_eq!(is_allowed, wanted, "{origin}: {header}");
+        }
         let answer = server
             .post(&[("Origin", origin)], &json!({ "query": "{hello}" }))
             .await;
