@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Steps come in the order in which they stand; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-long bench-sync bench-graphql mutants mutants-if-there test-e2e conformance conformance-if-there clients clients-if-there schemathesis fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test need-bench
+.PHONY: help demo test test-long bench-sync bench-graphql mutants mutants-if-there test-e2e conformance conformance-if-there clients clients-if-there hostile-html schemathesis fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test need-bench
 
 # cargo takes the versions of Cargo.lock or fails: never a build that nobody has seen.
 CARGO := cargo
@@ -74,6 +74,11 @@ clients: ## graphql-ws, graphql-sse, Apollo and urql against the built program; 
 
 clients-if-there:
 	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory clients; fi
+
+hostile-html: need-test ## A hundred thousand hostile documents, and what others test their sanitisers with, cleaned and opened in Chromium; MORE=file.json adds a list (needs Node and npm)
+	@cd tests/e2e/hostile-html && npm install --no-audit --no-fund --silent && node fixtures.mjs $(if $(MORE),$(abspath $(MORE))) > node_modules/fixtures.json
+	@MAILROOM_TEST_LONG=1 MAILROOM_TEST_HTML=$(abspath tests/e2e/hostile-html/node_modules/fixtures.json) \
+	  $(CARGO) test $(LOCKED) --test it -- --nocapture hostile_html
 
 schemathesis: ## Whatever the schema allows, asked of the demo by schemathesis as three users; EXAMPLES=n of each root field (20) (needs Python 3)
 	@if ! command -v python3 >/dev/null; then echo "no python3: schemathesis is left out"; exit 0; fi; \

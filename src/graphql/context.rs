@@ -277,7 +277,9 @@ pub fn viewer<'ctx>(ctx: &Context<'ctx>) -> Result<&'ctx Arc<Viewer>> {
 /// What clients read of a failing store.
 pub fn failed(error: &StoreError) -> Error {
     match error {
-        StoreError::Conflict(_) => error::conflict("Something else changed first: try again."),
+        StoreError::Conflict(_) | StoreError::Deadlock(_) => {
+            error::conflict("Something else changed first: try again.")
+        }
         _ => error::internal(error),
     }
 }

@@ -79,6 +79,9 @@ pub enum StoreError {
     /// A unique or foreign key stood in the way; another writer was first.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// Two writers waited for each other, and the database ended this one; nothing of it was written.
+    #[error("deadlock: {0}")]
+    Deadlock(String),
     /// A row says something that it can't say.
     #[error("corrupt row in {table}.{column}, row {row}")]
     Corrupt {
@@ -111,6 +114,7 @@ impl StoreError {
     pub const fn is_outside(&self) -> bool {
         match self {
             Self::Unavailable(_)
+            | Self::Deadlock(_)
             | Self::Storage(_)
             | Self::Raw(_)
             | Self::Setting(_)
@@ -141,6 +145,9 @@ const OF_STORAGE: [&str; 9] = [
 /// How SQLite says that somebody else holds it, for longer than it waits.
 const LOCKED: &str = "database is locked";
 
+/// How PostgreSQL says that it ended one of two who waited for each other.
+const DEADLOCK: &str = "deadlock detected";
+
 impl From<diesel::result::Error> for StoreError {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind as Kind, Error};
@@ -161,6 +168,9 @@ impl From<diesel::result::Error> for StoreError {
             ) => Self::Unavailable(info.message().to_owned()),
             Error::DatabaseError(_, info) if info.message().contains(LOCKED) => {
                 Self::Unavailable(info.message().to_owned())
+            }
+            Error::DatabaseError(_, info) if info.message().contains(DEADLOCK) => {
+                Self::Deadlock(info.message().to_owned())
             }
             Error::DatabaseError(_, info)
                 if OF_STORAGE.iter().any(|text| info.message().contains(text)) =>
@@ -495,6 +505,8 @@ mod tests {
         assert!(unknown(full).is_of_storage());
         let locked = unknown("database is locked");
         assert!(locked.is_outside() && !locked.is_of_storage());
+        let ended = unknown("deadlock detected");
+        assert!(ended.is_outside() && !ended.is_of_storage());
         assert!(!unknown("string is too long for tsvector").is_outside());
     }
 

@@ -5,6 +5,8 @@
 //! Not for judging what is safe: `html` asks ammonia for that.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// Attributes kept of one tag. Real mails have fewer than 20; the parser behind us compares each with all before it.
 const ATTRIBUTES_MAX: usize = 64;
@@ -348,23 +350,16 @@ fn char_of_number(code: u32) -> char {
 
 /// The character of a named reference.
 fn char_of_name(name: &str) -> Option<char> {
-    if let Some(index) = LATIN
-        .split_ascii_whitespace()
-        .position(|known| known == name)
-    {
-        return u32::try_from(index)
-            .ok()
-            .and_then(|index| char::from_u32(0xa0_u32.saturating_add(index)));
-    }
-    let named = OTHERS
-        .split_ascii_whitespace()
-        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    match (name, named) {
-        ("Tab", _) => Some('\t'),
-        ("NewLine", _) => Some('\n'),
-        (_, Some(text)) => text.chars().next(),
-        _ => None,
-    }
+    static NAMED: LazyLock<HashMap<&str, char>> = LazyLock::new(|| {
+        let latin = LATIN.split_ascii_whitespace().zip('\u{a0}'..='\u{ff}');
+        let others = OTHERS
+            .split(' ')
+            .filter_map(|pair| pair.split_once('='))
+            .filter_map(|(name, text)| Some((name, text.chars().next()?)));
+        let spaces = [("Tab", '\t'), ("NewLine", '\n')];
+        latin.chain(others).chain(spaces).collect()
+    });
+    NAMED.get(name).copied()
 }
 
 /// The names of U+00A0 to U+00FF, in order.
