@@ -151,6 +151,11 @@ impl Server {
         token_of(setting, self.folder.path(), address)
     }
 
+    /// Runs another command over its data; what that printed.
+    pub fn run(&self, setting: &Setting, arguments: &[&str]) -> String {
+        run(setting, self.folder.path(), arguments)
+    }
+
     /// The administrator's token.
     pub fn token(&self) -> &str {
         &self.token

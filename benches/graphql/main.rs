@@ -2,8 +2,8 @@
 //! the same PostgreSQL, how far that depends on how many entries there are, and how fast those who follow them hear of
 //! news, beside graphql-ws over Redis. `make bench-graphql` runs it; the last line that it prints is JSON with every
 //! figure and ratio.
-//! Its parts are `sqlite`, `postgres`, `peers` (with `postgres`), `growth`, `few`, `live` and `live-peers`: all, unless some
-//! are named.
+//! Its parts are `sqlite`, `postgres`, `peers` (with `postgres`), `growth`, `few`, `search` (beside notmuch, where it is),
+//! `live` and `live-peers`: all, unless some are named.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -26,6 +26,7 @@ mod live;
 mod load;
 mod peers;
 mod plain;
+mod searches;
 
 use common::server::{Server, Setting};
 use common::{Asked, Figures, median, on_its_own};
@@ -266,6 +267,9 @@ async fn measure(asked: &Asked) {
         for setting in [&sqlite, &postgres] {
             few::measure(&mut figures, setting, asked).await;
         }
+    }
+    if asked.wants("search") {
+        searches::measure(&mut figures, &[&sqlite, &postgres], asked).await;
     }
     if asked.wants("live") {
         live::measure(&mut figures).await;

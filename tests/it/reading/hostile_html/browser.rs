@@ -1,5 +1,6 @@
 //! Headless Chromium whose every request comes to us: we are its proxy, the page that it opens, and the rest of the web.
 
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -106,13 +107,52 @@ async function end_page({ number, odd, frame }) {
 })();
 </script></body></html>"#;
 
+/// Opens two pages at a time, with scripts off, and tells which words of the first are not to be seen on the second.
+const COMPARING: &str = r#"<!doctype html><html><head><link rel=icon href=data:,></head><body><script>
+async function words_of(number) {
+  const frame = document.createElement('iframe');
+  frame.sandbox = 'allow-same-origin';
+  frame.width = 1000;
+  frame.src = '/page/' + number;
+  const loaded = new Promise((resolve) => frame.addEventListener('load', resolve, { once: true }));
+  document.body.append(frame);
+  await loaded;
+  const words = frame.contentDocument.body.innerText.split(/[\s\u200b-\u200f\u034f\u00ad\u2060\ufeff]+/u).filter((word) => word !== '');
+  frame.remove();
+  return words;
+}
+(async () => {
+  for (let number = 0; number < COUNT; number += 2) {
+    const [words, others] = await Promise.all([words_of(number), words_of(number + 1)]);
+    const left = new Map();
+    for (const word of others) left.set(word, (left.get(word) ?? 0) + 1);
+    const lost = words.filter((word) => {
+      const count = left.get(word) ?? 0;
+      left.set(word, count - 1);
+      return count <= 0;
+    });
+    await fetch('/told', { method: 'POST', body: JSON.stringify({ words: words.length, lost }) });
+  }
+  await fetch('/done', { method: 'POST' });
+})();
+</script></body></html>"#;
+
 /// What fixtures of others do when they run.
 const TELLTALE: &str = "<script>for (const name of ['alert', 'confirm', 'prompt', 'print', 'open']) \
     window[name] = () => { document.documentElement.dataset.pwned = 1 }</script>";
 
+/// What a page says when all others were opened.
+#[derive(Debug, Default)]
+struct Said {
+    told: Vec<Value>,
+    asked: BTreeSet<String>,
+}
+
 struct Site {
+    /// Opens the others.
+    outer: String,
     pages: Vec<String>,
-    seen: Mutex<Seen>,
+    said: Mutex<Said>,
     /// Something was told.
     told: Notify,
     is_done: std::sync::atomic::AtomicBool,
@@ -127,10 +167,13 @@ impl Site {
             .and_then(|number| number.parse::<usize>().ok())
             .and_then(|number| self.pages.get(number));
         match (method, path) {
-            ("GET", "/") => return OUTER.replace("COUNT", &self.pages.len().to_string()),
+            ("GET", "/") => return self.outer.clone(),
             // An image that came with the mail.
             ("GET", "/inline") => {}
-            ("POST", "/told") => self.note(body),
+            ("POST", "/told") => {
+                let told = serde_json::from_str(body).unwrap();
+                self.said.lock().unwrap().told.push(told);
+            }
             ("POST", "/done") => self
                 .is_done
                 .store(true, std::sync::atomic::Ordering::SeqCst),
@@ -145,22 +188,6 @@ impl Site {
         String::new()
     }
 
-    fn note(&self, body: &str) {
-        let told: serde_json::Value = serde_json::from_str(body).unwrap();
-        let number = usize::try_from(told["number"].as_u64().unwrap()).unwrap();
-        let mut seen = self.seen.lock().unwrap();
-        seen.pages += 1;
-        if told["marked"] == true {
-            seen.marked.insert(number);
-        }
-        if told["moved"] != false {
-            seen.moved.insert(number);
-        }
-        let odd = told["odd"].as_array().unwrap().iter();
-        seen.odd
-            .extend(odd.map(|odd| format!("page {number}: {}", odd.as_str().unwrap())));
-    }
-
     /// Notes what was asked for beside the pages, but for the browser's own errands with its maker.
     fn note_asked(&self, method: &str, target: &str) {
         let address = target.strip_prefix("http://").unwrap_or(target);
@@ -168,7 +195,7 @@ impl Site {
         let is_of_maker = host.ends_with(".google.com") || host.ends_with(".googleapis.com");
         if !is_of_maker || self.pages.iter().any(|page| page.contains(host)) {
             let asked = format!("{method} {target}");
-            self.seen.lock().unwrap().asked.insert(asked);
+            self.said.lock().unwrap().asked.insert(asked);
         }
     }
 }
@@ -232,9 +259,58 @@ pub async fn open(program: &str, documents: &[String]) -> Seen {
             "<!doctype html><html><head><link rel=icon href=data:,>{TELLTALE}</head><body><div>{body}</div></body></html>"
         )
     });
+    let said = run(program, OUTER, pages.collect()).await;
+    let mut seen = Seen {
+        pages: said.told.len(),
+        asked: said.asked,
+        ..Seen::default()
+    };
+    for told in said.told {
+        let number = usize::try_from(told["number"].as_u64().unwrap()).unwrap();
+        if told["marked"] == true {
+            seen.marked.insert(number);
+        }
+        if told["moved"] != false {
+            seen.moved.insert(number);
+        }
+        let odd = told["odd"].as_array().unwrap().iter();
+        seen.odd
+            .extend(odd.map(|odd| format!("page {number}: {}", odd.as_str().unwrap())));
+    }
+    seen
+}
+
+/// How many words of a document somebody sees, and which of them are not to be seen in the other.
+#[derive(Debug)]
+pub struct Kept {
+    pub words: usize,
+    pub lost: Vec<String>,
+}
+
+/// Compares what is to be seen of the first with what is to be seen of the second, of each two.
+pub async fn compare(program: &str, documents: &[(String, String)]) -> Vec<Kept> {
+    // Nothing is loaded: words are what counts.
+    let policy = "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">";
+    let page = |html: &String| {
+        format!("<!doctype html><html><head>{policy}</head><body>{html}</body></html>")
+    };
+    let pages = documents
+        .iter()
+        .flat_map(|(first, second)| [page(first), page(second)]);
+    let said = run(program, COMPARING, pages.collect()).await;
+    let kept = said.told.iter().map(|told| Kept {
+        words: usize::try_from(told["words"].as_u64().unwrap()).unwrap(),
+        lost: serde_json::from_value(told["lost"].clone()).unwrap(),
+    });
+    kept.collect()
+}
+
+/// Lets a browser of its own open the outer page, which opens the others.
+async fn run(program: &str, outer: &str, pages: Vec<String>) -> Said {
     let site = Arc::new(Site {
-        pages: pages.collect(),
-        seen: Mutex::default(),
+        outer: outer.replace("COUNT", &pages.len().to_string()),
+        pages,
+        said: Mutex::default(),
         told: Notify::new(),
         is_done: false.into(),
     });
@@ -270,10 +346,10 @@ pub async fn open(program: &str, documents: &[String]) -> Seen {
         assert!(
             waited.is_ok(),
             "the browser stopped: {:?}",
-            site.seen.lock()
+            site.said.lock()
         );
     }
     browser.kill().await.unwrap();
     serving.abort();
-    std::mem::take(&mut *site.seen.lock().unwrap())
+    std::mem::take(&mut *site.said.lock().unwrap())
 }

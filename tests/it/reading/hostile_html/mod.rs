@@ -4,6 +4,7 @@
 
 mod browser;
 mod generate;
+mod ordinary;
 mod vectors;
 
 use std::path::Path;
@@ -114,4 +115,41 @@ async fn r44_what_others_test_with_runs_and_loads_nothing() {
     let fixtures: Vec<String> = serde_json::from_slice(&read).unwrap();
     assert!(!fixtures.is_empty());
     do_nothing("fixtures of others", fixtures.into_iter()).await;
+}
+
+/// What people see of ordinary mail is what they see of it cleaned: at least 995 words of a thousand.
+#[tokio::test(flavor = "multi_thread")]
+async fn r44_of_ordinary_mail_the_words_stay() {
+    let Some(program) = browser::program() else {
+        println!("there is no Chromium here: nothing was compared");
+        return;
+    };
+    let documents: Vec<(String, String)> = ordinary::documents()
+        .into_iter()
+        .map(|html| {
+            let clean = cleaned([html.clone()].into_iter()).remove(0);
+            (html, clean)
+        })
+        .collect();
+    let kept = browser::compare(program, &documents).await;
+    assert_eq!(kept.len(), documents.len());
+    let words: usize = kept.iter().map(|kept| kept.words).sum();
+    let lost: usize = kept.iter().map(|kept| kept.lost.len()).sum();
+    for (kept, (html, _clean)) in kept.iter().zip(&documents) {
+        if !kept.lost.is_empty() {
+            let begins: String = html.chars().take(60).collect();
+            let some: Vec<&String> = kept.lost.iter().take(12).collect();
+            println!(
+                "{} of {} lost: {some:?} of {begins:?}",
+                kept.lost.len(),
+                kept.words
+            );
+        }
+    }
+    println!(
+        "{} mails, {words} words, {lost} of them lost",
+        documents.len()
+    );
+    assert!(words > 5_000, "{words}");
+    assert!(lost * 1000 <= words * 5, "{lost} of {words}");
 }
