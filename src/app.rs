@@ -17,7 +17,7 @@ use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::{Files, UPLOAD_WITHIN};
 use crate::http::reset_password::ResetPage;
 use crate::http::set_up::SetUpPage;
-use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, Watched};
+use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, WatchParts, Watched};
 use crate::live::{Hub, Live};
 use crate::mail::hosts::{HostPolicy, LoopbackUse};
 use crate::mail::imap::Compress;
@@ -35,6 +35,7 @@ use crate::worker::sync::{SyncServices, SyncTimes};
 use crate::worker::upkeep::{self, UpkeepServices};
 use crate::worker::{relay, supervisor};
 use std::fs::{File as LockFile, TryLockError};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,7 +232,7 @@ fn mail_access(config: &Config) -> Result<MailAccess, AppError> {
 
 /// A server or worker that runs.
 pub struct Running {
-    /// Where it listens; `None` for a worker.
+    /// Where it listens; `None` for a worker that listens nowhere.
     pub address: Option<SocketAddr>,
     /// Where browsers reach it.
     pub url: String,
@@ -273,10 +274,9 @@ fn syncs_too(config: &Config) -> bool {
     config.is_sqlite() || config.redis_url.is_none()
 }
 
-fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), AppError> {
-    let listener = TcpListener::bind(config.listen).map_err(|error| {
-        AppError::Failed(format!("{} can't be listened on: {error}", config.listen))
-    })?;
+fn listen(on: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let listener = TcpListener::bind(on)
+        .map_err(|error| AppError::Failed(format!("{on} can't be listened on: {error}")))?;
     let address = listener.local_addr();
     let address = address.map_err(|error| AppError::Failed(error.to_string()))?;
     Ok((listener, address))
@@ -293,7 +293,9 @@ fn public_url(config: &Config, address: SocketAddr) -> String {
 /// # Errors
 /// An address that is taken, or a second server without Redis.
 pub async fn serve(app: App) -> Result<Running, AppError> {
-    let (listener, address) = listen(&app.config)?;
+    let (listener, address) = listen(app.config.listen)?;
+    let health = app.config.health_listen.map(listen).transpose()?;
+    let listeners = (listener, health.map(|(listener, _address)| listener));
     if app.store.kind() == Kind::Postgresql && app.config.redis_url.is_none() {
         alone_without_redis(&app).await?;
     }
@@ -331,7 +333,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
     let watched = Watched {
         store: app.store.clone(),
         bus: bus.clone(),
-        hub: hub.clone(),
+        hub: Some(hub.clone()),
         beats: beats.clone(),
     };
     let metrics = parts::metrics_readers(&app.config)?;
@@ -352,17 +354,11 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         )),
     ];
     let mut tasks = Vec::new();
-    let mut server_stop = stopped.clone();
-    let server = async move {
-        let stop = async move {
-            // The sender lives as long as the server.
-            drop(server_stop.wait_for(|stop| *stop).await);
-        };
-        if let Err(error) = http::serve(parts, listener, stop).await {
-            tracing::error!(%error, "the server ended");
-        }
-    };
-    tasks.push(tokio::spawn(server));
+    tasks.push(server_of(http::serve(
+        parts,
+        listeners,
+        told_to_stop(&stopped),
+    )));
     if let Some(rates) = rates.filter(|_rates| bus.is_shared()) {
         let sharing = parts::share_spending(bus.clone(), rates.spending, stopped.clone());
         tasks.push(tokio::spawn(sharing));
@@ -392,15 +388,30 @@ pub async fn work(app: App) -> Result<Running, AppError> {
                 .to_owned(),
         ));
     }
+    let listener = app.config.health_listen.map(listen).transpose()?;
+    let metrics = parts::metrics_readers(&app.config)?;
     let bus = app.bus()?;
     let (stop, stopped) = watch::channel(false);
     let beats = Beats::new(clock::now(), Syncs::Here);
     let told = told_before(&app.store, &bus).await?;
     let relay = relay::run(app.store.clone(), bus.clone(), beats.clone(), told);
     let carriers = vec![tokio::spawn(relay)];
-    let tasks = work_of(&app, &bus, beats, &stopped);
+    let mut tasks = Vec::new();
+    let address = listener.as_ref().map(|(_listener, address)| *address);
+    if let Some((listener, _address)) = listener {
+        let watched = Watched {
+            store: app.store.clone(),
+            bus: bus.clone(),
+            hub: None,
+            beats: beats.clone(),
+        };
+        let parts = watch_parts(watched, metrics);
+        let stop = told_to_stop(&stopped);
+        tasks.push(server_of(http::serve_watch(parts, listener, stop)));
+    }
+    tasks.extend(work_of(&app, &bus, beats, &stopped));
     Ok(Running {
-        address: None,
+        address,
         url: String::new(),
         set_up_url: None,
         api: None,
@@ -408,6 +419,32 @@ pub async fn work(app: App) -> Result<Running, AppError> {
         stop,
         app,
     })
+}
+
+/// Done when the process is told to stop.
+fn told_to_stop(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut stopped = stopped.clone();
+    async move {
+        // The sender lives as long as what runs.
+        drop(stopped.wait_for(|stop| *stop).await);
+    }
+}
+
+fn server_of(server: impl Future<Output = io::Result<()>> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the server ended");
+        }
+    })
+}
+
+fn watch_parts(watched: Watched, metrics: MetricsReaders) -> WatchParts {
+    WatchParts {
+        clock: clock::now,
+        ready: http::probe(watched.clone(), clock::now),
+        metrics,
+        watched: Some(watched),
+    }
 }
 
 /// Starts what a worker does, whether it is alone or in a server.
@@ -479,10 +516,7 @@ fn http_parts(
     HttpParts {
         api,
         authenticator: accounts,
-        clock: clock::now,
-        ready: http::probe(watched.clone(), clock::now),
-        metrics,
-        watched: Some(watched),
+        watch: watch_parts(watched, metrics),
         graphiql: true,
         allowed_origins: app.config.allow_origins.clone(),
         mounts: vec![

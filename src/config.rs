@@ -17,6 +17,7 @@ pub struct Given {
     pub database_url: Option<String>,
     pub redis_url: Option<String>,
     pub listen: Option<String>,
+    pub health_listen: Option<String>,
     pub public_url: Option<String>,
     pub allow_hosts: Option<String>,
     pub key_file: Option<PathBuf>,
@@ -42,6 +43,8 @@ pub struct Config {
     pub database_url: String,
     pub redis_url: Option<String>,
     pub listen: SocketAddr,
+    /// Where a process says how it does, a server beside where it serves; `None`: nowhere else.
+    pub health_listen: Option<SocketAddr>,
     /// Where clients reach this installation; `None`: at the address it listens on.
     pub public_url: Option<String>,
     /// Mail hosts that may be private: hosts, host:port or networks, by commas.
@@ -130,7 +133,11 @@ impl Config {
         let data_dir = given
             .data_dir
             .unwrap_or_else(|| PathBuf::from("mailroom-data"));
-        let listen = listen_address(given.listen.as_deref().unwrap_or(LISTEN))?;
+        let listen = listen_address("MAILROOM_LISTEN", given.listen.as_deref().unwrap_or(LISTEN))?;
+        let health_listen = given.health_listen.filter(|address| !address.is_empty());
+        let health_listen = health_listen
+            .map(|address| listen_address("MAILROOM_HEALTH_LISTEN", &address))
+            .transpose()?;
         let database_url = match given.database_url.filter(|url| !url.is_empty()) {
             Some(url) => checked_database_url(url)?,
             None => format!("sqlite:{}", data_dir.join("mailroom.sqlite").display()),
@@ -160,6 +167,7 @@ impl Config {
             database_url,
             redis_url,
             listen,
+            health_listen,
             public_url,
             allow_hosts: given.allow_hosts.unwrap_or_default(),
             ca_file: given.ca_file,
@@ -297,10 +305,10 @@ fn split(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn listen_address(text: &str) -> Result<SocketAddr, SettingError> {
+fn listen_address(setting: &str, text: &str) -> Result<SocketAddr, SettingError> {
     let bad = || {
         SettingError(format!(
-            "MAILROOM_LISTEN must be an address and a port such as {LISTEN} (port 0 picks one), not {text:?}"
+            "{setting} must be an address and a port such as {LISTEN} (port 0 picks one), not {text:?}"
         ))
     };
     text.to_socket_addrs()

@@ -327,7 +327,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// Where it does not answer, or is not ready.
 pub async fn health(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut address = config.listen;
+    let mut address = config.health_listen.unwrap_or(config.listen);
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }

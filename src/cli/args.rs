@@ -59,6 +59,16 @@ pub struct Settings {
         hide_env_values = true
     )]
     listen: Option<String>,
+    /// Where a worker answers /healthz, /readyz and /metrics, and a server does too; `mailroom health` asks there where
+    /// it is set [default: workers nowhere, servers where they serve]
+    #[arg(
+        long,
+        global = true,
+        env = "MAILROOM_HEALTH_LISTEN",
+        value_name = "ADDRESS",
+        hide_env_values = true
+    )]
+    health_listen: Option<String>,
     /// Where clients reach this installation [default: where it listens]
     #[arg(
         long,
@@ -237,6 +247,7 @@ impl Settings {
             database_url: self.database_url.clone(),
             redis_url: self.redis_url.clone(),
             listen: self.listen.clone(),
+            health_listen: self.health_listen.clone(),
             public_url: self.public_url.clone(),
             allow_hosts: self.allow_hosts.clone(),
             allow_origins: self.allow_origins.clone(),

@@ -27,7 +27,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     until_told(running).await
 }
 
-/// Syncs mailboxes until it is told to stop.
+/// Syncs mailboxes until it is told to stop. The first line on standard output is the address, where it listens.
 ///
 /// # Errors
 /// What keeps it from starting.
@@ -35,6 +35,9 @@ pub async fn worker(config: Config) -> anyhow::Result<ExitCode> {
     allow_many_files();
     let app = App::open(config, Purpose::Run).await?;
     let running = app::work(app).await?;
+    if let Some(address) = running.address {
+        say(&format!("http://{address}"))?;
+    }
     tracing::info!("the worker runs");
     until_told(running).await
 }

@@ -10,7 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 
-use super::State;
+use super::Watch;
 use crate::graphql::api::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,8 +52,8 @@ pub async fn wrap(
     }
     let route = response.request().match_pattern();
     let route = route.as_deref().unwrap_or("other");
-    if let Some(state) = response.request().app_data::<Data<State>>() {
-        state.traffic.answered(route, response.status().as_u16());
+    if let Some(watch) = response.request().app_data::<Data<Watch>>() {
+        watch.traffic.answered(route, response.status().as_u16());
     }
     tracing::debug!(
         request_id = %request_id,

@@ -46,8 +46,8 @@ pub async fn alive() -> HttpResponse {
 }
 
 /// 200 when the probe passes, else 503 with what is missing.
-pub async fn ready(state: Data<super::State>) -> HttpResponse {
-    let (mut response, text) = match (state.ready)().await {
+pub async fn ready(watch: Data<super::Watch>) -> HttpResponse {
+    let (mut response, text) = match (watch.parts.ready)().await {
         Ok(Readiness::Whole) => (HttpResponse::Ok(), "ready\n".to_owned()),
         Ok(Readiness::Degraded(without)) => (HttpResponse::Ok(), format!("degraded: {without}\n")),
         Err(missing) => (
@@ -65,7 +65,7 @@ struct Last {
     outcome: Result<Readiness, String>,
 }
 
-/// The probe of a whole server: the database takes a write, the loops come round, what is committed is told.
+/// The probe of a whole server or worker: the database takes a write, the loops come round, what is committed is told.
 pub fn probe(watched: Watched, clock: fn() -> Time) -> ReadyProbe {
     let last: Arc<Mutex<Option<Last>>> = Arc::default();
     Arc::new(move || {

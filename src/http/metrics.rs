@@ -10,7 +10,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::State;
+use super::Watch;
 use super::bearer;
 use super::exposition::{CONTENT_TYPE, Exposition, Kind, Unit};
 use crate::bus::Bus;
@@ -39,7 +39,8 @@ pub enum MetricsReaders {
 pub struct Watched {
     pub store: Store,
     pub bus: Bus,
-    pub hub: Arc<Hub>,
+    /// `None`: nobody follows timelines here.
+    pub hub: Option<Arc<Hub>>,
     pub beats: Beats,
 }
 
@@ -76,17 +77,20 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Answers `/metrics`.
-pub async fn show(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    if !may_read(state.metrics, &request) {
+pub async fn show(request: HttpRequest, watch: Data<Watch>) -> HttpResponse {
+    let parts = &watch.parts;
+    if !may_read(parts.metrics, &request) {
         return super::not_found().await;
     }
     let mut out = Exposition::default();
-    api(&mut out, state.api.tally());
-    transports(&mut out, &state.traffic);
-    if let Some(watched) = &state.watched {
-        process(&mut out, watched, (state.clock)());
-        match counted(&state.traffic, &watched.store).await {
-            Ok(figures) => installation(&mut out, &figures, (state.clock)()),
+    if let Some(served) = &watch.api {
+        api(&mut out, served.tally());
+    }
+    transports(&mut out, &watch.traffic);
+    if let Some(watched) = &parts.watched {
+        process(&mut out, watched, (parts.clock)());
+        match counted(&watch.traffic, &watched.store).await {
+            Ok(figures) => installation(&mut out, &figures, (parts.clock)()),
             Err(error) => tracing::error!(%error, "the installation could not be counted"),
         }
     }
@@ -219,9 +223,11 @@ fn process(out: &mut Exposition, watched: &Watched, now: Time) {
     let help = "Whether wake-ups get through to other processes (Redis).";
     let is_up = u8::from(watched.bus.is_up());
     out.single("mailroom_bus_up", Kind::Gauge, help, is_up);
-    let help = "Topics that live streams of this process wait for.";
-    let topics = watched.hub.topics();
-    out.single("mailroom_live_topics", Kind::Gauge, help, topics);
+    if let Some(hub) = &watched.hub {
+        let help = "Topics that live streams of this process wait for.";
+        let topics = hub.topics();
+        out.single("mailroom_live_topics", Kind::Gauge, help, topics);
+    }
     let help = "For how long not all that was committed has been told; up to a second where nothing is left to tell.";
     let lag = Unit::Micros.shown(watched.beats.outbox.age_micros(now));
     out.single("mailroom_outbox_lag_seconds", Kind::Gauge, help, lag);

@@ -60,13 +60,7 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 pub struct HttpParts {
     pub api: Api,
     pub authenticator: Arc<dyn Authenticator>,
-    /// The clock that tokens' ends are measured by.
-    pub clock: fn() -> Time,
-    pub ready: ReadyProbe,
-    /// Who may read `/metrics`.
-    pub metrics: MetricsReaders,
-    /// What `/metrics` tells of beside requests; `None`: nothing.
-    pub watched: Option<Watched>,
+    pub watch: WatchParts,
     /// Serve GraphiQL at `/graphiql`.
     pub graphiql: bool,
     /// Origins beside our own whose pages may connect, such as `https://crm.example.com`.
@@ -81,15 +75,32 @@ pub struct HttpParts {
     pub workers: usize,
 }
 
-/// What the handlers share.
+/// What a process is watched by, at `/healthz`, `/readyz` and `/metrics`.
+#[derive(Clone)]
+pub struct WatchParts {
+    /// The clock that tokens' ends and ages are measured by.
+    pub clock: fn() -> Time,
+    pub ready: ReadyProbe,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsReaders,
+    /// What `/metrics` tells of beside requests; `None`: nothing.
+    pub watched: Option<Watched>,
+}
+
+/// What the handlers of `/readyz` and `/metrics` share.
+struct Watch {
+    parts: WatchParts,
+    /// `None`: this process answers no GraphQL.
+    api: Option<Api>,
+    traffic: Arc<Traffic>,
+}
+
+/// What the other handlers share.
 struct State {
     api: Api,
     authenticator: Arc<dyn Authenticator>,
     clock: fn() -> Time,
-    ready: ReadyProbe,
-    metrics: MetricsReaders,
-    watched: Option<Watched>,
-    traffic: Traffic,
+    traffic: Arc<Traffic>,
     graphiql: bool,
     origins: origin::AllowedOrigins,
     times: SocketTimes,
@@ -99,9 +110,11 @@ struct State {
 
 /// Serves on `listener` until `shutdown` is done; then lets running requests end (at most 10 s),
 /// closes every WebSocket with 1012 (clients come back and resume), and returns.
+///
+/// Where there is a second listener, `/healthz`, `/readyz` and `/metrics` are answered there too.
 pub async fn serve(
     parts: HttpParts,
-    listener: TcpListener,
+    (listener, watch_listener): (TcpListener, Option<TcpListener>),
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (stop, stopped) = watch::channel(false);
@@ -111,29 +124,78 @@ pub async fn serve(
             format!("{origin:?} is not an origin"),
         )
     })?;
+    let traffic = Arc::<Traffic>::default();
+    let watch = Data::new(Watch {
+        parts: parts.watch,
+        api: Some(parts.api.clone()),
+        traffic: traffic.clone(),
+    });
     let state = Data::new(State {
         api: parts.api,
         authenticator: parts.authenticator,
-        clock: parts.clock,
-        ready: parts.ready,
-        metrics: parts.metrics,
-        watched: parts.watched,
-        traffic: Traffic::default(),
+        clock: watch.parts.clock,
+        traffic,
         graphiql: parts.graphiql,
         origins,
         times: parts.socket_times,
         sockets: SocketCount::new(parts.sockets_per_user_max),
         shutdown: stopped,
     });
-    let server = start(listener, state, parts.mounts, parts.workers)?;
+    let mounts = parts.mounts;
+    let all = move |config: &mut ServiceConfig| {
+        config.app_data(state.clone());
+        routes(config, &mounts);
+    };
+    let beside = watch_listener.map(|listener| start(listener, watch.clone(), nothing_else, 1));
+    let beside = beside.transpose()?.map(|beside| {
+        let handle = beside.handle();
+        tokio::spawn(beside);
+        handle
+    });
+    let server = start(listener, watch, all, parts.workers)?;
+    // The server outlives its last receiver only when no socket is left to tell.
+    let ended = run_until(server, shutdown, || {
+        stop.send_replace(true);
+    })
+    .await;
+    if let Some(beside) = beside {
+        beside.stop(false).await;
+    }
+    ended
+}
+
+const fn nothing_else(_config: &mut ServiceConfig) {}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` alone, until `shutdown` is done.
+///
+/// # Errors
+/// What the listener says.
+pub async fn serve_watch(
+    parts: WatchParts,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let watch = Data::new(Watch {
+        parts,
+        api: None,
+        traffic: Arc::default(),
+    });
+    let server = start(listener, watch, nothing_else, 1)?;
+    run_until(server, shutdown, || {}).await
+}
+
+async fn run_until(
+    server: Server,
+    shutdown: impl Future<Output = ()>,
+    tell: impl FnOnce(),
+) -> io::Result<()> {
     let handle = server.handle();
     let mut server = std::pin::pin!(server);
     tokio::select! {
         ended = &mut server => return ended,
         () = shutdown => {}
     }
-    // The server outlives its last receiver only when no socket is left to tell.
-    stop.send_replace(true);
+    tell();
     let (ended, ()) = tokio::join!(server, handle.stop(true));
     ended
 }
@@ -141,17 +203,20 @@ pub async fn serve(
 /// Starts the workers. Apart from [`serve`], whose future must be free to move between threads.
 fn start(
     listener: TcpListener,
-    state: Data<State>,
-    mounts: Vec<Mount>,
+    watch: Data<Watch>,
+    others: impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     workers: usize,
 ) -> io::Result<Server> {
     listener.set_nonblocking(true)?;
     let server = HttpServer::new(move || {
-        let mounts = mounts.clone();
         App::new()
-            .app_data(state.clone())
+            .app_data(watch.clone())
             .wrap(from_fn(envelope::wrap))
-            .configure(|config| routes(config, &mounts))
+            .route("/healthz", web::get().to(health::alive))
+            .route("/readyz", web::get().to(health::ready))
+            .route("/metrics", web::get().to(metrics::show))
+            .default_service(web::to(not_found))
+            .configure(others.clone())
     })
     .on_connect(|connection, _| settle_connection(connection))
     .keep_alive(KEEP_ALIVE)
@@ -178,11 +243,7 @@ fn routes(config: &mut ServiceConfig, mounts: &[Mount]) {
                 )
                 .default_service(web::to(graphql_or_socket)),
         )
-        .configure(graphiql::routes)
-        .route("/healthz", web::get().to(health::alive))
-        .route("/readyz", web::get().to(health::ready))
-        .route("/metrics", web::get().to(metrics::show))
-        .default_service(web::to(not_found));
+        .configure(graphiql::routes);
     for mount in mounts {
         mount(config);
     }

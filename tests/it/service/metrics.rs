@@ -171,3 +171,36 @@ async fn metrics_are_for_whoever_has_the_token_where_one_is_set() {
     let app = TestApp::start_with(On::Sqlite, given("off".to_owned())).await;
     assert_eq!(app.get("/metrics", &[]).await.0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_says_how_it_does_where_it_is_told_to() {
+    let given = Given {
+        health_listen: Some("127.0.0.1:0".to_owned()),
+        ..Given::default()
+    };
+    let app = TestApp::start_with(On::Postgresql, given).await;
+    let address = app.worker_address().expect("the worker listens");
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{address}{path}"))
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(get("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
+    let (status, metrics) = get("/metrics").await;
+    assert_eq!(status, 200);
+    check_format(&metrics);
+    assert!(sample(&metrics, "mailroom_loop_age_seconds{loop=\"supervisor\"}") < 30.0);
+    assert!(
+        sample(
+            &metrics,
+            "mailroom_database_wait_seconds_count{pool=\"write\"}"
+        ) >= 1.0
+    );
+    assert!(!metrics.contains("mailroom_graphql"), "{metrics}");
+    // It is no second way to the data.
+    for path in ["/graphql", "/graphiql", "/set-up"] {
+        assert_eq!(get(path).await.0, 404, "{path}");
+    }
+}

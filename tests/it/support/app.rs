@@ -206,6 +206,11 @@ impl TestApp {
         url
     }
 
+    /// Where its worker says how it does.
+    pub fn worker_address(&self) -> Option<std::net::SocketAddr> {
+        self.running.get(1)?.address
+    }
+
     /// Stops everything that runs; the data stays.
     pub async fn stop(&mut self) {
         for running in self.running.drain(..) {

@@ -18,7 +18,7 @@ use mailroom::auth::{AuthRefusal, Authenticator};
 use mailroom::clock;
 use mailroom::graphql::api::{Api, ApiRequest, Caller, Introspection, RequestId};
 use mailroom::graphql::{error, limits};
-use mailroom::http::{HttpParts, MetricsReaders, SocketTimes, serve};
+use mailroom::http::{HttpParts, MetricsReaders, SocketTimes, WatchParts, serve};
 use mailroom::model::UserId;
 use mailroom::model::people::{Session, Viewer};
 use serde_json::{Value, json};
@@ -207,10 +207,12 @@ impl Server {
         let parts = HttpParts {
             api: api(),
             authenticator: tokens.clone(),
-            clock: clock::now,
-            ready: Arc::new(|| async { Err("database".to_owned()) }.boxed()),
-            metrics: MetricsReaders::Loopback,
-            watched: None,
+            watch: WatchParts {
+                clock: clock::now,
+                ready: Arc::new(|| async { Err("database".to_owned()) }.boxed()),
+                metrics: MetricsReaders::Loopback,
+                watched: None,
+            },
             graphiql: true,
             allowed_origins: vec!["https://crm.example.com".to_owned()],
             mounts: Vec::new(),
@@ -219,7 +221,7 @@ impl Server {
             workers: 1,
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let ended = tokio::spawn(serve(parts, listener, stopped.map(|_| ())));
+        let ended = tokio::spawn(serve(parts, (listener, None), stopped.map(|_| ())));
         Self {
             address,
             tokens,
