@@ -24,6 +24,10 @@ const CALLED_SO_SECONDS: i64 = 20 * 365 * 86_400;
 /// A mail whose subject or sender has the words is taken to be so much newer.
 const HEADED_SO_SECONDS: i64 = 180 * 86_400;
 
+/// Ends a question about one document. PostgreSQL would read all mails into a table of its own to answer it for many, and
+/// only a page of them is asked about.
+const ONE_BY_ONE: &str = " LIMIT 1 OFFSET 0";
+
 /// What is looked for, and by whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Search<'s> {
@@ -188,15 +192,24 @@ fn select(
             (front, if narrow.is_some() { "+d.id" } else { "d.id" })
         }
     };
-    let mut query = Narrow::apply(narrow, front)
+    let query = Narrow::apply(narrow, front)
         .push(" AND ")
         .then(readable(search));
-    for group in search
-        .query
-        .groups
-        .iter()
-        .filter(|group| is_about_rows(group))
-    {
+    (
+        about_rows(conn, search, (query, place), |_group| true),
+        place,
+    )
+}
+
+/// A query with the groups that ask about rows, of those that are meant.
+fn about_rows(
+    conn: &AnyConn,
+    search: &Search<'_>,
+    (mut query, place): (Sql, &'static str),
+    is_meant: impl Fn(&[Literal]) -> bool,
+) -> Sql {
+    let groups = search.query.groups.iter();
+    for group in groups.filter(|group| is_about_rows(group) && is_meant(group)) {
         query = query.push(" AND (FALSE");
         for literal in group {
             query = query
@@ -205,7 +218,19 @@ fn select(
         }
         query = query.push(")");
     }
-    (query, place)
+    query
+}
+
+/// Whether a group asks about time alone, which is the order of documents.
+fn is_about_time(group: &[Literal]) -> bool {
+    let is_time = |literal: &Literal| {
+        let time = matches!(
+            literal.sought,
+            Sought::Filter(Filter::Before(_) | Filter::After(_))
+        );
+        time && !literal.is_negated
+    };
+    group.iter().all(is_time)
 }
 
 /// Whether a group asks more than the index knows.
@@ -219,8 +244,10 @@ fn is_about_rows(group: &[Literal]) -> bool {
 fn readable(search: &Search<'_>) -> Sql {
     sql("(CASE WHEN d.kind = 'EMAIL' THEN EXISTS (SELECT 1 FROM emails e WHERE e.id = d.subject_id AND ")
         .then(scope::emails(search.within, "e"))
+        .push(ONE_BY_ONE)
         .push(") ELSE EXISTS (SELECT 1 FROM items i WHERE i.id = d.subject_id AND ")
         .then(scope::items(search.within.items(), "i"))
+        .push(ONE_BY_ONE)
         .push(") END)")
 }
 
@@ -272,6 +299,7 @@ fn on_items(search: &Search<'_>, of: impl Fn(Sql, &'static str) -> Sql) -> Sql {
     of(linked, "fi")
         .push(" AND ")
         .then(scope::items(search.within.items(), "fi"))
+        .push(ONE_BY_ONE)
         .push("))")
 }
 
@@ -287,8 +315,10 @@ fn in_own_mailbox(search: &Search<'_>, front: &'static str) -> Sql {
 fn filter_condition(search: &Search<'_>, filter: &Filter, place: &'static str) -> Sql {
     match filter {
         Filter::HasAttachment => sql(
-            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM attachments fa WHERE fa.email_id = d.subject_id AND NOT fa.is_inline)",
-        ),
+            "d.kind = 'EMAIL' AND EXISTS (SELECT 1 FROM attachments fa WHERE fa.email_id = d.subject_id AND NOT fa.is_inline",
+        )
+        .push(ONE_BY_ONE)
+        .push(")"),
         Filter::InKind(kind) => on_items(search, |front, alias| {
             front.push(alias).push(".kind = ").bind(kind.as_text())
         }),
@@ -303,6 +333,7 @@ fn filter_condition(search: &Search<'_>, filter: &Filter, place: &'static str) -
         )
         .push(" AND LOWER(fm.address) = ")
         .bind(address.as_str())
+        .push(ONE_BY_ONE)
         .push(")"),
         // Documents are numbered by their time, so that others are not even looked at.
         Filter::Before(at) => sql("d.at < ")
@@ -322,8 +353,10 @@ fn filter_condition(search: &Search<'_>, filter: &Filter, place: &'static str) -
             "d.kind = 'EMAIL' AND (CASE WHEN EXISTS (SELECT 1 FROM emails fe WHERE fe.id = d.subject_id AND ",
         )
         .then(scope::emails(search.within, "fe"))
+        .push(ONE_BY_ONE)
         .push(") THEN EXISTS (SELECT 1 FROM emails ue WHERE ue.id = d.subject_id AND ")
         .then(reads::is_unread(search.within, "ue"))
+        .push(ONE_BY_ONE)
         .push(") ELSE FALSE END)"),
     }
 }
@@ -340,8 +373,8 @@ pub fn list(
     if search.query.is_empty() {
         return Ok(page.page(Vec::new()));
     }
-    full_text::plan_by_words(conn)?;
     let narrow = narrow::documents(conn, search.within)?;
+    full_text::plan_by_words(conn)?;
     let whose = (search, narrow.as_ref());
     let mut found = Vec::new();
     for shelf in shelves(search) {
@@ -372,8 +405,55 @@ fn of_rank(
     rank: &Rank,
     page: &PageRequest,
 ) -> Result<Vec<Scored>, StoreError> {
-    let what = (rank.words.as_ref(), rank.kinds.as_slice());
-    let (mut query, place) = select(conn, whose, what, "d.id, d.kind, d.subject_id");
+    let direction = if page.backward { " ASC" } else { " DESC" };
+    let (search, narrow) = whose;
+    let in_turn = |query: Sql, place: &'static str| {
+        let query = between(query, place, (rank, page));
+        query.push(" ORDER BY ").push(place).push(direction)
+    };
+    let query = match (&rank.words, narrow) {
+        (Some(words), None) if matches!(conn, AnyConn::Pg(_)) => {
+            // SQLite's index gives one after the other. PostgreSQL would ask of all that have the words whether they may be
+            // seen, before it sorts them.
+            let asks_words = |literal: &Literal| matches!(literal.sought, Sought::Phrase(_));
+            let mut groups = search.query.groups.iter();
+            // What is sorted is small, unless a filter stands beside words.
+            let columns = if groups.any(|one| is_about_rows(one) && one.iter().any(asks_words)) {
+                "d.id, d.kind, d.subject_id, d.at, d.words"
+            } else {
+                "d.id, d.kind, d.subject_id, d.at"
+            };
+            let inner = words.select(conn, columns);
+            let inner = about_rows(conn, search, (inner, "d.id"), is_about_time);
+            let front = sql("SELECT d.id, d.kind, d.subject_id FROM (");
+            let query = front
+                .then(in_turn(inner, "d.id"))
+                .push(" OFFSET 0) d WHERE ")
+                .then(readable(search));
+            let is_other = |group: &[Literal]| !is_about_time(group);
+            // A subquery's order stays, as nothing is joined to it. To order by it again would have all of it read first.
+            about_rows(conn, search, (query, "d.id"), is_other)
+        }
+        (words, _narrow) => {
+            let what = (words.as_ref(), rank.kinds.as_slice());
+            let (query, place) = select(conn, whose, what, "d.id, d.kind, d.subject_id");
+            in_turn(query, place)
+        }
+    };
+    let rows: Vec<(i64, String, i64)> = query
+        .push(" LIMIT ")
+        .bind(page.limit.saturating_add(1))
+        .rows(conn)?;
+    rows.into_iter()
+        .map(|(id, kind, subject)| {
+            let score = id.saturating_add(rank.ahead);
+            Ok(((score, id), found(&kind, subject, id)?))
+        })
+        .collect()
+}
+
+/// A query with the bounds of a page.
+fn between(mut query: Sql, place: &'static str, (rank, page): (&Rank, &PageRequest)) -> Sql {
     if let Some((score, id)) = page.after.as_ref().and_then(place_of) {
         // Behind this place: a lower score, or the same with a lower id.
         let own = score.saturating_sub(rank.ahead);
@@ -385,20 +465,7 @@ fn of_rank(
         let above = own.saturating_sub(i64::from(own > id));
         query = query.push(" AND ").push(place).push(" > ").bind(above);
     }
-    let direction = if page.backward { " ASC" } else { " DESC" };
-    let rows: Vec<(i64, String, i64)> = query
-        .push(" ORDER BY ")
-        .push(place)
-        .push(direction)
-        .push(" LIMIT ")
-        .bind(page.limit.saturating_add(1))
-        .rows(conn)?;
-    rows.into_iter()
-        .map(|(id, kind, subject)| {
-            let score = id.saturating_add(rank.ahead);
-            Ok(((score, id), found(&kind, subject, id)?))
-        })
-        .collect()
+    query
 }
 
 fn place_of(key: &Key) -> Option<(i64, i64)> {
@@ -445,8 +512,8 @@ pub fn count(
     if search.query.is_empty() {
         return Ok((0, true));
     }
-    full_text::plan_by_words(conn)?;
     let narrow = narrow::documents(conn, search.within)?;
+    full_text::plan_by_words(conn)?;
     let whose = (search, narrow.as_ref());
     for shelf in shelves(search) {
         let (query, _place) = whole_shelf(conn, whose, &shelf, "d.id");
@@ -504,8 +571,8 @@ pub fn facet(
     if search.query.is_empty() {
         return Ok(Vec::new());
     }
-    full_text::plan_by_words(conn)?;
     let narrow = narrow::documents(conn, search.within)?;
+    full_text::plan_by_words(conn)?;
     let whose = (search, narrow.as_ref());
     for shelf in shelves(search) {
         for (value, count) in counts_of(conn, whose, &shelf, facet)? {

@@ -9,7 +9,7 @@ use crate::model::{EmailId, ItemId, Time};
 use std::collections::{HashMap, HashSet};
 
 /// How texts become words and words an index. When that changes, so does this number, and all is indexed anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Something that waits to be indexed.
 #[derive(Debug, Clone, PartialEq, Eq)]

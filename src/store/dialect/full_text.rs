@@ -31,6 +31,10 @@ const GAP_NUMBER: u32 = 0;
 /// Before the word that says what a document is.
 const KIND: char = '\u{e001}';
 
+/// Before each word of a title or sender, where that stands once more: what stands there alone is found among few, instead
+/// of looking through all that has the word anywhere.
+const HEAD: char = '\u{e002}';
+
 /// The kinds of documents, as their words have them.
 pub const KINDS: [&str; 4] = ["EMAIL", "LEAD", "DEAL", "CONTACT"];
 
@@ -42,6 +46,8 @@ const FILE: &str = "FILE";
 pub struct Document {
     /// The numbers of their words, in the order of [`Zone::ALL`].
     zones: [Vec<u32>; 4],
+    /// Those of the title and of the sender once more, marked as such.
+    heads: Vec<u32>,
     words: usize,
     bytes: usize,
     /// Each word, with its number and how often it came.
@@ -53,6 +59,7 @@ impl Document {
     pub fn new(kind: &str) -> Self {
         let mut document = Self {
             zones: [const { Vec::new() }; 4],
+            heads: Vec::new(),
             words: 0,
             bytes: 0,
             seen: HashMap::new(),
@@ -72,20 +79,39 @@ impl Document {
             if self.is_full(word.len()) {
                 return;
             }
-            self.bytes = self.bytes.saturating_add(word.len());
-            let next = u32::try_from(self.seen.len()).map_or(u32::MAX, |count| count + 1);
-            let (number, times) = self.seen.entry(word).or_insert((next, 0));
-            *times = times.saturating_add(1);
-            let number = if *times > PLACES_MAX {
-                GAP_NUMBER
-            } else {
-                *number
-            };
+            let is_head = Zones::HEAD.has(zone) && !word.starts_with(KIND);
+            let marked = is_head.then(|| format!("{HEAD}{word}"));
+            let number = self.number(word);
             self.push(zone, number);
+            if let Some(marked) = marked {
+                let number = self.number(marked);
+                self.push_head(number);
+            }
         }
         if !self.is_full(0) {
             self.push(zone, GAP_NUMBER);
+            if Zones::HEAD.has(zone) {
+                self.push_head(GAP_NUMBER);
+            }
         }
+    }
+
+    /// The number under which a word is known, or that of a gap where it stood too often.
+    fn number(&mut self, word: String) -> u32 {
+        self.bytes = self.bytes.saturating_add(word.len());
+        let next = u32::try_from(self.seen.len()).map_or(u32::MAX, |count| count + 1);
+        let (number, times) = self.seen.entry(word).or_insert((next, 0));
+        *times = times.saturating_add(1);
+        if *times > PLACES_MAX {
+            GAP_NUMBER
+        } else {
+            *number
+        }
+    }
+
+    fn push_head(&mut self, word: u32) {
+        self.words = self.words.saturating_add(1);
+        self.heads.push(word);
     }
 
     fn is_full(&self, more_bytes: usize) -> bool {
@@ -114,19 +140,17 @@ impl Document {
         words
     }
 
-    /// The words of each zone, in their order, with spaces between them.
+    /// The words of each zone, in their order, with spaces between them; the marked ones stand in the title.
     fn texts(&self) -> [String; 4] {
         let words = self.by_number();
-        self.zones.each_ref().map(|numbers| {
+        let mut texts = self.zones.each_ref().map(|numbers| {
             let mut text = String::new();
-            for number in numbers {
-                if !text.is_empty() {
-                    text.push(' ');
-                }
-                text.push_str(words.get(index(*number)).copied().unwrap_or(GAP));
-            }
+            write_words(&mut text, numbers, &words);
             text
-        })
+        });
+        let [title, ..] = &mut texts;
+        write_words(title, &self.heads, &words);
+        texts
     }
 
     /// The words as a tsvector, each with its places and the weights of their zones.
@@ -134,7 +158,8 @@ impl Document {
         let words = self.by_number();
         let mut places: Vec<Vec<u16>> = vec![Vec::new(); words.len()];
         let mut place = 0_u16;
-        for (zone, numbers) in Zone::ALL.iter().zip(&self.zones) {
+        let heads = std::iter::once((&Zone::Title, &self.heads));
+        for (zone, numbers) in heads.chain(Zone::ALL.iter().zip(&self.zones)) {
             for number in numbers {
                 place = place.saturating_add(1);
                 if *number != GAP_NUMBER
@@ -218,6 +243,15 @@ impl QueryFragment<Pg> for InsertVectors<'_> {
         }
         out.push_sql(")");
         Ok(())
+    }
+}
+
+fn write_words(text: &mut String, numbers: &[u32], words: &[&str]) {
+    for number in numbers {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(words.get(index(*number)).copied().unwrap_or(GAP));
     }
 }
 
@@ -441,19 +475,25 @@ impl Words {
             return None;
         }
         let star = if phrase.is_prefix { "*" } else { "" };
-        let mut fts5 = format!("\"{}\"{star}", phrase.words.join(" "));
-        if zones != Zones::ALL {
+        let is_marked = zones == Zones::HEAD;
+        let marked = phrase.words.iter().map(|word| format!("{HEAD}{word}"));
+        let words: Vec<String> = if is_marked {
+            marked.collect()
+        } else {
+            phrase.words.clone()
+        };
+        let mut fts5 = format!("\"{}\"{star}", words.join(" "));
+        if zones != Zones::ALL && !is_marked {
             let columns: Vec<&str> = named(zones, column).collect();
             fts5 = format!("{{{}}} : {fts5}", columns.join(" "));
         }
-        let weights: String = if zones == Zones::ALL {
+        let weights: String = if zones == Zones::ALL || is_marked {
             String::new()
         } else {
             named(zones, weight).collect()
         };
-        let last = phrase.words.len().saturating_sub(1);
-        let words: Vec<String> = phrase
-            .words
+        let last = words.len().saturating_sub(1);
+        let words: Vec<String> = words
             .iter()
             .enumerate()
             .map(|(place, word)| {
@@ -526,12 +566,21 @@ fn named<T>(zones: Zones, name: impl Fn(Zone) -> T) -> impl Iterator<Item = T> {
 }
 
 /// Has PostgreSQL plan each question by its own words, until the transaction ends: a plan for any words is bad for most.
+/// A look at a document's words costs about as much on the way through all documents as by the index of words, which it
+/// does not know: it takes the first to be nearly free, and what lies in memory to lie on disk. What several processes
+/// find together comes in no order.
 ///
 /// # Errors
 /// What the database says.
 pub fn plan_by_words(conn: &mut AnyConn) -> Result<(), StoreError> {
     if matches!(conn, AnyConn::Pg(_)) {
-        sql("SET LOCAL plan_cache_mode = force_custom_plan").run(conn)?;
+        let set: Option<String> = sql(
+            "SELECT set_config('plan_cache_mode', 'force_custom_plan', TRUE) || set_config('random_page_cost', '0.1', TRUE) || \
+             set_config('seq_page_cost', '0.1', TRUE) || set_config('cpu_index_tuple_cost', '0.1', TRUE) || \
+             set_config('max_parallel_workers_per_gather', '0', TRUE)",
+        )
+        .one(conn)?;
+        debug_assert!(set.is_some());
     }
     Ok(())
 }
