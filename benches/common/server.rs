@@ -16,6 +16,9 @@ fn program() -> String {
 /// How often the state of a sync is asked for: it counts placements, and so is not asked too often.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
+/// Who may do everything.
+pub const ADMINISTRATOR: &str = "ada@ours.example";
+
 /// What it runs on.
 pub struct Setting {
     pub name: &'static str,
@@ -72,7 +75,26 @@ pub fn used(pid: u32) -> Used {
 impl Server {
     /// Starts one with an administrator.
     pub async fn start(setting: &Setting) -> Self {
+        Self::start_after(setting, |_run| {}).await
+    }
+
+    /// The same, once other commands were run over its data: some want it for themselves.
+    pub async fn start_after(
+        setting: &Setting,
+        prepare: impl FnOnce(&dyn Fn(&[&str]) -> String),
+    ) -> Self {
         let folder = PrivateFolder::create("bench").unwrap();
+        let create = [
+            "user",
+            "create",
+            "--name",
+            "Ada",
+            "--address",
+            ADMINISTRATOR,
+            "--administrator",
+        ];
+        run(setting, folder.path(), &create);
+        prepare(&|arguments| run(setting, folder.path(), arguments));
         let server = launch(setting, folder.path(), "serve");
         let mut server = server.unwrap();
         let log = folder.path().join("serve.log");
@@ -84,18 +106,7 @@ impl Server {
             .redis_url
             .is_some()
             .then(|| launch(setting, folder.path(), "worker").unwrap());
-        let address = "ada@ours.example";
-        let create = [
-            "user",
-            "create",
-            "--name",
-            "Ada",
-            "--address",
-            address,
-            "--administrator",
-        ];
-        run(setting, folder.path(), &create);
-        let token = token_of(setting, folder.path(), address);
+        let token = token_of(setting, folder.path(), ADMINISTRATOR);
         Self {
             server,
             worker,
