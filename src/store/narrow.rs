@@ -106,7 +106,7 @@ pub fn emails(conn: &mut AnyConn, scope: &EmailScope) -> Result<Option<Narrow>, 
         Surface::Mailbox => None,
         Surface::Crm | Surface::Either => few_items(conn, scope.items())?,
     };
-    match reached_emails(conn, scope, items) {
+    match reached_emails(conn, scope, items)? {
         Some(emails) => Narrow::if_little(conn, "e.id", emails),
         None => Ok(None),
     }
@@ -114,22 +114,35 @@ pub fn emails(conn: &mut AnyConn, scope: &EmailScope) -> Result<Option<Narrow>, 
 
 /// The emails in the scope, by these items, on which they hang, and the mailboxes that they lie in; `None` where the items
 /// that it takes are not few.
-fn reached_emails(conn: &AnyConn, scope: &EmailScope, items: Option<Sql>) -> Option<Sql> {
-    let mut ways = Vec::new();
+fn reached_emails(
+    conn: &mut AnyConn,
+    scope: &EmailScope,
+    items: Option<Sql>,
+) -> Result<Option<Sql>, StoreError> {
+    let mut reached = sql("SELECT re.id FROM emails re WHERE ");
     if scope.surface() != Surface::Crm {
         if scope.mailboxes().is_everything() {
-            return None;
+            return Ok(None);
         }
-        let ids = scope::mailbox_ids(scope.mailboxes());
-        let in_mailbox = sql("SELECT re.id FROM emails re WHERE ");
-        ways.push(in_mailbox.then(dialect::one_of(conn, "re.mailbox_id", ids)));
+        // Known beforehand: PostgreSQL takes any mailboxes for as full as the fullest, and would look through all mails for
+        // somebody who has none.
+        let ids: Vec<i64> = scope::mailbox_ids(scope.mailboxes()).rows(conn)?;
+        reached = if ids.is_empty() {
+            reached.push("FALSE")
+        } else {
+            reached.push("re.mailbox_id IN (").any_of(ids).push(")")
+        };
+    } else {
+        reached = reached.push("FALSE");
     }
     if scope.surface() != Surface::Mailbox {
-        let in_crm = sql("SELECT rl.email_id FROM email_links rl WHERE ");
-        ways.push(in_crm.then(dialect::one_of(conn, "rl.item_id", items?)));
+        let Some(items) = items else {
+            return Ok(None);
+        };
+        let in_crm = reached.push(" UNION ALL SELECT rl.email_id FROM email_links rl WHERE ");
+        reached = in_crm.then(dialect::one_of(conn, "rl.item_id", items));
     }
-    let either = |one: Sql, other: Sql| one.push(" UNION ALL ").then(other);
-    ways.into_iter().reduce(either)
+    Ok(Some(reached))
 }
 
 /// What is searched for (documents called `d`), of the emails in the scope and the items that go with it.
@@ -140,7 +153,7 @@ pub fn documents(conn: &mut AnyConn, scope: &EmailScope) -> Result<Option<Narrow
     let Some(items) = few_items(conn, scope.items())? else {
         return Ok(None);
     };
-    let Some(emails) = reached_emails(conn, scope, Some(items.clone())) else {
+    let Some(emails) = reached_emails(conn, scope, Some(items.clone()))? else {
         return Ok(None);
     };
     if !is_little(conn, emails.clone())? {
