@@ -76,6 +76,9 @@ clients-if-there:
 	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory clients; fi
 
 hostile-html: need-test ## A hundred thousand hostile documents, and what others test their sanitisers with, cleaned and opened in Chromium; MORE=file.json adds a list (needs Node and npm)
+	@for program in node npm chromium; do \
+	  command -v $$program >/dev/null || { echo "hostile-html needs $$program (Debian: nodejs, npm, chromium)" >&2; exit 1; }; \
+	done
 	@cd tests/e2e/hostile-html && npm install --no-audit --no-fund --silent && node fixtures.mjs $(if $(MORE),$(abspath $(MORE))) > node_modules/fixtures.json
 	@MAILROOM_TEST_LONG=1 MAILROOM_TEST_HTML=$(abspath tests/e2e/hostile-html/node_modules/fixtures.json) \
 	  $(CARGO) test $(LOCKED) --test it -- --nocapture hostile_html

@@ -17,7 +17,7 @@ use crate::graphql::{self, File, FileRef, Services};
 use crate::http::files::{Files, UPLOAD_WITHIN};
 use crate::http::reset_password::ResetPage;
 use crate::http::set_up::SetUpPage;
-use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, WatchParts, Watched};
+use crate::http::{self, HttpParts, MetricsReaders, SocketTimes, Watch, WatchParts, Watched};
 use crate::live::{Hub, Live};
 use crate::mail::hosts::{HostPolicy, LoopbackUse};
 use crate::mail::imap::Compress;
@@ -295,7 +295,6 @@ fn public_url(config: &Config, address: SocketAddr) -> String {
 pub async fn serve(app: App) -> Result<Running, AppError> {
     let (listener, address) = listen(app.config.listen)?;
     let health = app.config.health_listen.map(listen).transpose()?;
-    let listeners = (listener, health.map(|(listener, _address)| listener));
     if app.store.kind() == Kind::Postgresql && app.config.redis_url.is_none() {
         alone_without_redis(&app).await?;
     }
@@ -342,7 +341,7 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
         api.clone(),
         accounts.clone(),
         (reader, links),
-        (watched, metrics),
+        watch_of(watched, metrics, Some(api.clone())),
     );
     let carriers = vec![
         tokio::spawn(look_again(accounts, hub.clone(), app.store.clone())),
@@ -353,10 +352,13 @@ pub async fn serve(app: App) -> Result<Running, AppError> {
             told,
         )),
     ];
-    let mut tasks = Vec::new();
+    let health = health.map(|(listener, _address)| {
+        http::serve_watch(parts.watch.clone(), listener, told_to_stop(&stopped))
+    });
+    let mut tasks: Vec<JoinHandle<()>> = health.into_iter().map(server_of).collect();
     tasks.push(server_of(http::serve(
         parts,
-        listeners,
+        listener,
         told_to_stop(&stopped),
     )));
     if let Some(rates) = rates.filter(|_rates| bus.is_shared()) {
@@ -405,9 +407,9 @@ pub async fn work(app: App) -> Result<Running, AppError> {
             hub: None,
             beats: beats.clone(),
         };
-        let parts = watch_parts(watched, metrics);
+        let watch = watch_of(watched, metrics, None);
         let stop = told_to_stop(&stopped);
-        tasks.push(server_of(http::serve_watch(parts, listener, stop)));
+        tasks.push(server_of(http::serve_watch(watch, listener, stop)));
     }
     tasks.extend(work_of(&app, &bus, beats, &stopped));
     Ok(Running {
@@ -438,13 +440,14 @@ fn server_of(server: impl Future<Output = io::Result<()>> + Send + 'static) -> J
     })
 }
 
-fn watch_parts(watched: Watched, metrics: MetricsReaders) -> WatchParts {
-    WatchParts {
+fn watch_of(watched: Watched, metrics: MetricsReaders, api: Option<Api>) -> Arc<Watch> {
+    let parts = WatchParts {
         clock: clock::now,
         ready: http::probe(watched.clone(), clock::now),
         metrics,
         watched: Some(watched),
-    }
+    };
+    Watch::new(parts, api)
 }
 
 /// Starts what a worker does, whether it is alone or in a server.
@@ -495,7 +498,7 @@ fn http_parts(
     api: Api,
     accounts: Arc<Accounts>,
     (reader, links): (MailReader, FileLinks),
-    (watched, metrics): (Watched, MetricsReaders),
+    watch: Arc<Watch>,
 ) -> HttpParts {
     let files = Files {
         store: app.store.clone(),
@@ -516,7 +519,7 @@ fn http_parts(
     HttpParts {
         api,
         authenticator: accounts,
-        watch: watch_parts(watched, metrics),
+        watch,
         graphiql: true,
         allowed_origins: app.config.allow_origins.clone(),
         mounts: vec![

@@ -381,6 +381,13 @@ mod tests {
             ),
             (
                 Given {
+                    health_listen: text("8081"),
+                    ..Given::default()
+                },
+                "MAILROOM_HEALTH_LISTEN",
+            ),
+            (
+                Given {
                     public_url: text("ftp://x"),
                     ..Given::default()
                 },

@@ -4,6 +4,9 @@
 #[allow(unreachable_pub, reason = "tests use more of it")]
 pub mod postgres;
 pub mod server;
+#[path = "../../tests/it/support/vocabulary.rs"]
+#[allow(dead_code, unreachable_pub, reason = "one benchmark and tests use it")]
+pub mod vocabulary;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Map, Value, json};

@@ -1,6 +1,7 @@
 //! Searches among many mails, which are taken in from files first, and beside `notmuch` over the same files.
 
 use super::common::server::{ADMINISTRATOR, Server, Setting};
+use super::common::vocabulary::{any_word, word};
 use super::common::{Asked, Figures, on_its_own};
 use super::load::Load;
 use super::{SERVERS_CORE, pin};
@@ -22,8 +23,6 @@ const MAILS_A_FOLDER: u64 = 10_000;
 const CLIENTS: u64 = 3_000;
 /// One of so many leads is the salesperson's own.
 const OWN_OF: i64 = 20;
-/// Different words that there are.
-const WORDS: f64 = 20_000.0;
 /// How long is waited for the index, which goes on behind what is taken in.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -36,27 +35,11 @@ const SEARCH: &str = "query($q: String!) { search(query: $q, first: 20) { nodes 
 /// The mails alone.
 const SEARCH_IDS: &str = "query($q: String!) { search(query: $q, first: 20) { nodes { found { ... on Email { messageId } } } } }";
 
-/// The word of this rank: the first is in nearly every mail, the last in one of hundreds.
-fn word(rank: u64) -> String {
-    const PARTS: [&str; 16] = [
-        "of", "ka", "ri", "men", "to", "sal", "pre", "con", "di", "ver", "lo", "an", "ti", "gra",
-        "su", "be",
-    ];
-    let mut name = String::new();
-    let mut left = rank + 16;
-    while left > 0 {
-        name.push_str(PARTS[(left % 16) as usize]);
-        left /= 16;
-    }
-    name
-}
-
 fn text(rng: &mut StdRng, words: u64) -> String {
     let mut text = String::new();
     for number in 0..words {
-        let share: f64 = rng.random();
         let separator = if number % 12 == 11 { "\r\n" } else { " " };
-        let _infallible = write!(text, "{}{separator}", word((share.powi(3) * WORDS) as u64));
+        let _infallible = write!(text, "{}{separator}", any_word(rng.random()));
     }
     text
 }

@@ -60,7 +60,8 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 pub struct HttpParts {
     pub api: Api,
     pub authenticator: Arc<dyn Authenticator>,
-    pub watch: WatchParts,
+    /// Made with the same `api`.
+    pub watch: Arc<Watch>,
     /// Serve GraphiQL at `/graphiql`.
     pub graphiql: bool,
     /// Origins beside our own whose pages may connect, such as `https://crm.example.com`.
@@ -87,12 +88,23 @@ pub struct WatchParts {
     pub watched: Option<Watched>,
 }
 
-/// What the handlers of `/readyz` and `/metrics` share.
-struct Watch {
+/// What the handlers of `/readyz` and `/metrics` share, wherever this process listens.
+pub struct Watch {
     parts: WatchParts,
     /// `None`: this process answers no GraphQL.
     api: Option<Api>,
-    traffic: Arc<Traffic>,
+    traffic: Traffic,
+}
+
+impl Watch {
+    /// Of a process that answers GraphQL by this API, or none.
+    pub fn new(parts: WatchParts, api: Option<Api>) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            api,
+            traffic: Traffic::default(),
+        })
+    }
 }
 
 /// What the other handlers share.
@@ -100,7 +112,7 @@ struct State {
     api: Api,
     authenticator: Arc<dyn Authenticator>,
     clock: fn() -> Time,
-    traffic: Arc<Traffic>,
+    watch: Arc<Watch>,
     graphiql: bool,
     origins: origin::AllowedOrigins,
     times: SocketTimes,
@@ -110,11 +122,9 @@ struct State {
 
 /// Serves on `listener` until `shutdown` is done; then lets running requests end (at most 10 s),
 /// closes every WebSocket with 1012 (clients come back and resume), and returns.
-///
-/// Where there is a second listener, `/healthz`, `/readyz` and `/metrics` are answered there too.
 pub async fn serve(
     parts: HttpParts,
-    (listener, watch_listener): (TcpListener, Option<TcpListener>),
+    listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (stop, stopped) = watch::channel(false);
@@ -124,17 +134,12 @@ pub async fn serve(
             format!("{origin:?} is not an origin"),
         )
     })?;
-    let traffic = Arc::<Traffic>::default();
-    let watch = Data::new(Watch {
-        parts: parts.watch,
-        api: Some(parts.api.clone()),
-        traffic: traffic.clone(),
-    });
+    let watch = parts.watch;
     let state = Data::new(State {
         api: parts.api,
         authenticator: parts.authenticator,
         clock: watch.parts.clock,
-        traffic,
+        watch: watch.clone(),
         graphiql: parts.graphiql,
         origins,
         times: parts.socket_times,
@@ -146,41 +151,24 @@ pub async fn serve(
         config.app_data(state.clone());
         routes(config, &mounts);
     };
-    let beside = watch_listener.map(|listener| start(listener, watch.clone(), nothing_else, 1));
-    let beside = beside.transpose()?.map(|beside| {
-        let handle = beside.handle();
-        tokio::spawn(beside);
-        handle
-    });
     let server = start(listener, watch, all, parts.workers)?;
     // The server outlives its last receiver only when no socket is left to tell.
-    let ended = run_until(server, shutdown, || {
+    run_until(server, shutdown, || {
         stop.send_replace(true);
     })
-    .await;
-    if let Some(beside) = beside {
-        beside.stop(false).await;
-    }
-    ended
+    .await
 }
-
-const fn nothing_else(_config: &mut ServiceConfig) {}
 
 /// Serves `/healthz`, `/readyz` and `/metrics` alone, until `shutdown` is done.
 ///
 /// # Errors
 /// What the listener says.
 pub async fn serve_watch(
-    parts: WatchParts,
+    watch: Arc<Watch>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let watch = Data::new(Watch {
-        parts,
-        api: None,
-        traffic: Arc::default(),
-    });
-    let server = start(listener, watch, nothing_else, 1)?;
+    let server = start(listener, watch, |_config: &mut ServiceConfig| {}, 1)?;
     run_until(server, shutdown, || {}).await
 }
 
@@ -203,11 +191,12 @@ async fn run_until(
 /// Starts the workers. Apart from [`serve`], whose future must be free to move between threads.
 fn start(
     listener: TcpListener,
-    watch: Data<Watch>,
+    watch: Arc<Watch>,
     others: impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     workers: usize,
 ) -> io::Result<Server> {
     listener.set_nonblocking(true)?;
+    let watch = Data::from(watch);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(watch.clone())

@@ -79,7 +79,7 @@ pub fn answer(
         shutdown: state.shutdown.clone(),
         recheck_at: now + state.times.recheck,
         ping_at: now + state.times.ping,
-        _present: state.traffic.streams.enter(),
+        _present: state.watch.traffic.streams.enter(),
         _place: reader.place,
         events,
         state,

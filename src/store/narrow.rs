@@ -119,30 +119,24 @@ fn reached_emails(
     scope: &EmailScope,
     items: Option<Sql>,
 ) -> Result<Option<Sql>, StoreError> {
-    let mut reached = sql("SELECT re.id FROM emails re WHERE ");
-    if scope.surface() != Surface::Crm {
-        if scope.mailboxes().is_everything() {
-            return Ok(None);
-        }
-        // Known beforehand: PostgreSQL takes any mailboxes for as full as the fullest, and would look through all mails for
-        // somebody who has none.
-        let ids: Vec<i64> = scope::mailbox_ids(scope.mailboxes()).rows(conn)?;
-        reached = if ids.is_empty() {
-            reached.push("FALSE")
-        } else {
-            reached.push("re.mailbox_id IN (").any_of(ids).push(")")
-        };
-    } else {
-        reached = reached.push("FALSE");
+    // Known beforehand: PostgreSQL takes any mailboxes for as full as the fullest, and would look through all mails for
+    // somebody who has none.
+    let mailboxes: Vec<i64> = match scope.surface() {
+        Surface::Crm => Vec::new(),
+        _ if scope.mailboxes().is_everything() => return Ok(None),
+        Surface::Mailbox | Surface::Either => scope::mailbox_ids(scope.mailboxes()).rows(conn)?,
+    };
+    let reached = sql("SELECT re.id FROM emails re WHERE re.mailbox_id IN (")
+        .any_of(mailboxes)
+        .push(")");
+    if scope.surface() == Surface::Mailbox {
+        return Ok(Some(reached));
     }
-    if scope.surface() != Surface::Mailbox {
-        let Some(items) = items else {
-            return Ok(None);
-        };
-        let in_crm = reached.push(" UNION ALL SELECT rl.email_id FROM email_links rl WHERE ");
-        reached = in_crm.then(dialect::one_of(conn, "rl.item_id", items));
-    }
-    Ok(Some(reached))
+    Ok(items.map(|items| {
+        reached
+            .push(" UNION ALL SELECT rl.email_id FROM email_links rl WHERE ")
+            .then(dialect::one_of(conn, "rl.item_id", items))
+    }))
 }
 
 /// What is searched for (documents called `d`), of the emails in the scope and the items that go with it.

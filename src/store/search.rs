@@ -413,26 +413,7 @@ fn of_rank(
     };
     let query = match (&rank.words, narrow) {
         (Some(words), None) if matches!(conn, AnyConn::Pg(_)) => {
-            // SQLite's index gives one after the other. PostgreSQL would ask of all that have the words whether they may be
-            // seen, before it sorts them.
-            let asks_words = |literal: &Literal| matches!(literal.sought, Sought::Phrase(_));
-            let mut groups = search.query.groups.iter();
-            // What is sorted is small, unless a filter stands beside words.
-            let columns = if groups.any(|one| is_about_rows(one) && one.iter().any(asks_words)) {
-                "d.id, d.kind, d.subject_id, d.at, d.words"
-            } else {
-                "d.id, d.kind, d.subject_id, d.at"
-            };
-            let inner = words.select(conn, columns);
-            let inner = about_rows(conn, search, (inner, "d.id"), is_about_time);
-            let front = sql("SELECT d.id, d.kind, d.subject_id FROM (");
-            let query = front
-                .then(in_turn(inner, "d.id"))
-                .push(" OFFSET 0) d WHERE ")
-                .then(readable(search));
-            let is_other = |group: &[Literal]| !is_about_time(group);
-            // A subquery's order stays, as nothing is joined to it. To order by it again would have all of it read first.
-            about_rows(conn, search, (query, "d.id"), is_other)
+            one_by_one(conn, search, words, in_turn)
         }
         (words, _narrow) => {
             let what = (words.as_ref(), rank.kinds.as_slice());
@@ -450,6 +431,35 @@ fn of_rank(
             Ok(((score, id), found(&kind, subject, id)?))
         })
         .collect()
+}
+
+/// A query of PostgreSQL for documents with these words, which `in_turn` puts into their order; each in turn is asked
+/// whether it may be seen, and for what else there is to ask. SQLite's index gives one after the other; PostgreSQL would
+/// ask all that have the words before it sorts them.
+fn one_by_one(
+    conn: &AnyConn,
+    search: &Search<'_>,
+    words: &Words,
+    in_turn: impl Fn(Sql, &'static str) -> Sql,
+) -> Sql {
+    let asks_words = |literal: &Literal| matches!(literal.sought, Sought::Phrase(_));
+    let mut groups = search.query.groups.iter();
+    // What is sorted is small, unless a filter stands beside words.
+    let columns = if groups.any(|group| is_about_rows(group) && group.iter().any(asks_words)) {
+        "d.id, d.kind, d.subject_id, d.at, d.words"
+    } else {
+        "d.id, d.kind, d.subject_id, d.at"
+    };
+    let place = "d.id";
+    let inner = words.select(conn, columns);
+    let inner = about_rows(conn, search, (inner, place), is_about_time);
+    let query = sql("SELECT d.id, d.kind, d.subject_id FROM (")
+        .then(in_turn(inner, place))
+        .push(" OFFSET 0) d WHERE ")
+        .then(readable(search));
+    let is_other = |group: &[Literal]| !is_about_time(group);
+    // A subquery's order stays, as nothing is joined to it. To order by it again would have all of it read first.
+    about_rows(conn, search, (query, place), is_other)
 }
 
 /// A query with the bounds of a page.

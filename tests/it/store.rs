@@ -4,10 +4,9 @@ use crate::on_both;
 use crate::support::postgres::TestDatabase;
 use mailroom::actions::import_mail::{ImportFolder, Imported, import_now, mailbox_for_files};
 use mailroom::clock;
-use mailroom::mail::mbox::{self, StoredMail};
+use mailroom::mail::mbox::StoredMail;
 use mailroom::store::{Store, db};
 use serde_json::{Value, json};
-use std::path::Path;
 
 fn up_down_up(url: &str) {
     let store = Store::open(url, clock::now()).unwrap();
@@ -112,31 +111,13 @@ async fn nothing_is_lost(app: &crate::support::app::TestApp, mails: Vec<StoredMa
     assert_eq!(again.len(), emails.len());
 }
 
-fn files_below(folder: &Path, found: &mut Vec<StoredMail>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            files_below(&path, found);
-        } else if path.file_name().is_some_and(|name| name != "manifest.tsv") {
-            found.push(mbox::read_eml(&path).unwrap());
-        }
-    }
-}
-
 on_both! {
     async fn r5_every_imported_mail_has_an_outcome_and_is_kept_byte_for_byte(app) {
         let mut mails: Vec<StoredMail> = crate::support::odd_mails()
             .into_iter()
             .map(|raw| StoredMail { raw, date: None, is_seen: None })
             .collect();
-        // A folder of further mails, where somebody has one.
-        if let Ok(folder) = std::env::var("MAILROOM_TEST_CORPUS") {
-            files_below(Path::new(&folder), &mut mails);
-        }
+        mails.extend(crate::support::real_mails());
         println!("{} mails", mails.len());
         nothing_is_lost(&app, mails).await;
     }

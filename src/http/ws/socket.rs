@@ -212,7 +212,7 @@ impl Socket {
 
     /// Runs until either side ends it.
     pub async fn run(mut self) {
-        let present = self.state.traffic.sockets.enter();
+        let present = self.state.watch.traffic.sockets.enter();
         let ending = self.converse().await;
         // Subscriptions stop, and the user gets the place back, before the last frame is through.
         self.turns.clear();
@@ -224,7 +224,7 @@ impl Socket {
         if let Some(close) = ending {
             if !close.reason.is_empty() {
                 // The peer's own codes come back without a reason.
-                self.state.traffic.closed(close.code);
+                self.state.watch.traffic.closed(close.code);
             }
             self.say_goodbye(close).await;
         }

@@ -2,6 +2,7 @@
 
 use crate::support::app::On;
 use crate::support::postgres::TestDatabase;
+use crate::support::vocabulary::any_word;
 use bytes::Bytes;
 use mailroom::actions::index_search::{BATCH, Place, begin_now, index_batch_now};
 use mailroom::model::item::ItemKind;
@@ -24,24 +25,12 @@ fn mails() -> i64 {
     }
 }
 
-/// A word: the first few are in most mails, the last in one of thousands.
+/// A word as they come.
 fn word(state: &mut u64) -> String {
     *state = state
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407);
-    let share = f64::from(u32::try_from(*state >> 33).unwrap()) / f64::from(1_u32 << 31);
-    let rank = (share.powi(3) * 20_000.0) as u64;
-    const PARTS: [&str; 16] = [
-        "of", "ka", "ri", "men", "to", "sal", "pre", "con", "di", "ver", "lo", "an", "ti", "gra",
-        "su", "be",
-    ];
-    let mut name = String::new();
-    let mut left = rank + 16;
-    while left > 0 {
-        name.push_str(PARTS[(left % 16) as usize]);
-        left /= 16;
-    }
-    name
+    any_word(f64::from(u32::try_from(*state >> 33).unwrap()) / f64::from(1_u32 << 31))
 }
 
 fn text(state: &mut u64, words: u64) -> String {

@@ -138,7 +138,10 @@ fn compare(mails: usize, seed: u64) -> usize {
     let mut into = python.stdin.take().unwrap();
     let mut out = BufReader::new(python.stdout.take().unwrap());
     let mut rng = StdRng::seed_from_u64(seed);
-    for _ in 0..mails {
+    for number in 0..mails {
+        if number % 50_000 == 0 && number > 0 {
+            println!("{number} of {mails}");
+        }
         let mail = outgoing(&mut rng);
         let raw = compose(&mail).unwrap().raw;
         writeln!(into, "{}", raw.len()).unwrap();

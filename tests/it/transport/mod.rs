@@ -18,7 +18,7 @@ use mailroom::auth::{AuthRefusal, Authenticator};
 use mailroom::clock;
 use mailroom::graphql::api::{Api, ApiRequest, Caller, Introspection, RequestId};
 use mailroom::graphql::{error, limits};
-use mailroom::http::{HttpParts, MetricsReaders, SocketTimes, WatchParts, serve};
+use mailroom::http::{HttpParts, MetricsReaders, SocketTimes, Watch, WatchParts, serve};
 use mailroom::model::UserId;
 use mailroom::model::people::{Session, Viewer};
 use serde_json::{Value, json};
@@ -204,15 +204,17 @@ impl Server {
             changes: watch::channel(0).0,
             started: clock::now(),
         });
+        let api = api();
+        let watch = WatchParts {
+            clock: clock::now,
+            ready: Arc::new(|| async { Err("database".to_owned()) }.boxed()),
+            metrics: MetricsReaders::Loopback,
+            watched: None,
+        };
         let parts = HttpParts {
-            api: api(),
+            api: api.clone(),
             authenticator: tokens.clone(),
-            watch: WatchParts {
-                clock: clock::now,
-                ready: Arc::new(|| async { Err("database".to_owned()) }.boxed()),
-                metrics: MetricsReaders::Loopback,
-                watched: None,
-            },
+            watch: Watch::new(watch, Some(api)),
             graphiql: true,
             allowed_origins: vec!["https://crm.example.com".to_owned()],
             mounts: Vec::new(),
@@ -221,7 +223,7 @@ impl Server {
             workers: 1,
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let ended = tokio::spawn(serve(parts, (listener, None), stopped.map(|_| ())));
+        let ended = tokio::spawn(serve(parts, listener, stopped.map(|_| ())));
         Self {
             address,
             tokens,

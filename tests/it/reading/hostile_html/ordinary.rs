@@ -1,24 +1,21 @@
 //! Ordinary HTML mail: letters, replies, newsletters, receipts and notices, written as usual programs write them; and the
 //! HTML of real mails, where somebody has a folder of them (`MAILROOM_TEST_CORPUS`).
 
-use mailroom::mail::mbox;
+use crate::support;
+use mailroom::mail::mbox::StoredMail;
 use mailroom::mail::parse::parse;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use std::path::Path;
 
 /// A hundred; at least five hundred with real ones among them, and with `MAILROOM_TEST_LONG`.
 pub fn documents() -> Vec<String> {
-    let mut documents = Vec::new();
-    let is_long = ["MAILROOM_TEST_CORPUS", "MAILROOM_TEST_LONG"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some());
+    let html = |mail: StoredMail| parse(&mail.raw).body_html;
+    let real = support::real_mails().into_iter().filter_map(html);
+    let mut documents: Vec<String> = real.filter(|html| html.contains('<')).collect();
+    println!("{} of real mails", documents.len());
+    let is_long = !documents.is_empty() || std::env::var_os("MAILROOM_TEST_LONG").is_some();
     let count = if is_long { 500 } else { 100 };
-    if let Some(folder) = std::env::var_os("MAILROOM_TEST_CORPUS") {
-        html_below(Path::new(&folder), &mut documents);
-        println!("{} of real mails", documents.len());
-    }
     let mut rng = StdRng::seed_from_u64(44);
     while documents.len() < count {
         let kinds = [letter, reply, newsletter, receipt, notice];
@@ -26,22 +23,6 @@ pub fn documents() -> Vec<String> {
         documents.push(kind(&mut rng));
     }
     documents
-}
-
-fn html_below(folder: &Path, found: &mut Vec<String>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            html_below(&path, found);
-        } else if let Ok(mail) = mbox::read_eml(&path) {
-            let html = parse(&mail.raw).body_html;
-            found.extend(html.filter(|html| html.contains('<')));
-        }
-    }
 }
 
 const WORDS: [&str; 40] = [
