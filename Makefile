@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Steps come in the order in which they stand; cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help demo test test-long bench-sync bench-graphql mutants mutants-if-there test-e2e conformance conformance-if-there clients clients-if-there hostile-html schemathesis fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test need-bench
+.PHONY: help demo test test-long bench-sync bench-graphql bench-view mutants mutants-if-there test-e2e conformance conformance-if-there clients clients-if-there hostile-html schemathesis fmt fmt-check lint doc schema schema-check deny deny-if-there suite need-demo need-test need-bench
 
 # cargo takes the versions of Cargo.lock or fails: never a build that nobody has seen.
 CARGO := cargo
@@ -51,6 +51,9 @@ bench-sync: need-bench ## How fast mail is taken in, beside mbsync; RUNS=n repea
 
 bench-graphql: need-bench ## How fast timelines are read and followed, beside plain JSON and peers in Node (if it is there); RUNS=n repeats it n times (3), the last line is JSON
 	@tests/with-servers.sh $(CARGO) bench $(LOCKED) --bench graphql -- --runs $(or $(RUNS),3)
+
+bench-view: ## How fast the HTML of mails is made safe; MAILROOM_TEST_CORPUS=folder adds the mails in it, the last line is JSON
+	@$(CARGO) bench $(LOCKED) --bench view
 
 test-e2e: need-test ## Only the tests through the front door (tests/it), with real Dovecot, PostgreSQL and Redis
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \

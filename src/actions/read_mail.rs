@@ -13,7 +13,16 @@ use crate::store::{Store, StoreError};
 use crate::view;
 use bodies::{Bodies, Body};
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Arc;
+
+fn text_of(parsed: ParsedMail) -> Option<String> {
+    match (parsed.body_text, parsed.body_html) {
+        (Some(text), _) => Some(text),
+        (None, Some(html)) => Some(view::text_of_html(&html)),
+        (None, None) => None,
+    }
+}
 
 /// Makes the address of an inline image from its part's index.
 pub type PartUrl = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
@@ -59,12 +68,26 @@ impl MailReader {
     /// # Errors
     /// `Raw` where the bytes are missing.
     pub async fn text(&self, email: &Email) -> Result<Option<String>, StoreError> {
-        self.parsed(email, |parsed| match (parsed.body_text, parsed.body_html) {
-            (Some(text), _) => Some(text),
-            (None, Some(html)) => Some(view::text_of_html(&html)),
-            (None, None) => None,
+        self.parsed(email, text_of).await
+    }
+
+    /// The texts of those of these mails that can be read together, by their hashes: small ones, as nearly all are. Any other
+    /// is to be asked for by itself.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn texts(
+        &self,
+        hashes: Vec<Vec<u8>>,
+    ) -> Result<HashMap<Vec<u8>, Option<String>>, StoreError> {
+        let (store, raw) = (self.store.clone(), self.raw.clone());
+        on_blocking_thread(move || {
+            let hashes: Vec<&[u8]> = hashes.iter().map(Vec::as_slice).collect();
+            let found = raw.get_ahead_now(&store, &hashes)?;
+            let text = |(hash, raw): (Vec<u8>, Bytes)| (hash, text_of(parse::parse(&raw)));
+            Ok(found.into_iter().map(text).collect())
         })
-        .await
+        .await?
     }
 
     /// The body as plain text in blocks that can be folded; none where the mail has no body.

@@ -15,7 +15,7 @@ use super::loaders::{Addresses, Conversions, DealContacts, Facts, Items, Phones,
 use super::paging::{Connection, Listed, PageArgs};
 use super::scalars::{Cursor, DateTime};
 use super::stage::Stage;
-use super::straight::{Plan, Selected, write_plain, write_text};
+use super::straight::{LastWritten, Plan, Selected, write_plain, write_text};
 use super::timeline::{TimelineConnection, TimelineKind};
 use super::viewer::{ItemRights, User};
 use crate::model::ItemId;
@@ -530,6 +530,7 @@ enum ItemField {
 pub struct ItemPlan<'a> {
     selected: Selected<'a>,
     plans: Vec<(&'static str, Plan<ItemField>)>,
+    last: LastWritten<ItemId>,
 }
 
 impl<'a> ItemPlan<'a> {
@@ -538,6 +539,7 @@ impl<'a> ItemPlan<'a> {
         Self {
             selected,
             plans: Vec::new(),
+            last: LastWritten::new(),
         }
     }
 
@@ -564,10 +566,12 @@ impl<'a> ItemPlan<'a> {
     pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &ItemFields) {
         let kind = item_type(row.kind);
         if let Some((_kind, plan)) = self.plans.iter().find(|(of, _plan)| *of == kind) {
-            plan.write(out, |field, out| match field {
-                ItemField::Typename => write_plain(out, kind),
-                ItemField::Id => write_plain(out, &ask.codec().seal_id(kind, row.id.0)),
-                ItemField::Title => write_text(out, &row.title),
+            self.last.write(out, row.id, |out| {
+                plan.write(out, |field, out| match field {
+                    ItemField::Typename => write_plain(out, kind),
+                    ItemField::Id => write_plain(out, &ask.codec().seal_id(kind, row.id.0)),
+                    ItemField::Title => write_text(out, &row.title),
+                });
             });
         }
     }

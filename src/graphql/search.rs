@@ -1,9 +1,12 @@
 //! Searching as clients see it: what was found with the places where it stands, and by what it can be told apart.
 //! Not for: what a query means (`rules::search`), or who finds what (the scope that it is asked under).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Enum, Error, ErrorExtensions as _, Object, Result, SimpleObject, Union};
+
+use tokio::sync::OnceCell;
 
 use super::context::{Ask, Scopes};
 use super::email::Email;
@@ -12,6 +15,7 @@ use super::item::{Contact, Deal, Item, Lead};
 use super::loaders::{Addresses, Attachments, Emails, Items, MailMailboxes, Notes, Participants};
 use super::mailbox::Mailbox;
 use super::paging::{Connection, Count, Counter, Edge, ListName, Listed, PageArgs, PageInfo};
+use crate::actions::read_mail::MailReader;
 use crate::model::email::{Address, Email as EmailFields, ParticipantRole};
 use crate::model::item::{Item as ItemFields, ItemKind};
 use crate::model::people::RestrictedField;
@@ -24,6 +28,9 @@ use crate::store::{AnyConn, StoreError, emails, items};
 
 /// Values of a facet that are given: what a person looks through.
 const FACET_VALUES_MAX: usize = 20;
+
+/// Texts of so many bytes are marked in a fraction of a millisecond.
+const MARKED_AT_ONCE_BYTES_MAX: usize = 8 * 1024;
 
 /// One question to the index, and by whom.
 #[derive(Debug)]
@@ -39,6 +46,31 @@ impl Asked {
             within: scopes.emails(Surface::Either),
             hidden: &self.hidden,
         }
+    }
+}
+
+/// The texts of a page's mails, which are read together once the first is asked for.
+struct Texts {
+    hashes: Vec<Vec<u8>>,
+    read: OnceCell<HashMap<Vec<u8>, Option<String>>>,
+}
+
+impl Texts {
+    /// The text of one of them; nothing where it can't be read, which the email itself says where its body is asked for.
+    async fn get(&self, mail: &MailReader, email: &EmailFields) -> String {
+        let read = self
+            .read
+            .get_or_try_init(|| mail.texts(self.hashes.clone()));
+        let together = read.await.ok().and_then(|read| read.get(&email.raw_hash));
+        let text = match together {
+            Some(text) => Ok(text.clone()),
+            None => mail.text(email).await,
+        };
+        text.unwrap_or_else(|error| {
+            tracing::warn!(email = email.id.0, %error, "a found mail's text can't be read");
+            None
+        })
+        .unwrap_or_default()
     }
 }
 
@@ -80,7 +112,15 @@ pub async fn search_all(
     let for_count = asked.clone();
     let counter: Counter =
         Arc::new(move |conn, scopes, limit| search::count(conn, &for_count.search(scopes), limit));
-    let shape = |row| SearchHit::new(ask, row, &asked);
+    let hashes = page.rows.iter().filter_map(|(_key, row)| match row {
+        Row::Email(row) => Some(row.raw_hash.clone()),
+        Row::Item(_) => None,
+    });
+    let texts = Arc::new(Texts {
+        hashes: hashes.collect(),
+        read: OnceCell::new(),
+    });
+    let shape = |row| SearchHit::new(ask, row, (&asked, &texts));
     Ok(SearchConnection {
         ask: ask.clone(),
         page: Connection::new(ask, name, page, counter, shape),
@@ -199,6 +239,7 @@ pub struct SearchHit {
     ask: Ask,
     found: FoundRow,
     asked: Arc<Asked>,
+    texts: Arc<Texts>,
 }
 
 #[derive(Clone)]
@@ -208,7 +249,7 @@ enum FoundRow {
 }
 
 impl SearchHit {
-    fn new(ask: &Ask, row: Row, asked: &Arc<Asked>) -> Self {
+    fn new(ask: &Ask, row: Row, (asked, texts): (&Arc<Asked>, &Arc<Texts>)) -> Self {
         let found = match row {
             Row::Email(row) => {
                 ask.keep::<Emails>(row.id, row.clone());
@@ -223,13 +264,18 @@ impl SearchHit {
             ask: ask.clone(),
             found,
             asked: asked.clone(),
+            texts: texts.clone(),
         }
     }
 
     /// Marks what was looked for in these texts: of each zone the first that has anything of it. It reads up to a quarter
-    /// of a megabyte of each, which is not for a thread that others wait for.
+    /// of a megabyte of each: more than a few pages are not for a thread that others wait for.
     async fn marked(&self, texts: Vec<(Zone, Vec<String>)>) -> Result<Vec<SearchSnippet>> {
         let asked = self.asked.clone();
+        let all = texts.iter().flat_map(|(_zone, texts)| texts);
+        if all.map(String::len).sum::<usize>() <= MARKED_AT_ONCE_BYTES_MAX {
+            return Ok(snippets(&asked, &texts));
+        }
         tokio::task::spawn_blocking(move || snippets(&asked, &texts))
             .await
             .map_err(|error| error::internal(&error))
@@ -247,14 +293,7 @@ impl SearchHit {
         };
         let files = self.ask.load::<Attachments>(row.id).await?;
         let files = files.iter().flat_map(|files| files.iter());
-        let text = match self.ask.services().mail.text(row).await {
-            Ok(text) => text.unwrap_or_default(),
-            // What can't be read has no snippet; the email itself says so where its body is asked for.
-            Err(error) => {
-                tracing::warn!(email = row.id.0, %error, "a found mail's text can't be read");
-                String::new()
-            }
-        };
+        let text = self.texts.get(&self.ask.services().mail, row).await;
         self.marked(vec![
             (Zone::Title, vec![row.subject.clone()]),
             (Zone::Sender, people(true)),

@@ -7,6 +7,7 @@
 //! make errors. Not for: anything that takes a right of its own, or a reading of its own.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{Field, FragmentDefinition, Selection, SelectionSet};
@@ -183,6 +184,30 @@ impl<F> Plan<F> {
             value(field, out);
         }
         out.push(b'}');
+    }
+}
+
+/// What was written last of rows that many others name: the next names the same, as a rule. Of one question, in which a row
+/// is the same throughout.
+pub struct LastWritten<K>(RefCell<Option<(K, Vec<u8>)>>);
+
+impl<K: PartialEq> LastWritten<K> {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+
+    /// Writes what has this key; `write` does so where it is not what was written last.
+    pub fn write(&self, out: &mut Vec<u8>, key: K, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut last = self.0.borrow_mut();
+        match &*last {
+            Some((before, written)) if *before == key => out.extend_from_slice(written),
+            _ => {
+                let begin = out.len();
+                write(out);
+                *last = out.get(begin..).map(|written| (key, written.to_vec()));
+            }
+        }
     }
 }
 

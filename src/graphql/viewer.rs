@@ -11,7 +11,7 @@ use super::loaders::{Departments, RolesOf, Stages, Users};
 use super::paging::Listed;
 use super::stage::Stage;
 use super::straight::{
-    Plan, Selected, write_id, write_maybe, write_plain, write_shown, write_text,
+    LastWritten, Plan, Selected, write_id, write_maybe, write_plain, write_shown, write_text,
 };
 use crate::model::people::{
     Department as DepartmentRow, Permission as PermissionRow, Role as RoleRow, User as UserRow,
@@ -144,7 +144,10 @@ enum UserField {
 }
 
 /// How users are written.
-pub struct UserPlan(Plan<UserField>);
+pub struct UserPlan {
+    plan: Plan<UserField>,
+    last: LastWritten<UserId>,
+}
 
 impl UserPlan {
     /// What is selected of users; `None` where that takes more than their rows.
@@ -163,12 +166,20 @@ impl UserPlan {
                 _ => return None,
             })
         });
-        plan.map(Self)
+        plan.map(|plan| Self {
+            plan,
+            last: LastWritten::new(),
+        })
     }
 
     /// Writes one.
     pub fn write(&self, out: &mut Vec<u8>, ask: &Ask, row: &UserRow) {
-        self.0.write(out, |field, out| match field {
+        self.last
+            .write(out, row.id, |out| self.write_anew(out, ask, row));
+    }
+
+    fn write_anew(&self, out: &mut Vec<u8>, ask: &Ask, row: &UserRow) {
+        self.plan.write(out, |field, out| match field {
             UserField::Typename => write_plain(out, "User"),
             UserField::Id => write_id(out, ask, row.id),
             UserField::Name => write_text(out, &row.name),

@@ -6,7 +6,7 @@ use super::sql::{Rows, sql};
 use super::texts::Texts;
 use super::{AnyConn, Store, StoreError, Tx, lock};
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -58,6 +58,8 @@ const WRITES_AT_ONCE: usize = 3;
 /// takes longer than asking for it.
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
 const AHEAD_MAIL_BYTES_MAX: u64 = 256 << 10;
+/// Objects that are read from at a time.
+const AHEAD_OBJECTS_AT_ONCE: usize = 8;
 
 /// Mails that are tried to see whether the store is there: as many may be lost themselves.
 const PROBES_MAX: i64 = 3;
@@ -456,26 +458,30 @@ impl RawStore {
                 wanted.push((hash, start..start.saturating_add(length)));
             }
         }
-        let mut found = HashMap::new();
-        for (key, wanted) in by_object {
-            let ranges: Vec<Range<u64>> =
-                wanted.iter().map(|(_hash, range)| range.clone()).collect();
-            let Ok(key) = Path::parse(&key) else {
-                continue;
-            };
-            let Ok(all) = self
-                .runtime
-                .block_on(self.objects.get_ranges(&key, &ranges))
-            else {
-                continue;
-            };
-            let whole = wanted
-                .into_iter()
-                .zip(all)
-                .map(|((hash, _range), bytes)| (hash, bytes))
-                .filter(|(hash, bytes)| hash_of(bytes).as_slice() == hash.as_slice());
-            found.extend(whole);
-        }
+        let objects = by_object.into_iter().filter_map(|(key, wanted)| {
+            let key = Path::parse(&key).ok()?;
+            Some(async move {
+                let ranges: Vec<Range<u64>> =
+                    wanted.iter().map(|(_hash, range)| range.clone()).collect();
+                let all = self.objects.get_ranges(&key, &ranges).await;
+                // What can't be read so is got by itself.
+                let all = all.unwrap_or_default();
+                wanted
+                    .into_iter()
+                    .zip(all)
+                    .map(|((hash, _range), bytes)| (hash, bytes))
+                    .filter(|(hash, bytes)| hash_of(bytes).as_slice() == hash.as_slice())
+                    .collect::<Vec<_>>()
+            })
+        });
+        let mut read = futures_util::stream::iter(objects).buffer_unordered(AHEAD_OBJECTS_AT_ONCE);
+        let found = self.runtime.block_on(async {
+            let mut found = HashMap::new();
+            while let Some(of_one) = read.next().await {
+                found.extend(of_one);
+            }
+            found
+        });
         Ok(found)
     }
 

@@ -5,7 +5,7 @@
 //! whose it is. Each rank is a list of its own that the index gives in the order of time, so that a page costs a page.
 //! Not for: what a query means (that is `rules::search`).
 
-use super::dialect::full_text::{self, KINDS, Words};
+use super::dialect::full_text::{self, Completions, KINDS, Words};
 use super::narrow::{self, Narrow};
 use super::page::{Key, KeyPart, Page, PageRequest, count_up_to};
 use super::scope;
@@ -36,6 +36,28 @@ pub struct Search<'s> {
     pub within: &'s EmailScope,
     /// Fields that are hidden from the viewer (R26): nobody finds what they may not read.
     pub hidden: &'s [RestrictedField],
+}
+
+/// A search with what is looked up before its documents.
+struct Prepared<'s> {
+    search: &'s Search<'s>,
+    /// Where the viewer sees few.
+    narrow: Option<Narrow>,
+    completions: Completions,
+}
+
+impl<'s> Prepared<'s> {
+    /// Read within the moment that the documents are read in.
+    fn new(conn: &mut AnyConn, search: &'s Search<'s>) -> Result<Self, StoreError> {
+        let narrow = narrow::documents(conn, search.within)?;
+        full_text::plan_by_words(conn)?;
+        let completions = Completions::of(conn, search.query)?;
+        Ok(Self {
+            search,
+            narrow,
+            completions,
+        })
+    }
 }
 
 /// What was found.
@@ -88,10 +110,11 @@ fn shelves(search: &Search<'_>) -> Vec<Shelf> {
 }
 
 /// The words that all groups about words ask for, within these zones; `None` where none is about words alone.
-fn words_of(query: &SearchQuery, zones: Zones) -> Option<Words> {
+fn words_of(prepared: &Prepared<'_>, zones: Zones) -> Option<Words> {
+    let completions = &prepared.completions;
     let mut excluded = Vec::new();
     let mut wanted = Vec::new();
-    for group in &query.groups {
+    for group in &prepared.search.query.groups {
         match group.as_slice() {
             [one] if matches!(one.sought, Sought::Filter(Filter::HasAttachment)) => {
                 let side = if one.is_negated {
@@ -106,9 +129,9 @@ fn words_of(query: &SearchQuery, zones: Zones) -> Option<Words> {
                     is_negated: false,
                     sought: one.sought.clone(),
                 };
-                excluded.extend(Words::of_literal(&positive, zones));
+                excluded.extend(Words::of_literal(&positive, zones, completions));
             }
-            group => wanted.extend(Words::of_group(group, zones)),
+            group => wanted.extend(Words::of_group(group, zones, completions)),
         }
     }
     if wanted.is_empty() && !excluded.is_empty() {
@@ -120,14 +143,15 @@ fn words_of(query: &SearchQuery, zones: Zones) -> Option<Words> {
 }
 
 /// The groups that ask for words anywhere: where all of them stand in the head of a document, it goes before others.
-fn head_of(query: &SearchQuery, zones: Zones) -> Option<Words> {
+fn head_of(prepared: &Prepared<'_>, zones: Zones) -> Option<Words> {
     let is_plain = |literal: &Literal| match &literal.sought {
         Sought::Phrase(phrase) => !literal.is_negated && phrase.zones == Zones::ALL,
         Sought::Filter(_) => false,
     };
     let plain = |group: &&Group| group.iter().all(is_plain);
-    let groups = query.groups.iter().filter(plain);
-    Words::all(groups.filter_map(|group| Words::of_group(group, zones.and(Zones::HEAD))))
+    let groups = prepared.search.query.groups.iter().filter(plain);
+    let zones = zones.and(Zones::HEAD);
+    Words::all(groups.filter_map(|group| Words::of_group(group, zones, &prepared.completions)))
 }
 
 fn of_kinds(words: Words, kinds: &[&'static str]) -> Words {
@@ -139,14 +163,14 @@ fn of_kinds(words: Words, kinds: &[&'static str]) -> Words {
 }
 
 /// The ranks of a shelf, the first going before the others.
-fn ranks(search: &Search<'_>, shelf: &Shelf) -> Vec<Rank> {
+fn ranks(prepared: &Prepared<'_>, shelf: &Shelf) -> Vec<Rank> {
     let rank = |words: Option<Words>, kinds: Vec<&'static str>, ahead: i64| Rank {
         words: words.map(|words| of_kinds(words, &kinds)),
         kinds,
         ahead,
     };
-    let words = words_of(search.query, shelf.zones);
-    let head = words.as_ref().and(head_of(search.query, shelf.zones));
+    let words = words_of(prepared, shelf.zones);
+    let head = words.as_ref().and(head_of(prepared, shelf.zones));
     let (Some(words), Some(head)) = (&words, head) else {
         return vec![rank(words, shelf.kinds.clone(), 0)];
     };
@@ -163,10 +187,11 @@ fn ranks(search: &Search<'_>, shelf: &Shelf) -> Vec<Rank> {
 /// A query for documents up to its conditions on rows, and the column by which they are ordered.
 fn select(
     conn: &AnyConn,
-    (search, narrow): (&Search<'_>, Option<&Narrow>),
+    prepared: &Prepared<'_>,
     (words, kinds): (Option<&Words>, &[&'static str]),
     columns: &'static str,
 ) -> (Sql, &'static str) {
+    let narrow = prepared.narrow.as_ref();
     let (front, place) = match words {
         Some(words) => {
             let place = match conn {
@@ -194,9 +219,9 @@ fn select(
     };
     let query = Narrow::apply(narrow, front)
         .push(" AND ")
-        .then(readable(search));
+        .then(readable(prepared.search));
     (
-        about_rows(conn, search, (query, place), |_group| true),
+        about_rows(conn, prepared, (query, place), |_group| true),
         place,
     )
 }
@@ -204,17 +229,17 @@ fn select(
 /// A query with the groups that ask about rows, of those that are meant.
 fn about_rows(
     conn: &AnyConn,
-    search: &Search<'_>,
+    prepared: &Prepared<'_>,
     (mut query, place): (Sql, &'static str),
     is_meant: impl Fn(&[Literal]) -> bool,
 ) -> Sql {
-    let groups = search.query.groups.iter();
+    let groups = prepared.search.query.groups.iter();
     for group in groups.filter(|group| is_about_rows(group) && is_meant(group)) {
         query = query.push(" AND (FALSE");
         for literal in group {
             query = query
                 .push(" OR ")
-                .then(literal_condition(conn, search, (literal, place)));
+                .then(literal_condition(conn, prepared, (literal, place)));
         }
         query = query.push(")");
     }
@@ -253,17 +278,17 @@ fn readable(search: &Search<'_>) -> Sql {
 
 fn literal_condition(
     conn: &AnyConn,
-    search: &Search<'_>,
+    prepared: &Prepared<'_>,
     (literal, place): (&Literal, &'static str),
 ) -> Sql {
     let condition = match &literal.sought {
-        Sought::Filter(filter) => filter_condition(search, filter, place),
+        Sought::Filter(filter) => filter_condition(prepared.search, filter, place),
         Sought::Phrase(_) => {
             let positive = Literal {
                 is_negated: false,
                 sought: literal.sought.clone(),
             };
-            phrase_condition(conn, search, &positive)
+            phrase_condition(conn, prepared, &positive)
         }
     };
     let not = if literal.is_negated { "(NOT (" } else { "((" };
@@ -271,10 +296,10 @@ fn literal_condition(
 }
 
 /// A phrase beside filters: in the zones of whichever shelf the document lies on.
-fn phrase_condition(conn: &AnyConn, search: &Search<'_>, literal: &Literal) -> Sql {
+fn phrase_condition(conn: &AnyConn, prepared: &Prepared<'_>, literal: &Literal) -> Sql {
     let mut condition = sql("(FALSE");
-    for shelf in shelves(search) {
-        let Some(words) = Words::of_literal(literal, shelf.zones) else {
+    for shelf in shelves(prepared.search) {
+        let Some(words) = Words::of_literal(literal, shelf.zones, &prepared.completions) else {
             continue;
         };
         condition = condition.push(" OR (").then(words.condition(conn));
@@ -373,14 +398,12 @@ pub fn list(
     if search.query.is_empty() {
         return Ok(page.page(Vec::new()));
     }
-    let narrow = narrow::documents(conn, search.within)?;
-    full_text::plan_by_words(conn)?;
-    let whose = (search, narrow.as_ref());
+    let prepared = Prepared::new(conn, search)?;
     let mut found = Vec::new();
     for shelf in shelves(search) {
-        for rank in ranks(search, &shelf) {
+        for rank in ranks(&prepared, &shelf) {
             if !rank.kinds.is_empty() {
-                found.extend(of_rank(conn, whose, &rank, page)?);
+                found.extend(of_rank(conn, &prepared, &rank, page)?);
             }
         }
     }
@@ -401,23 +424,22 @@ type Scored = ((i64, i64), Found);
 /// What one rank has of a page: documents with their score and id.
 fn of_rank(
     conn: &mut AnyConn,
-    whose: (&Search<'_>, Option<&Narrow>),
+    prepared: &Prepared<'_>,
     rank: &Rank,
     page: &PageRequest,
 ) -> Result<Vec<Scored>, StoreError> {
     let direction = if page.backward { " ASC" } else { " DESC" };
-    let (search, narrow) = whose;
     let in_turn = |query: Sql, place: &'static str| {
         let query = between(query, place, (rank, page));
         query.push(" ORDER BY ").push(place).push(direction)
     };
-    let query = match (&rank.words, narrow) {
+    let query = match (&rank.words, &prepared.narrow) {
         (Some(words), None) if matches!(conn, AnyConn::Pg(_)) => {
-            one_by_one(conn, search, words, in_turn)
+            one_by_one(conn, prepared, words, in_turn)
         }
         (words, _narrow) => {
             let what = (words.as_ref(), rank.kinds.as_slice());
-            let (query, place) = select(conn, whose, what, "d.id, d.kind, d.subject_id");
+            let (query, place) = select(conn, prepared, what, "d.id, d.kind, d.subject_id");
             in_turn(query, place)
         }
     };
@@ -438,12 +460,12 @@ fn of_rank(
 /// ask all that have the words before it sorts them.
 fn one_by_one(
     conn: &AnyConn,
-    search: &Search<'_>,
+    prepared: &Prepared<'_>,
     words: &Words,
     in_turn: impl Fn(Sql, &'static str) -> Sql,
 ) -> Sql {
     let asks_words = |literal: &Literal| matches!(literal.sought, Sought::Phrase(_));
-    let mut groups = search.query.groups.iter();
+    let mut groups = prepared.search.query.groups.iter();
     // What is sorted is small, unless a filter stands beside words.
     let columns = if groups.any(|group| is_about_rows(group) && group.iter().any(asks_words)) {
         "d.id, d.kind, d.subject_id, d.at, d.words"
@@ -452,14 +474,14 @@ fn one_by_one(
     };
     let place = "d.id";
     let inner = words.select(conn, columns);
-    let inner = about_rows(conn, search, (inner, place), is_about_time);
+    let inner = about_rows(conn, prepared, (inner, place), is_about_time);
     let query = sql("SELECT d.id, d.kind, d.subject_id FROM (")
         .then(in_turn(inner, place))
         .push(" OFFSET 0) d WHERE ")
-        .then(readable(search));
+        .then(readable(prepared.search));
     let is_other = |group: &[Literal]| !is_about_time(group);
     // A subquery's order stays, as nothing is joined to it. To order by it again would have all of it read first.
-    about_rows(conn, search, (query, place), is_other)
+    about_rows(conn, prepared, (query, place), is_other)
 }
 
 /// A query with the bounds of a page.
@@ -500,13 +522,12 @@ fn found(kind: &str, subject: i64, row: i64) -> Result<Found, StoreError> {
 /// All that a shelf has of the query, in no order.
 fn whole_shelf(
     conn: &AnyConn,
-    whose: (&Search<'_>, Option<&Narrow>),
+    prepared: &Prepared<'_>,
     shelf: &Shelf,
     columns: &'static str,
 ) -> (Sql, &'static str) {
-    let (search, _narrow) = whose;
-    let words = words_of(search.query, shelf.zones).map(|words| of_kinds(words, &shelf.kinds));
-    select(conn, whose, (words.as_ref(), &shelf.kinds), columns)
+    let words = words_of(prepared, shelf.zones).map(|words| of_kinds(words, &shelf.kinds));
+    select(conn, prepared, (words.as_ref(), &shelf.kinds), columns)
 }
 
 /// How much the query finds, up to `limit`; whether that is all. Read within one moment, as a page.
@@ -522,11 +543,9 @@ pub fn count(
     if search.query.is_empty() {
         return Ok((0, true));
     }
-    let narrow = narrow::documents(conn, search.within)?;
-    full_text::plan_by_words(conn)?;
-    let whose = (search, narrow.as_ref());
+    let prepared = Prepared::new(conn, search)?;
     for shelf in shelves(search) {
-        let (query, _place) = whole_shelf(conn, whose, &shelf, "d.id");
+        let (query, _place) = whole_shelf(conn, &prepared, &shelf, "d.id");
         let (counted, is_exact) = count_up_to(conn, query, limit.saturating_sub(total))?;
         total = total.saturating_add(counted);
         if !is_exact {
@@ -581,11 +600,9 @@ pub fn facet(
     if search.query.is_empty() {
         return Ok(Vec::new());
     }
-    let narrow = narrow::documents(conn, search.within)?;
-    full_text::plan_by_words(conn)?;
-    let whose = (search, narrow.as_ref());
+    let prepared = Prepared::new(conn, search)?;
     for shelf in shelves(search) {
-        for (value, count) in counts_of(conn, whose, &shelf, facet)? {
+        for (value, count) in counts_of(conn, &prepared, &shelf, facet)? {
             let total = counts.entry(value).or_default();
             *total = total.saturating_add(count);
         }
@@ -605,12 +622,11 @@ pub fn facet(
 
 fn counts_of(
     conn: &mut AnyConn,
-    whose: (&Search<'_>, Option<&Narrow>),
+    prepared: &Prepared<'_>,
     shelf: &Shelf,
     facet: Facet,
 ) -> Result<Vec<(String, i64)>, StoreError> {
-    let (search, _narrow) = whose;
-    let (rows, place) = whole_shelf(conn, whose, shelf, "d.kind, d.subject_id, d.at");
+    let (rows, place) = whole_shelf(conn, prepared, shelf, "d.kind, d.subject_id, d.at");
     let newest = rows
         .push(" ORDER BY ")
         .push(place)
@@ -633,7 +649,7 @@ fn counts_of(
         Facet::Kind | Facet::Month => query,
         Facet::Mailbox => query
             .push(" JOIN emails fe ON fe.id = d.subject_id WHERE d.kind = 'EMAIL' AND fe.mailbox_id IN (")
-            .then(scope::mailbox_ids(search.within.mailboxes()))
+            .then(scope::mailbox_ids(prepared.search.within.mailboxes()))
             .push(")"),
         Facet::Sender => query.push(
             " JOIN participants fp ON fp.email_id = d.subject_id AND fp.role = 'FROM' \

@@ -5,7 +5,7 @@
 use super::super::db::AnyConn;
 use super::super::sql::{Sql, Value, insert_all, sql};
 use super::super::{StoreError, Tx};
-use crate::rules::search::{Literal, Phrase, Sought, Zone, Zones};
+use crate::rules::search::{Literal, Phrase, SearchQuery, Sought, Zone, Zones};
 use diesel::RunQueryDsl;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -359,6 +359,83 @@ pub fn delete(tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The words that the index has for beginnings of words, where they are few: FTS5 puts together all documents of all of
+/// them before it gives the first, and alternatives one after the other. The shortest it has an index of its own for.
+/// PostgreSQL needs none.
+#[derive(Debug, Default)]
+pub struct Completions(HashMap<String, Vec<String>>);
+
+/// Beginnings of so many letters, as the index has them, are indexed.
+const SHORT_MAX: usize = 3;
+/// With more words the alternatives cost more than they spare.
+const COMPLETIONS_MAX: usize = 200;
+
+impl Completions {
+    /// Those of the beginnings in a query, as the index is at this moment.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn of(conn: &mut AnyConn, query: &SearchQuery) -> Result<Self, StoreError> {
+        let mut found = HashMap::new();
+        if matches!(conn, AnyConn::Pg(_)) {
+            return Ok(Self(found));
+        }
+        for literal in query.groups.iter().flatten() {
+            let Sought::Phrase(phrase) = &literal.sought else {
+                continue;
+            };
+            let Some(last) = phrase.words.last().filter(|_last| phrase.is_prefix) else {
+                continue;
+            };
+            for begun in [last.clone(), format!("{HEAD}{last}")] {
+                if begun.chars().count() <= SHORT_MAX {
+                    continue;
+                }
+                if let Some(words) = words_that_begin(conn, &begun)? {
+                    found.insert(begun, words);
+                }
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// What the phrase may be in full, its words being written so; `None` where that is not known.
+    fn of_phrase(&self, phrase: &Phrase, words: &[String]) -> Option<Vec<Words>> {
+        let (last, before) = words.split_last().filter(|_words| phrase.is_prefix)?;
+        let in_full = |word: &String| {
+            let words: Vec<&str> = before.iter().chain([word]).map(String::as_str).collect();
+            Words::one(format!("\"{}\"", words.join(" ")), String::new())
+        };
+        Some(self.0.get(last)?.iter().map(in_full).collect())
+    }
+}
+
+/// The words of SQLite's index that begin so, unless there are too many. It is asked for one after the other: to list them
+/// it would go through all their documents.
+fn words_that_begin(conn: &mut AnyConn, begun: &str) -> Result<Option<Vec<String>>, StoreError> {
+    let mut words: Vec<String> = Vec::new();
+    let mut from = begun.to_owned();
+    // No word has this character.
+    let behind = format!("{begun}\u{10ffff}");
+    loop {
+        let next: Option<String> = sql("SELECT term FROM search_words WHERE term >= ")
+            .bind(from)
+            .push(" AND term < ")
+            .bind(behind.as_str())
+            .push(" LIMIT 1")
+            .one(conn)?;
+        let Some(next) = next else {
+            return Ok(Some(words));
+        };
+        if words.len() == COMPLETIONS_MAX {
+            return Ok(None);
+        }
+        // No word has this one either, which comes before all others.
+        from = format!("{next}\u{1}");
+        words.push(next);
+    }
+}
+
 /// What the index is asked: a condition on words, for either database.
 #[derive(Debug, Clone)]
 pub struct Words {
@@ -441,20 +518,20 @@ impl Words {
     }
 
     /// A group that asks for words alone, looked for within these zones; `None` where it also asks something else.
-    pub fn of_group(group: &[Literal], within: Zones) -> Option<Self> {
+    pub fn of_group(group: &[Literal], within: Zones, completions: &Completions) -> Option<Self> {
         let all: Option<Vec<Self>> = group
             .iter()
-            .map(|literal| Self::of_literal(literal, within))
+            .map(|literal| Self::of_literal(literal, within, completions))
             .collect();
         Self::joined(all?, " OR ", " | ")
     }
 
     /// One literal about words.
-    pub fn of_literal(literal: &Literal, within: Zones) -> Option<Self> {
+    pub fn of_literal(literal: &Literal, within: Zones, completions: &Completions) -> Option<Self> {
         let Sought::Phrase(phrase) = &literal.sought else {
             return None;
         };
-        let there = Self::of_phrase(phrase, within);
+        let there = Self::of_phrase(phrase, within, completions);
         if !literal.is_negated {
             return there.or_else(Self::nothing);
         }
@@ -469,7 +546,7 @@ impl Words {
     }
 
     /// `None` where it can't stand in any of these zones.
-    fn of_phrase(phrase: &Phrase, within: Zones) -> Option<Self> {
+    fn of_phrase(phrase: &Phrase, within: Zones, completions: &Completions) -> Option<Self> {
         let zones = phrase.zones.and(within);
         if zones.is_empty() {
             return None;
@@ -482,7 +559,10 @@ impl Words {
         } else {
             phrase.words.clone()
         };
-        let mut fts5 = format!("\"{}\"{star}", words.join(" "));
+        let mut fts5 = match completions.of_phrase(phrase, &words) {
+            Some(completed) => Self::joined(completed, " OR ", " | ")?.bracketed().0,
+            None => format!("\"{}\"{star}", words.join(" ")),
+        };
         if zones != Zones::ALL && !is_marked {
             let columns: Vec<&str> = named(zones, column).collect();
             fts5 = format!("{{{}}} : {fts5}", columns.join(" "));

@@ -180,6 +180,33 @@ on_both! {
         assert_eq!(marked(&found["nodes"][0], "TEXT").as_deref(), Some("[subroutines]"));
     }
 
+    async fn r43_words_that_begin_so_are_found_whether_few_do_or_very_many(app) {
+        let token = app.admin.clone();
+        let made = app.make(&token, "createContact", json!({ "name": "Grace Hopper", "addresses": ["grace@navy.example"] }), "contact { id }").await;
+        let words: Vec<String> = (0..300).map(|n| format!("typed{n:03}")).collect();
+        app.make(&token, "addNote", json!({ "itemId": made["contact"]["id"], "text": words.join(" ") }), "entry { id }").await;
+        until_found(&app, &token, "typed000", 1).await;
+        for (query, count) in [
+            ("typed*", 1),
+            ("typed29*", 1),
+            ("typed4*", 0),
+            ("typed299*", 1),
+            ("grac* hopp* typed1*", 1),
+            ("-typed29* grace", 0),
+            ("-typed4* grace", 1),
+            ("subject:typed29*", 0),
+            ("subject:hopp*", 1),
+            ("hop*", 1),
+        ] {
+            assert_eq!(find(&app, &token, query).await["nodes"].as_array().unwrap().len(), count, "{query}");
+        }
+        // As one types.
+        for (query, count) in [("\"typed297 typed29", 1), ("\"typed299 typed29", 0), ("\"typed298 typed", 1)] {
+            let data = app.data(&token, SEARCH, json!({ "q": query, "typing": true })).await;
+            assert_eq!(data["search"]["nodes"].as_array().unwrap().len(), count, "{query}");
+        }
+    }
+
     async fn r43_what_a_facet_names_is_found_by_it(app) {
         let token = app.admin.clone();
         let dovecot = dovecot::start(&[ADA]);

@@ -250,6 +250,8 @@ fn measure(on: On) {
             "kaof riof",
             "ka*",
             "con*",
+            "kaof*",
+            "rioft*",
             "\"kaof riof\"",
             &rare,
             "kaof -riof",

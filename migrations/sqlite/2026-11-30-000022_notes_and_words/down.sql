@@ -1,0 +1,2 @@
+DROP TABLE search_words;
+DROP INDEX timeline_entries_notes;
