@@ -37,8 +37,8 @@ function follow(itemId) {
   const events = pubSub.subscribe('timeline', itemId);
   // It listens from here on.
   const begun = events.next();
-  // Redis answers in order: with this answer it has our subscription.
-  const caughtUp = subscribeClient.ping().then(() => ({
+  // Redis answers in order: with this answer it has our subscription. (A client that listens may not send PING.)
+  const caughtUp = subscribeClient.subscribe('caught-up').then(() => ({
     done: false,
     value: { __typename: 'CaughtUp', cursor: String(last) },
   }));

@@ -360,15 +360,15 @@ pub fn delete(tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), StoreError> {
 }
 
 /// The words that the index has for beginnings of words, where they are few: FTS5 puts together all documents of all of
-/// them before it gives the first, and alternatives one after the other. The shortest it has an index of its own for.
+/// them before it gives the first, and alternatives one after the other. For short ones it has indexes of their own.
 /// PostgreSQL needs none.
 #[derive(Debug, Default)]
 pub struct Completions(HashMap<String, Vec<String>>);
 
-/// Beginnings of so many letters, as the index has them, are indexed.
-const SHORT_MAX: usize = 3;
+/// Beginnings of so many letters, as the index has them, are indexed. One letter is a beginning of Chinese or Japanese.
+const INDEXED: std::ops::RangeInclusive<usize> = 2..=3;
 /// With more words the alternatives cost more than they spare.
-const COMPLETIONS_MAX: usize = 200;
+const COMPLETIONS_MAX: usize = 300;
 
 impl Completions {
     /// Those of the beginnings in a query, as the index is at this moment.
@@ -388,7 +388,7 @@ impl Completions {
                 continue;
             };
             for begun in [last.clone(), format!("{HEAD}{last}")] {
-                if begun.chars().count() <= SHORT_MAX {
+                if INDEXED.contains(&begun.chars().count()) {
                     continue;
                 }
                 if let Some(words) = words_that_begin(conn, &begun)? {
