@@ -109,8 +109,17 @@ fn shelves(search: &Search<'_>) -> Vec<Shelf> {
     shelves
 }
 
-/// The words that all groups about words ask for, within these zones; `None` where none is about words alone.
-fn words_of(prepared: &Prepared<'_>, zones: Zones) -> Option<Words> {
+/// Whether a group asks for words anywhere: where all such groups stand in the head of a document, it goes before others.
+fn is_plain(group: &Group) -> bool {
+    group.iter().all(|literal| match &literal.sought {
+        Sought::Phrase(phrase) => !literal.is_negated && phrase.zones == Zones::ALL,
+        Sought::Filter(_) => false,
+    })
+}
+
+/// The words that all groups about words ask for, within these zones, plain ones within `plain_zones` of them; `None` where
+/// none is about words alone.
+fn words_of(prepared: &Prepared<'_>, zones: Zones, plain_zones: Zones) -> Option<Words> {
     let completions = &prepared.completions;
     let mut excluded = Vec::new();
     let mut wanted = Vec::new();
@@ -131,6 +140,9 @@ fn words_of(prepared: &Prepared<'_>, zones: Zones) -> Option<Words> {
                 };
                 excluded.extend(Words::of_literal(&positive, zones, completions));
             }
+            _ if is_plain(group) => {
+                wanted.extend(Words::of_group(group, plain_zones, completions));
+            }
             group => wanted.extend(Words::of_group(group, zones, completions)),
         }
     }
@@ -142,16 +154,11 @@ fn words_of(prepared: &Prepared<'_>, zones: Zones) -> Option<Words> {
     Some(excluded.iter().fold(all, without))
 }
 
-/// The groups that ask for words anywhere: where all of them stand in the head of a document, it goes before others.
+/// The plain groups, looked for in heads.
 fn head_of(prepared: &Prepared<'_>, zones: Zones) -> Option<Words> {
-    let is_plain = |literal: &Literal| match &literal.sought {
-        Sought::Phrase(phrase) => !literal.is_negated && phrase.zones == Zones::ALL,
-        Sought::Filter(_) => false,
-    };
-    let plain = |group: &&Group| group.iter().all(is_plain);
-    let groups = prepared.search.query.groups.iter().filter(plain);
-    let zones = zones.and(Zones::HEAD);
-    Words::all(groups.filter_map(|group| Words::of_group(group, zones, &prepared.completions)))
+    let groups = prepared.search.query.groups.iter();
+    let plain = groups.filter(|group| is_plain(group));
+    Words::all(plain.filter_map(|group| Words::of_group(group, zones, &prepared.completions)))
 }
 
 fn of_kinds(words: Words, kinds: &[&'static str]) -> Words {
@@ -169,14 +176,15 @@ fn ranks(prepared: &Prepared<'_>, shelf: &Shelf) -> Vec<Rank> {
         kinds,
         ahead,
     };
-    let words = words_of(prepared, shelf.zones);
-    let head = words.as_ref().and(head_of(prepared, shelf.zones));
+    let words = words_of(prepared, shelf.zones, shelf.zones);
+    let heads = shelf.zones.and(Zones::HEAD);
+    let head = words.as_ref().and(head_of(prepared, heads));
     let (Some(words), Some(head)) = (&words, head) else {
         return vec![rank(words, shelf.kinds.clone(), 0)];
     };
     let (emails, items): (Vec<&str>, Vec<&str>) =
         shelf.kinds.iter().partition(|kind| **kind == "EMAIL");
-    let headed = Words::all([words.clone(), head.clone()]);
+    let headed = words_of(prepared, shelf.zones, heads);
     vec![
         rank(headed.clone(), items, apart(CALLED_SO_SECONDS)),
         rank(headed, emails, apart(HEADED_SO_SECONDS)),
@@ -526,7 +534,8 @@ fn whole_shelf(
     shelf: &Shelf,
     columns: &'static str,
 ) -> (Sql, &'static str) {
-    let words = words_of(prepared, shelf.zones).map(|words| of_kinds(words, &shelf.kinds));
+    let words =
+        words_of(prepared, shelf.zones, shelf.zones).map(|words| of_kinds(words, &shelf.kinds));
     select(conn, prepared, (words.as_ref(), &shelf.kinds), columns)
 }
 
