@@ -1,5 +1,5 @@
 //! How fast the HTML of mails is made safe, on one core. `make bench-view` runs it; the last line that it prints is JSON.
-//! With `MAILROOM_TEST_CORPUS`, a folder of `.eml` files, also the HTML bodies of these.
+//! With `MAILROOM_TEST_CORPUS`, a folder of mails, also the HTML bodies of these.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -7,11 +7,16 @@
     reason = "a measurement may fail loudly, and sizes are far below what doubles can count"
 )]
 
-use mailroom::mail::{mbox, parse};
+#[path = "../../tests/it/support/real_mails.rs"]
+#[allow(unreachable_pub, reason = "tests use it too")]
+mod real_mails;
+
+use mailroom::mail::mbox::StoredMail;
+use mailroom::mail::parse;
 use mailroom::view;
+use real_mails::real_mails;
 use serde_json::{Map, Value, json};
 use std::hint::black_box;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 const MEGABYTE: usize = 1_000_000;
@@ -27,19 +32,6 @@ const DENSE: &str = r#"<p><b>a</b> <i>b</i> <a href="https://x.example">c</a> <s
 fn of_megabytes(part: &str, front: &str, back: &str) -> String {
     let body = part.repeat(MEGABYTE / part.len() + 1);
     format!("{front}{body}{back}")
-}
-
-/// The HTML bodies of the mails in a folder.
-fn bodies(folder: &Path, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            bodies(&path, found);
-        } else if path.extension().is_some_and(|end| end == "eml") {
-            let mail = mbox::read_eml(&path).unwrap();
-            found.extend(parse::parse(&mail.raw).body_html);
-        }
-    }
 }
 
 /// Cleans all of them again and again for some seconds: bytes a second, and how long one round takes at best.
@@ -67,10 +59,8 @@ fn main() {
         ),
         ("dense", vec![of_megabytes(DENSE, "<div>", "</div>")]),
     ];
-    let mut real = Vec::new();
-    if let Some(folder) = std::env::var_os("MAILROOM_TEST_CORPUS") {
-        bodies(Path::new(&folder), &mut real);
-    }
+    let html = |mail: StoredMail| parse::parse(&mail.raw).body_html;
+    let real: Vec<String> = real_mails().into_iter().filter_map(html).collect();
     if !real.is_empty() {
         documents.push(("real", real));
     }

@@ -2,6 +2,7 @@
 //! that stored the mail. Ended at any moment, it goes on with what still waits.
 //! Not for: who finds what (that is `store::search` under a scope).
 
+use super::read_mail;
 use crate::mail::parse;
 use crate::model::email::{Email, ParticipantRole};
 use crate::model::item::Item;
@@ -12,7 +13,6 @@ use crate::store::leases::{self, Fence};
 use crate::store::raw::RawStore;
 use crate::store::search_index::{self, Batch, Indexed, Subject, Waiting};
 use crate::store::{AnyConn, Store, StoreError, Tx, emails, items, timeline};
-use crate::view;
 use std::collections::{HashMap, HashSet};
 
 /// Mails and items of one transaction: few, so that nobody waits long for it on SQLite.
@@ -227,14 +227,8 @@ fn read_now(place: Place<'_>, limit: i64) -> Result<Batch, StoreError> {
 
 /// The text of a mail. Reading never fails; should it all the same, that mail alone is indexed without its text.
 pub(super) fn text_of(id: EmailId, raw: &[u8]) -> String {
-    let read = std::panic::catch_unwind(|| {
-        let parsed = parse::parse(raw);
-        match (parsed.body_text, parsed.body_html) {
-            (Some(text), _) => text,
-            (None, Some(html)) => view::text_of_html(&html),
-            (None, None) => String::new(),
-        }
-    });
+    let read =
+        std::panic::catch_unwind(|| read_mail::text_of(parse::parse(raw)).unwrap_or_default());
     read.unwrap_or_else(|_panic| {
         tracing::error!(email = id.0, "a mail's text can't be read");
         String::new()

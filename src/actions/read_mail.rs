@@ -16,14 +16,6 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-fn text_of(parsed: ParsedMail) -> Option<String> {
-    match (parsed.body_text, parsed.body_html) {
-        (Some(text), _) => Some(text),
-        (None, Some(html)) => Some(view::text_of_html(&html)),
-        (None, None) => None,
-    }
-}
-
 /// Makes the address of an inline image from its part's index.
 pub type PartUrl = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
 
@@ -193,6 +185,15 @@ fn html_of(parsed: &ParsedMail, place: &dyn Fn(usize) -> String) -> Option<Strin
         (None, Some(text), _) => Some(view::html_of_text(text)),
         (None, None, Some(html)) => Some(view::html_of_text(&view::text_of_html(html))),
         (None, None, None) => None,
+    }
+}
+
+/// The body as plain text, made from the HTML where there is no text.
+pub(super) fn text_of(parsed: ParsedMail) -> Option<String> {
+    match (parsed.body_text, parsed.body_html) {
+        (Some(text), _) => Some(text),
+        (None, Some(html)) => Some(view::text_of_html(&html)),
+        (None, None) => None,
     }
 }
 

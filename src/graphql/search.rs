@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Enum, Error, ErrorExtensions as _, Object, Result, SimpleObject, Union};
-
 use tokio::sync::OnceCell;
 
 use super::context::{Ask, Scopes};
@@ -58,11 +57,14 @@ struct Texts {
 impl Texts {
     /// The text of one of them; nothing where it can't be read, which the email itself says where its body is asked for.
     async fn get(&self, mail: &MailReader, email: &EmailFields) -> String {
-        let read = self
-            .read
-            .get_or_try_init(|| mail.texts(self.hashes.clone()));
-        let together = read.await.ok().and_then(|read| read.get(&email.raw_hash));
-        let text = match together {
+        let read = self.read.get_or_init(|| async {
+            let read = mail.texts(self.hashes.clone()).await;
+            read.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a page of found mails can't be read together");
+                HashMap::new()
+            })
+        });
+        let text = match read.await.get(&email.raw_hash) {
             Some(text) => Ok(text.clone()),
             None => mail.text(email).await,
         };

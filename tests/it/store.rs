@@ -117,7 +117,7 @@ on_both! {
             .into_iter()
             .map(|raw| StoredMail { raw, date: None, is_seen: None })
             .collect();
-        mails.extend(crate::support::real_mails());
+        mails.extend(crate::support::real_mails::real_mails());
         println!("{} mails", mails.len());
         nothing_is_lost(&app, mails).await;
     }

@@ -365,7 +365,7 @@ pub fn delete(tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), StoreError> {
 #[derive(Debug, Default)]
 pub struct Completions(HashMap<String, Vec<String>>);
 
-/// Beginnings of so many letters, as the index has them, are indexed. One letter is a beginning of Chinese or Japanese.
+/// Beginnings of so many letters are indexed, as the table says (`prefix`). One letter is a beginning of Chinese or Japanese.
 const INDEXED: std::ops::RangeInclusive<usize> = 2..=3;
 /// With more words the alternatives cost more than they spare.
 const COMPLETIONS_MAX: usize = 300;
@@ -400,11 +400,11 @@ impl Completions {
     }
 
     /// What the phrase may be in full, its words being written so; `None` where that is not known.
-    fn of_phrase(&self, phrase: &Phrase, words: &[String]) -> Option<Vec<Words>> {
+    fn of_phrase(&self, phrase: &Phrase, words: &[String]) -> Option<Vec<String>> {
         let (last, before) = words.split_last().filter(|_words| phrase.is_prefix)?;
         let in_full = |word: &String| {
             let words: Vec<&str> = before.iter().chain([word]).map(String::as_str).collect();
-            Words::one(format!("\"{}\"", words.join(" ")), String::new())
+            format!("\"{}\"", words.join(" "))
         };
         Some(self.0.get(last)?.iter().map(in_full).collect())
     }
@@ -545,7 +545,7 @@ impl Words {
         Self::kinds(&["none"])
     }
 
-    /// `None` where it can't stand in any of these zones.
+    /// `None` where it can't stand in any of these zones, or no word begins so.
     fn of_phrase(phrase: &Phrase, within: Zones, completions: &Completions) -> Option<Self> {
         let zones = phrase.zones.and(within);
         if zones.is_empty() {
@@ -560,7 +560,8 @@ impl Words {
             phrase.words.clone()
         };
         let mut fts5 = match completions.of_phrase(phrase, &words) {
-            Some(completed) => Self::joined(completed, " OR ", " | ")?.bracketed().0,
+            Some(completed) if completed.is_empty() => return None,
+            Some(completed) => format!("({})", completed.join(" OR ")),
             None => format!("\"{}\"{star}", words.join(" ")),
         };
         if zones != Zones::ALL && !is_marked {

@@ -5,12 +5,10 @@ pub mod cyrus;
 pub mod dovecot;
 pub mod imap_server;
 pub mod postgres;
+pub mod real_mails;
 pub mod redis;
 pub mod smtp_server;
 pub mod vocabulary;
-
-use mailroom::mail::mbox::{self, StoredMail};
-use std::path::Path;
 
 /// Mails that programs have stumbled over.
 pub fn odd_mails() -> Vec<Vec<u8>> {
@@ -42,28 +40,4 @@ pub fn odd_mails() -> Vec<Vec<u8>> {
         (0..=255_u8).collect(),
     ])
     .collect()
-}
-
-/// Real mails, where somebody has a folder of them (`MAILROOM_TEST_CORPUS`).
-pub fn real_mails() -> Vec<StoredMail> {
-    let mut found = Vec::new();
-    if let Some(folder) = std::env::var_os("MAILROOM_TEST_CORPUS") {
-        mails_below(Path::new(&folder), &mut found);
-    }
-    found
-}
-
-fn mails_below(folder: &Path, found: &mut Vec<StoredMail>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            mails_below(&path, found);
-        } else if path.file_name().is_some_and(|name| name != "manifest.tsv") {
-            found.push(mbox::read_eml(&path).unwrap());
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Ordinary HTML mail: letters, replies, newsletters, receipts and notices, written as usual programs write them; and the
 //! HTML of real mails, where somebody has a folder of them (`MAILROOM_TEST_CORPUS`).
 
-use crate::support;
+use crate::support::real_mails::real_mails;
 use mailroom::mail::mbox::StoredMail;
 use mailroom::mail::parse::parse;
 use rand::rngs::StdRng;
@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _};
 /// A hundred; at least five hundred with real ones among them, and with `MAILROOM_TEST_LONG`.
 pub fn documents() -> Vec<String> {
     let html = |mail: StoredMail| parse(&mail.raw).body_html;
-    let real = support::real_mails().into_iter().filter_map(html);
+    let real = real_mails().into_iter().filter_map(html);
     let mut documents: Vec<String> = real.filter(|html| html.contains('<')).collect();
     println!("{} of real mails", documents.len());
     let is_long = !documents.is_empty() || std::env::var_os("MAILROOM_TEST_LONG").is_some();
